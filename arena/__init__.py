@@ -1,0 +1,1 @@
+"""An arena that compares a small local language model with a cloud one."""

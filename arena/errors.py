@@ -1,0 +1,365 @@
+"""Everything that can go wrong and that a person should hear of.
+
+    ArenaError
+    ├── SettingsError            a variable has a value that is not allowed
+    ├── PresetError              a file in prompts/ is not right
+    ├── RegistryError            ARENA_MODELS is not right
+    ├── ModelError               a model cannot answer
+    │   ├── ModelUnavailable     it is not loaded, or its weights can't be had
+    │   ├── UnsupportedModel     this kind of file would load wrongly
+    │   ├── OutOfMemory          the device's memory is full, at load or while generating
+    │   ├── EngineCrashed        the generation thread died
+    │   ├── ContextTooLong       prompt and answer do not fit the model's context
+    │   ├── CacheTooSmall        prompt and answer do not fit the engine's cache
+    │   ├── KeyMissing, KeyRejected, NoFreeQuota, RateLimited, ModelGone, Overloaded,
+    │   ├── NetworkFailed, StreamBroken, RequestRefused, ContentBlocked, BadReply
+    │   └── DailyRequestsSpent   the owner's cap for today is reached
+    ├── BattleError              the battle does not allow that now
+    │   ├── NoContestants, UnknownBattle, NotYourBattle, VoteTooEarly, AlreadyVoted,
+    │   └── BattleLocked, NothingToRetry, BattleRunning
+    ├── LimitError               a cap protects the owner
+    │   └── EmptyPrompt, PromptTooLong, TooManyTurns, ArenaBusy
+    └── StoreError               the database did not take it
+
+Every class has a `code` (stable, stored, the key of its translations), a sentence for people and
+a remedy: the variable to set or the thing to do. `detail` is for the log alone: it may hold a
+provider's own words, so it must never be shown in blind mode.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ArenaError(Exception):
+    """Base of all typed errors.
+
+    Args:
+        detail: technical words for the log; never shown in blind mode.
+        values: what fills the braces of `message` and `remedy`.
+    """
+
+    code: ClassVar[str] = "arena"
+    message: ClassVar[str] = "Something went wrong."
+    remedy: ClassVar[str] = "Try again; the log has the details."
+
+    def __init__(self, detail: str = "", **values: object) -> None:
+        self.detail = detail
+        self.values: dict[str, object] = values
+        super().__init__(self.sentence)
+
+    @property
+    def sentence(self) -> str:
+        """The English sentence for people."""
+        return self.message.format(**self.values)
+
+    @property
+    def remedy_text(self) -> str:
+        """What to do about it, in English."""
+        return self.remedy.format(**self.values)
+
+
+class SettingsError(ArenaError):
+    """A variable has a value that is not allowed."""
+
+    code = "settings"
+    message = "{variable}={value} is not allowed: {allowed}."
+    remedy = "Set it like this: {variable}={example}"
+
+
+class PresetError(ArenaError):
+    """A preset file is not right; the start stops."""
+
+    code = "preset"
+    message = "{file}, line {line}: {problem}."
+    remedy = "Mend that line, or remove the file."
+
+
+class RegistryError(ArenaError):
+    """An entry of ARENA_MODELS is not right; the start stops."""
+
+    code = "registry"
+    message = "{file}, [{entry}]: {problem}."
+    remedy = "Mend that entry; README.md shows one of each kind."
+
+
+class ModelError(ArenaError):
+    """A model cannot answer."""
+
+    code = "model"
+    message = "The model cannot answer."
+    remedy = "Try again, or choose another model."
+
+
+class ModelUnavailable(ModelError):
+    """The model is not loaded, or its weights can't be had."""
+
+    code = "model_unavailable"
+    message = "{label} is not available: {why}."
+    remedy = "{remedy}"
+
+
+class UnsupportedModel(ModelError):
+    """This kind of file would load wrongly."""
+
+    code = "unsupported_model"
+    message = "{source} cannot be loaded correctly: {why}."
+    remedy = "{remedy}"
+
+
+class OutOfMemory(ModelError):
+    """The device's memory is full."""
+
+    code = "out_of_memory"
+    message = "There is not enough memory: {need} needed, {free} free."
+    remedy = "{remedy}"
+
+
+class EngineCrashed(ModelError):
+    """The generation thread died; its running answers failed."""
+
+    code = "engine_crashed"
+    message = "The local model's engine stopped unexpectedly."
+    remedy = "Try again: the engine is being restarted. The log has the reason."
+
+
+class ContextTooLong(ModelError):
+    """Prompt and answer do not fit the model's context."""
+
+    code = "context_too_long"
+    message = (
+        "The conversation has {prompt_tokens} tokens and the answer may take {max_new_tokens}; "
+        "together they pass the model's context of {context_tokens}."
+    )
+    remedy = "Shorten the prompt, start a new battle, or lower the maximum of tokens."
+
+
+class CacheTooSmall(ModelError):
+    """Prompt and answer do not fit the engine's cache."""
+
+    code = "cache_too_small"
+    message = (
+        "The request needs room for {needed_tokens} tokens; the engine's cache holds "
+        "{cache_tokens}."
+    )
+    remedy = "Shorten the prompt or lower the maximum of tokens; more memory gives a larger cache."
+
+
+class KeyMissing(ModelError):
+    """No key is configured for the provider."""
+
+    code = "key_missing"
+    message = "{label} is not configured."
+    remedy = "Set {variable} and start again."
+
+
+class KeyRejected(ModelError):
+    """The provider does not accept the key."""
+
+    code = "key_rejected"
+    message = "The provider does not accept the key."
+    remedy = "Set a valid key in {variable} and start again."
+
+
+class NoFreeQuota(ModelError):
+    """The key has no quota at all for this model (`limit: 0`): waiting does not help."""
+
+    code = "no_free_quota"
+    message = "The key has no free quota for {model}."
+    remedy = "Turn billing on for the key, or set {variable}={suggestion}"
+
+
+class RateLimited(ModelError):
+    """Too many requests for the moment."""
+
+    code = "rate_limited"
+    message = "The provider's rate limit is reached."
+    remedy = "Wait {wait} and try again."
+
+
+class ModelGone(ModelError):
+    """The provider does not know the model, or closed it to this key."""
+
+    code = "model_gone"
+    message = "The provider has no model {model} for this key."
+    remedy = "Set {variable} to one of: {available}"
+
+
+class Overloaded(ModelError):
+    """The provider is overloaded or failed inside."""
+
+    code = "overloaded"
+    message = "The provider is overloaded."
+    remedy = "Try again in a minute."
+
+
+class NetworkFailed(ModelError):
+    """The provider could not be reached, or was silent too long."""
+
+    code = "network"
+    message = "The provider could not be reached."
+    remedy = "Check the network of the machine that runs the arena, then try again."
+
+
+class StreamBroken(ModelError):
+    """The stream ended in its middle."""
+
+    code = "stream_broken"
+    message = "The answer broke off in its middle."
+    remedy = "Try again."
+
+
+class RequestRefused(ModelError):
+    """The provider calls the request itself wrong."""
+
+    code = "request_refused"
+    message = "The provider refused the request."
+    remedy = "Change the prompt or the settings; the log has the provider's reason."
+
+
+class ContentBlocked(ModelError):
+    """The provider's safety rules blocked the prompt or the answer."""
+
+    code = "content_blocked"
+    message = "The provider blocked the prompt or the answer."
+    remedy = "Put the prompt in other words."
+
+
+class BadReply(ModelError):
+    """The provider's reply has a form that nobody documented."""
+
+    code = "bad_reply"
+    message = "The provider's reply could not be understood."
+    remedy = "Try again; if it stays, update the google-genai package."
+
+
+class DailyRequestsSpent(ModelError):
+    """The owner's cap of requests for today is reached."""
+
+    code = "daily_requests"
+    message = "Today's {limit} requests to {label} are used up."
+    remedy = "They start again at {until}; {variable} sets the number."
+
+
+class BattleError(ArenaError):
+    """The battle does not allow that now."""
+
+    code = "battle"
+    message = "The battle does not allow that now."
+    remedy = "Start a new battle."
+
+
+class NoContestants(BattleError):
+    """Not enough models are ready for this mode."""
+
+    code = "no_contestants"
+    message = "No model is ready to answer."
+    remedy = "Look at the models' states above; each says what to do."
+
+
+class UnknownBattle(BattleError):
+    """There is no such battle."""
+
+    code = "unknown_battle"
+    message = "This battle is not known."
+
+
+class NotYourBattle(BattleError):
+    """The visitor is not the one who started the battle."""
+
+    code = "not_your_battle"
+    message = "Only the person who started a battle can vote on it."
+
+
+class VoteTooEarly(BattleError):
+    """A side has not finished, or failed."""
+
+    code = "vote_too_early"
+    message = "Voting opens when both answers are complete."
+    remedy = "Wait for both answers, or retry the one that failed."
+
+
+class AlreadyVoted(BattleError):
+    """There is a vote on this battle already."""
+
+    code = "already_voted"
+    message = "This battle has its vote already; the first one counts."
+
+
+class BattleLocked(BattleError):
+    """The names are known, so the conversation cannot go on."""
+
+    code = "battle_locked"
+    message = "The names are revealed, so this conversation is closed."
+
+
+class NothingToRetry(BattleError):
+    """That side did not fail."""
+
+    code = "nothing_to_retry"
+    message = "This side has not failed."
+    remedy = "Only a failed answer can be asked for again."
+
+
+class BattleRunning(BattleError):
+    """An answer is still being written."""
+
+    code = "battle_running"
+    message = "An answer is still being written."
+    remedy = "Wait for it, or stop it."
+
+
+class LimitError(ArenaError):
+    """A cap protects the owner."""
+
+    code = "limit"
+    message = "That is more than this arena allows."
+    remedy = "Try with less."
+
+
+class EmptyPrompt(LimitError):
+    """There is no text to send."""
+
+    code = "empty_prompt"
+    message = "There is no question yet."
+    remedy = "Write one, or take an example."
+
+
+class PromptTooLong(LimitError):
+    """The prompt has more characters than the owner allows."""
+
+    code = "prompt_too_long"
+    message = "The prompt has {length} characters; at most {limit} are allowed."
+    remedy = "Shorten it."
+
+
+class TooManyTurns(LimitError):
+    """The conversation has reached its last turn."""
+
+    code = "too_many_turns"
+    message = "A conversation has at most {limit} turns."
+    remedy = "Vote, or start a new battle."
+
+
+class ArenaBusy(LimitError):
+    """As many battles are running as the owner allows at once."""
+
+    code = "arena_busy"
+    message = "{limit} battles are running, and no more fit at once."
+    remedy = "Try again in a minute."
+
+
+class StoreError(ArenaError):
+    """The database did not take it."""
+
+    code = "store"
+    message = "It could not be saved."
+    remedy = "Try again; if it stays, check that {place} can be written."
+
+
+def all_error_types() -> tuple[type[ArenaError], ...]:
+    """Every class of the tree, the base first, parents before children."""
+    found: list[type[ArenaError]] = [ArenaError]
+    for kind in found:
+        found.extend(kind.__subclasses__())
+    return tuple(found)

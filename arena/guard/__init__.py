@@ -1,0 +1,1 @@
+"""What may pass: checks that stand between visitors, models and browsers."""

@@ -1,0 +1,1 @@
+"""Contestants: whatever can turn messages into a stream of text."""

@@ -1,0 +1,94 @@
+"""What every model looks like from outside."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from arena.domain import Delta, Finished, GenerationParams, Message, ModelSpec
+from arena.errors import ArenaError
+
+StreamEvent = Delta | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class Dormant:
+    """Not wanted for now; `start()` wakes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """On its way.
+
+    Attributes:
+        progress: 0 to 1, or None where it cannot be known.
+        step: which part is going on: `download`, `convert`, `load` or `warm_up`.
+    """
+
+    progress: float | None = None
+    step: str = "load"
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Answers requests.
+
+    Attributes:
+        facts: for the Models tab and the record, e.g. device, precision, attention,
+            template_hash; plain text by stable key.
+        notice: code of something people should know although it works, else empty
+            (e.g. `one_at_a_time`).
+    """
+
+    facts: Mapping[str, str] = field(default_factory=dict)
+    notice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """Cannot answer; the error says why and what to do."""
+
+    error: ArenaError
+
+
+ModelStatus = Dormant | Loading | Ready | Unavailable
+
+
+@runtime_checkable
+class ChatModel(Protocol):
+    """One contestant."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Who it is; id, revision, engine and precision are final once it is ready."""
+        ...
+
+    def status(self) -> ModelStatus:
+        """How it is now; never blocks."""
+        ...
+
+    async def start(self) -> None:
+        """Make it ready; returns when it is ready or unavailable, and raises neither.
+
+        May be called again after a failure, and by several callers at once.
+        """
+        ...
+
+    def stream(
+        self, messages: Sequence[Message], params: GenerationParams
+    ) -> AsyncGenerator[StreamEvent, None]:
+        """Answer as pieces of text and a last `Finished`.
+
+        Closing the generator, or cancelling the task that reads it, stops the work at its source
+        within a second.
+
+        Raises:
+            ModelError: the request cannot be answered, or broke on its way. Text that came
+                before stays valid as a cut answer.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Stop all work and free what it holds; safe to call twice."""
+        ...

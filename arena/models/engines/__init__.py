@@ -1,0 +1,1 @@
+"""How a local model is run."""

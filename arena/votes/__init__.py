@@ -1,0 +1,1 @@
+"""Battles and votes on disk."""
