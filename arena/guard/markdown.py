@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})(.*)$")
+# A code span is trusted only within one line and one table cell, where all parsers agree on it.
 _SPAN = re.compile(
-    r"(?P<code>(?<!`)(?P<ticks>`+)(?!`)(?:.|\n)*?(?<!`)(?P=ticks)(?!`))"
+    r"(?P<code>(?<![`\\])(?P<ticks>`+)(?!`)[^|\n]*?(?<!`)(?P=ticks)(?!`))"
     r"|(?P<math>\\\((?:.|\n)*?\\\)|\\\[(?:.|\n)*?\\\]|\$\$(?:.|\n)*?\$\$)"
 )
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
@@ -63,11 +64,15 @@ def _neutral(text: str) -> str:
     at = 0
     for match in _SPAN.finditer(text):
         out.append(_plain(text[at : match.start()]))
-        # KaTeX knows \lt; an entity would be printed as its letters.
-        out.append(match[0] if match["code"] else _TAG.sub(r"\\lt ", match[0]))
+        out.append(match[0] if match["code"] else _formula(match[0]))
         at = match.end()
     out.append(_plain(text[at:]))
     return "".join(out)
+
+
+def _formula(text: str) -> str:
+    r"""KaTeX knows \lt; an entity would be printed as its letters."""
+    return _TAG.sub(r"\\lt ", text).replace("![", "! [")
 
 
 def _plain(text: str) -> str:
