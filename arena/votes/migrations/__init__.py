@@ -1,0 +1,62 @@
+"""Brings a database to the tables of `schema.py`, whatever version of the arena made it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Lock
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Engine
+
+from arena.errors import StoreError
+
+# Alembic keeps the migration that runs in a module, so one process runs one at a time.
+_ALEMBIC = Lock()
+
+
+def upgrade(engine: Engine, place: str) -> None:
+    """Runs the migrations that the database lacks, all in one transaction.
+
+    The transaction's write lock is what makes it safe for processes: a second one waits for it,
+    and then finds nothing left to do.
+
+    Args:
+        engine: one that writes (`arena.votes.engine.writing`).
+        place: the database in words, for the error.
+
+    Raises:
+        StoreError: the database is of a newer arena; nothing was changed.
+        sqlalchemy.exc.SQLAlchemyError: the database can't be written.
+    """
+    config = _config()
+    with _ALEMBIC, engine.begin() as connection:
+        known = ScriptDirectory.from_config(config)
+        present = MigrationContext.configure(connection).get_current_heads()
+        for revision in present:
+            _check_known(known, revision, place)
+        if set(present) != set(known.get_heads()):
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+
+def _check_known(known: ScriptDirectory, revision: str, place: str) -> None:
+    try:
+        known.get_revision(revision)
+    except CommandError as error:
+        raise StoreError(
+            f"a newer arena wrote {place}: this one does not know its revision {revision}. "
+            "Get the newer version, or set ARENA_DATABASE_URL to another file.",
+            place=place,
+        ) from error
+
+
+def _config() -> Config:
+    config = Config()
+    folder = str(Path(__file__).parent)
+    config.set_main_option("script_location", folder.replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config

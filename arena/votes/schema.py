@@ -1,0 +1,133 @@
+"""The tables. Nothing here is SQLite's own, so that the store can move to Postgres by its URL.
+
+A migration in `migrations/versions/` brings every change of this file to databases that exist; a
+test compares the two.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment in UTC, aware on every database; SQLite alone would give it back naive."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To UTC, since SQLite drops the offset.
+
+        Raises:
+            ValueError: the moment has no time zone.
+        """
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment without a time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Aware again."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# Names for every constraint: a migration can only change what has a name.
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# Small columns first, JSON last: SQLite reads a row from its start, and the statistics need only
+# the small ones. Those without a twin in the JSON are part of the record; `model_a` to `seed` are
+# copies for filters, written from the record and never read back into it.
+battles = Table(
+    "battles",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("mode", String(16), nullable=False),
+    Column("language", String(16), nullable=False),
+    Column("ui_language", String(16), nullable=False),
+    Column("category", String(32), nullable=False),
+    Column("preset_id", String),
+    Column("preset_edited", Boolean, nullable=False),
+    Column("created_at", UtcTime, nullable=False, index=True),
+    Column("updated_at", UtcTime, nullable=False),
+    Column("voter", String(64), nullable=False),
+    Column("model_a", String, nullable=False),
+    Column("model_b", String),
+    Column("base_a", String, nullable=False),
+    Column("base_b", String),
+    Column("served_model_a", String),
+    Column("served_model_b", String),
+    Column("finish_a", String(16)),
+    Column("finish_b", String(16)),
+    Column("temperature", Float, nullable=False),
+    Column("top_p", Float, nullable=False),
+    Column("max_new_tokens", Integer, nullable=False),
+    Column("seed", Integer),
+    Column("system_prompt", Text),
+    Column("params", JSON, nullable=False),
+    Column("flags", JSON, nullable=False),
+    Column("provenance", JSON, nullable=False),
+    Column("spec_a", JSON, nullable=False),
+    Column("spec_b", JSON(none_as_null=True)),
+    Column("conversation_a", JSON, nullable=False),
+    Column("conversation_b", JSON, nullable=False),
+)
+
+# The battle is the key, so the database itself refuses a second vote.
+votes = Table(
+    "votes",
+    metadata,
+    Column("battle_id", String(32), ForeignKey("battles.id"), primary_key=True),
+    Column("winner", String(16), nullable=False),
+    Column("voter", String(64), nullable=False),
+    Column("cast_at", UtcTime, nullable=False),
+    Column("reasons", JSON, nullable=False),
+    Column("comment", Text),
+    Column("guess", Text),
+    CheckConstraint("winner IN ('model_a', 'model_b', 'tie', 'both_bad')", name="winner"),
+)
+
+# What belongs to the database as a whole, such as the salt of the voters' hashes.
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+# How often something was done on one UTC day; caps that protect the owner's bill count here.
+daily_counts = Table(
+    "daily_counts",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("count", Integer, nullable=False),
+)
