@@ -1,0 +1,74 @@
+"""A model whose answers a test writes: the fake at the outermost boundary, labelled as one.
+
+It speaks the real protocol (`ChatModel`) and counts what is running, so that a test can see
+whether work was stopped at its source.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+
+from arena.domain import Delta, Finished, FinishReason, GenerationParams, Message, ModelSpec
+from arena.models.base import ModelStatus, Ready, StreamEvent
+
+Step = str | Exception | Finished | asyncio.Event
+
+
+class ScriptedModel:
+    """Says its script; an event in it is waited for, an exception is raised.
+
+    Attributes:
+        asked: the messages and params of every request, oldest first.
+        running: streams that are open now.
+    """
+
+    def __init__(self, name: str, *scripts: Sequence[Step], provider: str = "local") -> None:
+        self.slug = name
+        self._spec = ModelSpec(
+            id=name, label=name.title(), provider=provider, source=name, price_in=0.0, price_out=0.0
+        )
+        self.scripts = list(scripts)
+        self.asked: list[tuple[tuple[Message, ...], GenerationParams]] = []
+        self.running = 0
+        self.state: ModelStatus = Ready({"device": "script"})
+        self.starts: Callable[[], ModelStatus] | None = None
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self._spec
+
+    def status(self) -> ModelStatus:
+        return self.state
+
+    async def start(self) -> None:
+        if self.starts is not None:
+            self.state = self.starts()
+
+    async def aclose(self) -> None:
+        pass
+
+    async def stream(
+        self, messages: Sequence[Message], params: GenerationParams
+    ) -> AsyncGenerator[StreamEvent, None]:
+        self.asked.append((tuple(messages), params))
+        script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
+        self.running += 1
+        try:
+            for step in script:
+                await asyncio.sleep(0)
+                if isinstance(step, str):
+                    yield Delta(step)
+                elif isinstance(step, asyncio.Event):
+                    await step.wait()
+                elif isinstance(step, Finished):
+                    yield step
+                    return
+                else:
+                    raise step
+            yield Finished(
+                FinishReason.STOP, completion_tokens=3, ttft_s=0.1, total_s=0.5,
+                served_model=f"{self.slug}@1",
+            )  # fmt: skip
+        finally:
+            self.running -= 1
