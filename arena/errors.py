@@ -20,6 +20,7 @@
     ├── LimitError               a cap protects the owner
     │   └── EmptyPrompt, PromptTooLong, TooManyTurns, ArenaBusy
     └── StoreError               the database did not take it
+        └── StoreTooNew          a newer arena wrote it
 
 Every class has a `code` (stable, stored, the key of its translations), a sentence for people and
 a remedy: the variable to set or the thing to do. `detail` is for the log alone: it may hold a
@@ -355,6 +356,14 @@ class StoreError(ArenaError):
     code = "store"
     message = "It could not be saved."
     remedy = "Try again; if it stays, check that {place} can be written."
+
+
+class StoreTooNew(StoreError):
+    """A newer arena wrote the database; writing into it could lose what only that one knows."""
+
+    code = "store_too_new"
+    message = "A newer version of the arena wrote {place}."
+    remedy = "Get the newer version, or set ARENA_DATABASE_URL to another file."
 
 
 def all_error_types() -> tuple[type[ArenaError], ...]:

@@ -212,5 +212,5 @@ def load_settings(dotenv: Path | None = None) -> Settings:
 
     from dotenv import load_dotenv
 
-    load_dotenv(dotenv if dotenv is not None else Path.cwd() / ".env")
+    load_dotenv(dotenv or Path.cwd() / ".env")
     return settings_from(os.environ)

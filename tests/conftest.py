@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from arena.presets import Preset, load_presets
 from arena.votes.store import VoteStore
 
 
@@ -26,3 +27,9 @@ async def store(tmp_path: Path) -> AsyncGenerator[VoteStore, None]:
 def rng() -> random.Random:
     """Draws the same every time."""
     return random.Random(7)
+
+
+@pytest.fixture(scope="session")
+def presets() -> tuple[Preset, ...]:
+    """The arena's own examples."""
+    return load_presets(Path(__file__).parent.parent / "prompts")

@@ -107,8 +107,8 @@ def test_libraries_stay_in_their_layer(name: str, path: Path) -> None:
 def test_only_settings_reads_the_environment() -> None:
     """A variable that is read elsewhere is in no documentation and has no check."""
     for name, path in modules().items():
-        if name in {"arena.settings", "app"}:
-            continue
+        if name in {"arena.settings", "app", "arena.models.embedded"}:
+            continue  # the last hands its environment to a child process, and reads no setting
         text = path.read_text(encoding="utf-8")
         assert "os.environ" not in text, name
         assert "getenv" not in text, name

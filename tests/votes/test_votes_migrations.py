@@ -17,7 +17,7 @@ from sqlalchemy import Engine, inspect
 from vote_samples import NOON, answer, battle, spec, vote
 
 from arena.domain import Exchange
-from arena.errors import StoreError
+from arena.errors import StoreError, StoreTooNew
 from arena.votes import migrations
 from arena.votes.engine import make_engine
 from arena.votes.schema import metadata
@@ -105,11 +105,10 @@ async def test_newer_database_is_refused_untouched(url: str, file: Path) -> None
     with closing(sqlite3.connect(file)) as raw, raw:
         raw.execute("UPDATE alembic_version SET version_num = '9999'")
     before = content(file)
-    with pytest.raises(StoreError) as caught:
+    with pytest.raises(StoreTooNew) as caught:
         VoteStore.open(url)
-    assert "newer" in caught.value.detail
     assert "9999" in caught.value.detail
-    assert str(file) in caught.value.detail
+    assert str(file) in caught.value.sentence
     assert content(file) == before
 
 

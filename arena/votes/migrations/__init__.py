@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Engine
 
-from arena.errors import StoreError
+from arena.errors import StoreTooNew
 
 # Alembic keeps the migration that runs in a module, so one process runs one at a time.
 _ALEMBIC = Lock()
@@ -47,11 +47,7 @@ def _check_known(known: ScriptDirectory, revision: str, place: str) -> None:
     try:
         known.get_revision(revision)
     except CommandError as error:
-        raise StoreError(
-            f"a newer arena wrote {place}: this one does not know its revision {revision}. "
-            "Get the newer version, or set ARENA_DATABASE_URL to another file.",
-            place=place,
-        ) from error
+        raise StoreTooNew(f"unknown revision {revision}", place=place) from error
 
 
 def _config() -> Config:

@@ -1,0 +1,44 @@
+# `make run` and `make test` work on a fresh machine and may be called again at any time.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint types doctor clean
+
+help:
+	@echo "make run     install what is missing and start the arena"
+	@echo "make test    install what is missing and run all tests, browser tests included"
+	@echo "make lint    ruff      make types   mypy      make doctor  what this machine has"
+
+run: $(VENV)/.run
+	@exec $(BIN)/python app.py
+
+test: $(VENV)/.run $(VENV)/.dev
+	@scripts/browser
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+doctor: $(VENV)/.run
+	@$(BIN)/python -m arena doctor
+
+$(BIN)/python:
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" scripts/environment
+
+$(VENV)/.run: requirements.txt requirements-embedded.txt | $(BIN)/python
+	$(BIN)/python -m pip install -r requirements.txt
+	$(BIN)/python -m pip install --no-deps -r requirements-embedded.txt
+	@touch $@
+
+$(VENV)/.dev: requirements.txt requirements-dev.txt | $(BIN)/python
+	$(BIN)/python -m pip install -r requirements-dev.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

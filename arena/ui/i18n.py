@@ -1,0 +1,68 @@
+"""The page's words in Japanese and English. A new language is a new file in `texts/`.
+
+Gradio's own I18n cannot reach all texts and forgets the choice on reload, so the words are put in
+by the server: one table a language, the same keys in each (a test compares them).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from pathlib import Path
+
+from arena.errors import ArenaError
+
+LANGUAGES = ("ja", "en")
+_FOLDER = Path(__file__).parent / "texts"
+
+
+@cache
+def table(language: str) -> dict[str, str]:
+    """All words of one language by key."""
+    text = (_FOLDER / f"{language}.toml").read_text(encoding="utf-8")
+    return {str(key): str(value) for key, value in tomllib.loads(text).items()}
+
+
+def say(language: str, key: str, **values: object) -> str:
+    """One text.
+
+    Raises:
+        KeyError: there is no such text.
+    """
+    text = table(language)[key]
+    return text.format(**values) if values else text
+
+
+def say_or(language: str, key: str, default: str) -> str:
+    """One text, or the default where the key is free-form and has none."""
+    return table(language).get(key, default)
+
+
+def error_texts(language: str, error: ArenaError) -> tuple[str, str]:
+    """Sentence and remedy of an error. The English ones stand in the error's class."""
+    if language == "en":
+        return error.sentence, error.remedy_text
+    words = table(language)
+    message = words[f"error.{error.code}.message"].format(**error.values)
+    return message, words[f"error.{error.code}.remedy"].format(**error.values)
+
+
+def error_line(language: str, error: ArenaError) -> str:
+    """Sentence and remedy in one line."""
+    message, remedy = error_texts(language, error)
+    return f"{message} {remedy}"
+
+
+def choose_language(setting: str, wanted: str, accepted: str) -> str:
+    """The page's language: the owner's, else the visitor's choice, else the browser's.
+
+    Args:
+        setting: ARENA_LANGUAGE; `auto` leaves it to the visitor.
+        wanted: what the visitor chose before, or empty.
+        accepted: the browser's first language tag, e.g. `en-GB`.
+    """
+    if setting in LANGUAGES and wanted not in LANGUAGES:
+        return setting
+    if wanted in LANGUAGES:
+        return wanted
+    return "ja" if not accepted or accepted.lower().startswith("ja") else "en"

@@ -1,0 +1,211 @@
+"""The page: header, tabs, language, and what happens when it opens, ticks and closes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from arena.battle import Arena
+from arena.presets import Preset
+from arena.settings import Settings
+from arena.ui import status_view
+from arena.ui.arena_tab import ArenaTab
+from arena.ui.i18n import choose_language, say
+from arena.ui.leaderboard_tab import LeaderboardTab
+from arena.ui.models_tab import ModelsTab
+from arena.ui.visit import Visit, known_visitor
+from arena.ui.words import Updates, Words, html, merged
+
+HERE = Path(__file__).parent
+# No web fonts: the page must not call out, and a system's own Japanese font reads best.
+FONT = ["Hiragino Sans", "Noto Sans CJK JP", "Noto Sans JP", "Yu Gothic UI", "system-ui"]
+MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Noto Sans Mono CJK JP", "monospace"]
+# Foreign images in an answer would be fetched by the visitor's browser.
+POLICY = (
+    '<meta http-equiv="Content-Security-Policy" content="img-src \'self\' data: blob:; '
+    "media-src 'self' data: blob:; object-src 'none'\">"
+)
+TICK_SECONDS = 1.0
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+def build_page(arena: Arena, presets: Sequence[Preset], settings: Settings) -> gr.Blocks:
+    """All of the page. Nothing runs until it is launched."""
+    language = settings.language if settings.language != "auto" else "ja"
+    return Page(arena, presets, settings, Words(language)).build()
+
+
+def launch_options() -> dict[str, Any]:
+    """What `launch()` needs so that the page is private, quick and looks right."""
+    theme = gr.themes.Base(
+        primary_hue=gr.themes.colors.blue,
+        neutral_hue=gr.themes.colors.stone,
+        font=FONT,
+        font_mono=MONO,
+        radius_size=gr.themes.sizes.radius_md,
+    )
+    script = (HERE / "page.js").read_text(encoding="utf-8")
+    return {
+        "theme": theme,
+        "css": (HERE / "style.css").read_text(encoding="utf-8"),
+        "head": f"{POLICY}<script>{script}</script>",
+        "ssr_mode": False,
+        "run_history": False,
+        "enable_monitoring": False,
+        "show_error": False,
+        "footer_links": [],
+    }
+
+
+class Page:
+    """The composition of the tabs."""
+
+    def __init__(
+        self, arena: Arena, presets: Sequence[Preset], settings: Settings, words: Words
+    ) -> None:
+        self.arena = arena
+        self.settings = settings
+        self.words = words
+        self.arena_tab = ArenaTab(arena, presets, settings, words)
+        self.leaderboard = LeaderboardTab(arena, words)
+        self.models = ModelsTab(arena)
+
+    def build(self) -> gr.Blocks:
+        """Make and connect everything."""
+        text = self.words.say
+        with gr.Blocks(title=text("title"), analytics_enabled=False, fill_width=True) as demo:
+            self.visit = gr.State(Visit(), time_to_live=24 * 3600)
+            self.client = gr.JSON(visible=False)
+            self._build_header()
+            with gr.Tabs(elem_id="tabs"):
+                with gr.Tab(text("tab.arena"), elem_id="tab-arena", id="arena") as tab:
+                    self.words.bind(tab, label="tab.arena")
+                    self.arena_tab.build(self.visit)
+                with gr.Tab(text("tab.leaderboard"), elem_id="tab-leaderboard", id="board") as tab:
+                    self.words.bind(tab, label="tab.leaderboard")
+                    self.leaderboard.build(tab, self.visit)
+                with gr.Tab(text("tab.models"), elem_id="tab-models", id="models") as tab:
+                    self.words.bind(tab, label="tab.models")
+                    self.models.build(tab, self.visit)
+            self.arena_tab.connect()
+            self._connect(demo)
+        return demo
+
+    def _build_header(self) -> None:
+        language = self.words.language
+        with gr.Row(elem_classes="header"):
+            self.title = self.words.bind_made(
+                html(_title_html(language), elem_classes="title"),
+                lambda chosen: {"value": _title_html(chosen)},
+            )
+            self.chips = self.words.bind_made(
+                html(
+                    status_view.chips_html(self.arena.registry, language), elem_classes="chip-box"
+                ),
+                lambda chosen: {"value": status_view.chips_html(self.arena.registry, chosen)},
+            )
+            self.switch = self.words.bind(
+                gr.Button(
+                    self.words.say("lang.switch"), size="sm", scale=0, min_width=80,
+                    elem_id="language", elem_classes="language",
+                ),
+                value="lang.switch",
+            )  # fmt: skip
+        with gr.Row(elem_classes="banner-row"):
+            self.banner = self.words.bind_made(
+                html(status_view.banner_html(self.arena.registry, language), elem_id="banner"),
+                lambda chosen: {"value": status_view.banner_html(self.arena.registry, chosen)},
+            )
+            self.wake = gr.Button(
+                self._wake_text(language), size="sm", scale=0, elem_id="wake", visible="hidden"
+            )
+
+    def _connect(self, demo: gr.Blocks) -> None:
+        timer = gr.Timer(TICK_SECONDS)
+        ticking = [
+            self.chips, self.banner, self.wake, self.arena_tab.preset_list,
+            self.arena_tab.privacy,
+        ]  # fmt: skip
+        dynamic = [*self.words.components, *self.arena_tab.live_outputs(), self.wake]
+        whole = list(dict.fromkeys(dynamic))
+        demo.load(
+            self.on_load, [self.visit, self.client], whole,
+            js="(visit, client) => [visit, window.arenaClient()]", **PRIVATE,
+        )  # fmt: skip
+        self.switch.click(
+            self.on_switch, [self.visit], whole,
+            js="(visit) => { window.arenaSwitch(); return [visit]; }", **PRIVATE,
+        )  # fmt: skip
+        self.wake.click(self.on_wake, None, [self.wake], **PRIVATE)
+        timer.tick(
+            self.on_tick, [self.visit, self.arena_tab.use_gemini], ticking, queue=False, **PRIVATE
+        )
+        demo.unload(self.on_unload)
+
+    # --- what happens --------------------------------------------------------------------------
+
+    async def on_load(self, visit: Visit, client: object) -> Updates:
+        """The page opens: who it is, as far as the browser says, and in which language."""
+        told = client if isinstance(client, dict) else {}
+        visit.visitor = known_visitor(told.get("visitor")) or visit.visitor
+        visit.language = choose_language(
+            self.settings.language, str(told.get("language", "")), str(told.get("accepts", ""))
+        )
+        return self._in_language(visit)
+
+    def _in_language(self, visit: Visit) -> Updates:
+        """The whole page in the visit's language, with the battle as it stands."""
+        live = self.arena.live_or_none(visit.battle_id)
+        return merged(
+            self.words.updates(visit.language),
+            self._wake_update(visit.language),
+            self.arena_tab.relabel(live, visit),
+        )
+
+    async def on_switch(self, visit: Visit) -> Updates:
+        """The other language."""
+        visit.language = "en" if visit.language == "ja" else "ja"
+        return self._in_language(visit)
+
+    def on_tick(self, visit: Visit, use_gemini: bool) -> Updates | Any:  # noqa: ANN401, FBT001
+        """Bring the states of the models up to date; says nothing when nothing changed."""
+        registry, language = self.arena.registry, visit.language
+        chips = status_view.chips_html(registry, language)
+        if chips == visit.shown_chips:
+            return gr.skip()
+        visit.shown_chips = chips
+        return {
+            self.chips: chips,
+            self.banner: status_view.banner_html(registry, language),
+            self.wake: self._wake_update(language)[self.wake],
+            self.arena_tab.preset_list: self.arena_tab.presets_html(language),
+            self.arena_tab.privacy: self.arena_tab.privacy_html(
+                language, use_gemini=bool(use_gemini)
+            ),
+        }
+
+    def on_wake(self) -> Updates:
+        """Start the stand-in while the wanted model still loads."""
+        self.arena.registry.wake_stand_in()
+        return {self.wake: gr.update(visible="hidden")}
+
+    async def on_unload(self, request: gr.Request) -> None:
+        """The tab closes: what it started is stopped."""
+        await self.arena.leave(request.session_hash or "")
+
+    def _wake_text(self, language: str) -> str:
+        stand_in = next((e for e in self.arena.registry.entries if e.model.spec.stand_in), None)
+        label = stand_in.model.spec.label if stand_in else ""
+        return say(language, "banner.wake", stand_in=label)
+
+    def _wake_update(self, language: str) -> Updates:
+        offered = self.arena.registry.stand_in_offered
+        shown: bool | str = True if offered else "hidden"
+        return {self.wake: gr.update(value=self._wake_text(language), visible=shown)}
+
+
+def _title_html(language: str) -> str:
+    return f"<h1>{say(language, 'title')}</h1><p>{say(language, 'subtitle')}</p>"

@@ -1,0 +1,101 @@
+"""The lines that say how things are: chips, banner, notices. Pure: no Gradio, no I/O."""
+
+from __future__ import annotations
+
+from html import escape
+
+from arena.domain import ModelSpec
+from arena.errors import ArenaError
+from arena.models.base import Dormant, Loading, ModelStatus, Ready, Unavailable
+from arena.models.registry import Entry, Registry, is_google
+from arena.ui.i18n import error_line, error_texts, say, say_or
+
+
+def chips_html(registry: Registry, language: str) -> str:
+    """One chip a model: what it is, and how it is. Variants share their base's."""
+    shown = [e for e in registry.entries if not e.is_variant]
+    return f'<div class="chips">{"".join(_chip(entry, language) for entry in shown)}</div>'
+
+
+def _chip(entry: Entry, language: str) -> str:
+    status = entry.model.status()
+    words, remedy = status_words(status, entry.model.spec, language)
+    light = {Ready: "ok", Loading: "wait", Unavailable: "warn", Dormant: "off"}[type(status)]
+    title = escape(f"{words} {remedy}".strip(), quote=True)
+    text = f"{escape(entry.model.spec.label)} · {escape(words)}"
+    return (
+        f'<span class="chip {light}" id="status-{entry.slug}" title="{title}"><i></i>{text}</span>'
+    )
+
+
+def state_line(entry: Entry, language: str) -> str:
+    """A model's name and state in plain text."""
+    words, _ = status_words(entry.model.status(), entry.model.spec, language)
+    return f"{entry.model.spec.label} ({words})"
+
+
+def status_words(status: ModelStatus, spec: ModelSpec, language: str) -> tuple[str, str]:
+    """A few words for a chip, and the remedy where there is something to do."""
+    if isinstance(status, Loading):
+        words = say_or(language, f"status.{status.step}", say(language, "status.loading"))
+        if status.progress is not None:
+            words = f"{words} {status.progress:.0%}"
+        return words, ""
+    if isinstance(status, Ready):
+        device = status.facts.get("device", "").split(":")[0].upper()
+        parts = [spec.precision, device]
+        if status.notice:
+            parts.append(say_or(language, f"status.{status.notice}", status.notice))
+        return " · ".join(p for p in parts if p) or say(language, "status.ready"), ""
+    if isinstance(status, Unavailable):
+        message, remedy = error_texts(language, status.error)
+        variable = status.error.values.get("variable")
+        if variable and status.error.code == "key_missing":
+            return say(language, "status.set", variable=variable), remedy
+        return say(language, "status.unavailable"), f"{message} {remedy}"
+    return say(language, "status.dormant"), ""
+
+
+def banner_html(registry: Registry, language: str) -> str:
+    """Says which model answers in place of the one that was asked for, and why; else empty."""
+    primary = next((e for e in registry.entries if e.primary), None)
+    stand_in = next((e for e in registry.entries if e.standby and not e.is_variant), None)
+    if primary is None or stand_in is None:
+        return ""
+    names = {"wanted": primary.model.spec.label, "stand_in": stand_in.model.spec.label}
+    status = primary.model.status()
+    if isinstance(status, Unavailable):
+        lead = say(language, "banner.stand_in", **names)
+        extra = say(language, "banner.english", **names) if language == "ja" else ""
+        message, remedy = error_texts(language, status.error)
+        return (
+            f'<div class="banner"><span>{escape(lead)} {escape(extra)}</span>'
+            f"<details><summary>{escape(say(language, 'banner.how'))}</summary>"
+            f"<p>{escape(message)}<br>{escape(remedy)}</p></details></div>"
+        )
+    if registry.stand_in_offered:
+        text = escape(say(language, "banner.loading", **names))
+        return f'<div class="banner"><span>{text}</span></div>'
+    return ""
+
+
+def privacy_html(registry: Registry, language: str, *, use_gemini: bool) -> str:
+    """What is stored, and where the text goes."""
+    google = any(is_google(e) for e in registry.contestants(use_gemini=use_gemini))
+    where = say(language, "notice.google" if google else "notice.local")
+    text = f"{say(language, 'notice.stored')} {where}"
+    keys = escape(say(language, "notice.keys"))
+    return f'<div class="privacy"><span>{escape(text)}</span><span class="keys">{keys}</span></div>'
+
+
+def notice_html(text: str, *, error: bool = True) -> str:
+    """A line about what the visitor just did; empty hides it."""
+    if not text:
+        return ""
+    kind, role = ("error", "alert") if error else ("info", "status")
+    return f'<div class="notice {kind}" role="{role}">{escape(text)}</div>'
+
+
+def error_notice(language: str, error: ArenaError) -> str:
+    """The same for a typed error."""
+    return notice_html(error_line(language, error))

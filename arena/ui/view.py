@@ -1,0 +1,174 @@
+"""What the page shows, computed from a frame. Pure: no Gradio, no I/O.
+
+Blind mode is kept here: before the vote, everything but the answers' own text and timing is the
+same when the sides are swapped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+
+from arena.domain import Finished, FinishReason, Mode, ModelSpec, Side, Winner
+from arena.guard.markdown import safe_markdown
+from arena.live import Frame, Phase, SideView
+from arena.ui.i18n import error_line, say
+
+ChatMessages = list[dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class PaneView:
+    """One pane."""
+
+    head: str
+    messages: ChatMessages
+    stats: str
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PageView:
+    """The part of the arena tab that a battle changes.
+
+    Attributes:
+        chosen: the vote that was cast, else None.
+        bar: what the line under the vote buttons says; empty hides it.
+    """
+
+    panes: Mapping[Side, PaneView]
+    running: bool = False
+    votable: bool = False
+    chosen: Winner | None = None
+    bar: str = ""
+    single: bool = False
+    follow_up: bool = False
+
+
+def idle_view(language: str, mode: Mode) -> PageView:
+    """The page before a battle."""
+    panes = {side: PaneView(_head(side, None, language, mode), [], "") for side in Side}
+    return PageView(panes, single=mode is Mode.SINGLE)
+
+
+def battle_view(frame: Frame, language: str, vote: Winner | None) -> PageView:
+    """The page during and after a battle."""
+    battle = frame.battle
+    named = battle.mode is not Mode.BLIND or vote is not None
+    panes = {side: _pane(frame, side, language, named=named) for side in battle.sides}
+    for side in Side:
+        panes.setdefault(side, PaneView(_head(side, None, language, battle.mode), [], ""))
+    follow_up = not frame.running and vote is None and _all_done(frame)
+    return PageView(
+        panes,
+        running=frame.running,
+        votable=frame.votable and vote is None,
+        chosen=vote,
+        bar="" if frame.running else _bar(frame, language, vote),
+        single=battle.mode is Mode.SINGLE,
+        follow_up=follow_up,
+    )
+
+
+def _all_done(frame: Frame) -> bool:
+    return all(view.phase is Phase.DONE for view in frame.sides.values())
+
+
+def _pane(frame: Frame, side: Side, language: str, *, named: bool) -> PaneView:
+    view = frame.sides[side]
+    spec = frame.battle.spec(side) if named else None
+    messages: ChatMessages = []
+    *before, last = frame.battle.conversation(side)
+    for turn in before:
+        messages.append({"role": "user", "content": safe_markdown(turn.prompt)})
+        if turn.answer is not None:
+            messages.append({"role": "assistant", "content": safe_markdown(turn.answer.text)})
+    messages.append({"role": "user", "content": safe_markdown(last.prompt)})
+    if view.text:
+        messages.append({"role": "assistant", "content": safe_markdown(view.text)})
+    return PaneView(
+        _head(side, spec, language, frame.battle.mode, view),
+        messages,
+        _stats(view, spec, language),
+        frame.retryable(side),
+    )
+
+
+def _head(
+    side: Side, spec: ModelSpec | None, language: str, mode: Mode, view: SideView | None = None
+) -> str:
+    if spec is not None:
+        served = view.answer.finished.served_model if view and view.answer else ""
+        remote = "" if spec.precision else served or spec.source
+        detail = " · ".join(part for part in (spec.precision, spec.engine, remote) if part)
+        name = f'<b>{escape(spec.label)}</b> <span class="dim">{escape(detail)}</span>'
+    elif mode is Mode.BLIND:
+        name = f'<span class="dim">{escape(say(language, "pane.hidden"))}</span>'
+    else:
+        name = ""
+    busy = " busy" if view and view.phase in (Phase.WAITING, Phase.WRITING) else ""
+    letter = "" if mode is Mode.SINGLE else side.value.upper()
+    dot = f'<span class="dot {side.value}{busy}">{letter}</span>'
+    return f'<div class="pane-head">{dot}<span class="name">{name}</span></div>'
+
+
+def _stats(view: SideView, spec: ModelSpec | None, language: str) -> str:
+    """The line under a pane; numbers only where the name is known."""
+    parts = [say(language, f"phase.{view.phase}")]
+    failed = view.phase is Phase.FAILED
+    if failed and spec is None:
+        if view.error_id:
+            parts.append(say(language, "phase.error_id", id=view.error_id))
+    elif failed:
+        parts.append(_failure(view, language))
+    elif spec is not None and view.answer is not None:
+        numbers = _numbers(view.answer.finished, view.answer.cost_usd, language)
+        parts = numbers if view.phase is Phase.DONE else [*parts, *numbers]
+    kind = "failed" if failed else view.phase.value
+    return f'<span class="phase {kind}">{escape(" · ".join(p for p in parts if p))}</span>'
+
+
+def _failure(view: SideView, language: str) -> str:
+    if view.error is not None:
+        return error_line(language, view.error)
+    blocked = view.answer is not None and view.answer.finished.reason is FinishReason.BLOCKED
+    return say(language, "finish.blocked") if blocked else ""
+
+
+def _numbers(finished: Finished, cost: float | None, language: str) -> list[str]:
+    """First text, speed, tokens, time and cost, as far as they are known."""
+    parts = []
+    if finished.ttft_s is not None:
+        parts.append(f"{say(language, 'stats.ttft')} {finished.ttft_s:.2f} s")
+    speed = tokens_per_second(finished)
+    if speed is not None:
+        parts.append(f"{speed:.1f} tok/s")
+    if finished.completion_tokens is not None:
+        parts.append(say(language, "stats.tokens", count=finished.completion_tokens))
+    if finished.thinking_tokens:
+        parts.append(say(language, "stats.thinking", count=finished.thinking_tokens))
+    parts.append(f"{finished.total_s:.1f} s")
+    if cost is not None:
+        parts.append("$0" if cost == 0 else f"${cost:.4f}")
+    if finished.reason is FinishReason.LENGTH:
+        parts.append(say(language, "finish.length"))
+    return parts
+
+
+def tokens_per_second(finished: Finished) -> float | None:
+    """Decoding speed: tokens after the first, over the time after the first text."""
+    if finished.ttft_s is None or not finished.completion_tokens:
+        return None
+    seconds = finished.total_s - finished.ttft_s
+    return (finished.completion_tokens - 1) / seconds if seconds > 0.001 else None
+
+
+def _bar(frame: Frame, language: str, vote: Winner | None) -> str:
+    battle = frame.battle
+    if vote is not None and battle.spec_b is not None:
+        a, b = (f"<b>{escape(spec.label)}</b>" for spec in (battle.spec_a, battle.spec_b))
+        return say(language, f"vote.done.{vote}", a=a, b=b)
+    if not _all_done(frame):
+        return escape(say(language, "vote.failed")) if battle.mode is not Mode.SINGLE else "&nbsp;"
+    return escape(say(language, "vote.single" if battle.mode is Mode.SINGLE else "vote.ask"))

@@ -1,0 +1,293 @@
+"""What the page says, without a browser: blindness above all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scripted import ScriptedModel
+
+from arena.domain import (
+    Answer,
+    Battle,
+    Category,
+    Exchange,
+    Finished,
+    FinishReason,
+    GenerationParams,
+    Mode,
+    ModelSpec,
+    Side,
+    Winner,
+)
+from arena.errors import KeyMissing, KeyRejected, Overloaded, all_error_types
+from arena.live import Frame, Phase, SideView
+from arena.models.base import Dormant, Loading, Ready, Unavailable
+from arena.models.registry import Entry, Registry
+from arena.ui import presets_view, status_view, tables_view
+from arena.ui.i18n import LANGUAGES, choose_language, error_texts, say, table
+from arena.ui.view import battle_view, idle_view, tokens_per_second
+from arena.ui.visit import known_visitor, params_from, preset_behind
+from arena.votes.store import Contestant, PairTally
+
+PHI = ModelSpec("phi-4-mini-bf16", "Phi-4-mini", "local", "microsoft/Phi-4-mini-instruct",
+                precision="bf16", engine="transformers-cb")  # fmt: skip
+GEMINI = ModelSpec("gemini-pro-latest", "Gemini", "google", "gemini-pro-latest")
+ENDINGS = st.sampled_from(
+    [
+        (Phase.WAITING, None),
+        (Phase.WRITING, None),
+        (Phase.DONE, FinishReason.STOP),
+        (Phase.DONE, FinishReason.LENGTH),
+        (Phase.FAILED, FinishReason.BLOCKED),
+        (Phase.FAILED, FinishReason.ERROR),
+        (Phase.STOPPED, FinishReason.CANCELLED),
+    ]
+)
+
+
+def side_view(phase: Phase, reason: FinishReason | None, text: str, served: str) -> SideView:
+    """One side that stands so."""
+    if reason is None:
+        return SideView(phase, text)
+    finished = Finished(
+        reason, completion_tokens=len(text), ttft_s=0.5, total_s=2.0, served_model=served
+    )
+    error = Overloaded("the provider's own words") if reason is FinishReason.ERROR else None
+    return SideView(phase, text, Answer(text, finished, 0.001), error, "1234" if error else "")
+
+
+def frame(a: SideView, b: SideView, spec_a: ModelSpec, spec_b: ModelSpec, mode: Mode) -> Frame:
+    """A frame of a battle of these two."""
+    talks = [(Exchange("Why?", view.answer),) for view in (a, b)]
+    battle = Battle(
+        id="0" * 32, mode=mode, language="en", ui_language="en", category=Category.FREE,
+        preset=None, params=GenerationParams(seed=1), spec_a=spec_a, spec_b=spec_b,
+        created_at=datetime(2026, 1, 1, tzinfo=UTC), voter="v" * 64,
+        conversation_a=talks[0], conversation_b=talks[1],
+    )  # fmt: skip
+    running = any(v.phase in (Phase.WAITING, Phase.WRITING) for v in (a, b))
+    return Frame(battle, {Side.A: a, Side.B: b}, running, not running and battle.votable)
+
+
+@given(ENDINGS, ENDINGS, st.sampled_from(LANGUAGES))
+def test_blind_page_is_the_same_with_the_models_swapped(
+    left: tuple[Any, Any], right: tuple[Any, Any], language: str
+) -> None:
+    """Whatever differs when only the names are exchanged tells which side is which."""
+    a = side_view(*left, "alpha", "gemini-3-pro-001")
+    b = side_view(*right, "beta", "microsoft/Phi-4-mini-instruct@abc")
+    a2 = side_view(*left, "alpha", "microsoft/Phi-4-mini-instruct@abc")
+    b2 = side_view(*right, "beta", "gemini-3-pro-001")
+    one = battle_view(frame(a, b, GEMINI, PHI, Mode.BLIND), language, None)
+    two = battle_view(frame(a2, b2, PHI, GEMINI, Mode.BLIND), language, None)
+    assert one == two
+    shown = repr(one)
+    for word in ("Phi", "Gemini", "gemini", "microsoft", "bf16", "provider's own", "$", "tok/s"):
+        assert word not in shown
+
+
+def test_names_and_numbers_appear_with_the_vote() -> None:
+    """After the vote the visitor must learn who wrote what, and how fast."""
+    a = side_view(Phase.DONE, FinishReason.STOP, "alpha", "gemini-3-pro-001")
+    b = side_view(Phase.DONE, FinishReason.LENGTH, "beta", "x@1")
+    page = battle_view(frame(a, b, GEMINI, PHI, Mode.BLIND), "en", Winner.MODEL_A)
+    assert "gemini-3-pro-001" in page.panes[Side.A].head
+    assert "bf16" in page.panes[Side.B].head
+    assert "tok/s" in page.panes[Side.A].stats
+    assert "cut at the limit" in page.panes[Side.B].stats
+    assert "<b>Gemini</b>" in page.bar
+    assert not page.votable
+    assert not page.follow_up
+
+
+def test_open_mode_says_what_failed_and_blind_mode_only_that() -> None:
+    """A provider's error text names the provider."""
+    a = side_view(Phase.FAILED, FinishReason.ERROR, "", "")
+    b = side_view(Phase.DONE, FinishReason.STOP, "beta", "x@1")
+    opened = battle_view(frame(a, b, GEMINI, PHI, Mode.OPEN), "en", None)
+    blind = battle_view(frame(a, b, GEMINI, PHI, Mode.BLIND), "en", None)
+    assert "overloaded" in opened.panes[Side.A].stats
+    assert "own words" not in opened.panes[Side.A].stats
+    assert "overloaded" not in blind.panes[Side.A].stats
+    assert "1234" in blind.panes[Side.A].stats
+    assert "no vote" in blind.bar
+
+
+def test_answers_are_made_harmless_before_they_are_shown() -> None:
+    """The guard is worth nothing where it is not called."""
+    a = side_view(Phase.DONE, FinishReason.STOP, "![x](https://t.example/a.png)<b>", "x")
+    b = side_view(Phase.DONE, FinishReason.STOP, "beta", "x@1")
+    page = battle_view(frame(a, b, GEMINI, PHI, Mode.BLIND), "en", None)
+    assert "![x]" not in page.panes[Side.A].messages[-1]["content"]
+
+
+def test_labels_are_escaped() -> None:
+    """A label in ARENA_MODELS must not become HTML."""
+    odd = replace(PHI, label="<i>x</i>")
+    a = side_view(Phase.DONE, FinishReason.STOP, "a", "<u>")
+    page = battle_view(frame(a, a, odd, odd, Mode.OPEN), "en", Winner.TIE)
+    assert "<i>" not in page.panes[Side.A].head + page.bar
+    registry = Registry([Entry("odd", ScriptedModel("<i>", ["x"]))])
+    for html in (
+        status_view.chips_html(registry, "en"),
+        tables_view.models_html(registry, "en"),
+    ):
+        assert "<i></i>" not in html.replace("<i></i>", "", 1)
+    pairs = [PairTally(Contestant("<i>", "<u>"), Contestant("b", "c"), wins_first=1)]
+    assert "<u>" not in tables_view.board_html(pairs, {}, "en")
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_empty_page_exists_in_every_mode(mode: Mode, language: str) -> None:
+    """The first thing a visitor sees."""
+    page = idle_view(language, mode)
+    assert page.single is (mode is Mode.SINGLE)
+    assert not page.votable
+    assert set(page.panes) == set(Side)
+
+
+def test_speed_leaves_the_first_text_out() -> None:
+    """Prefill time in tok/s makes short answers look slow."""
+    done = Finished(FinishReason.STOP, completion_tokens=11, ttft_s=1.0, total_s=2.0)
+    assert tokens_per_second(done) == pytest.approx(10.0)
+    assert tokens_per_second(replace(done, ttft_s=None)) is None
+    assert tokens_per_second(replace(done, ttft_s=2.0)) is None
+
+
+# --- words -------------------------------------------------------------------------------------
+
+
+def test_both_languages_have_the_same_texts() -> None:
+    """A key that one language lacks crashes the page for its readers alone."""
+    japanese = {key for key in table("ja") if not _is_error(key)}
+    english = set(table("en"))
+    assert japanese == english
+
+
+def _is_error(key: str) -> bool:
+    return key.startswith("error.") and key.endswith((".message", ".remedy"))
+
+
+def test_every_error_can_be_said_in_both_languages() -> None:
+    """An error that cannot be said becomes a crash at the worst moment."""
+    for kind in all_error_types():
+        for part in ("message", "remedy"):
+            japanese = table("ja")[f"error.{kind.code}.{part}"]
+            english = getattr(kind, part)
+            assert _braces(japanese) == _braces(english), kind.code
+    codes = [kind.code for kind in all_error_types()]
+    assert len(codes) == len(set(codes))
+
+
+def _braces(text: str) -> set[str]:
+    import string
+
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+def test_error_texts_are_filled() -> None:
+    """A sentence with {variable} in it tells nobody what to set."""
+    message, remedy = error_texts("ja", KeyMissing(label="Gemini", variable="GEMINI_API_KEY"))
+    assert "Gemini" in message
+    assert "GEMINI_API_KEY" in remedy
+
+
+@pytest.mark.parametrize(
+    ("setting", "wanted", "accepted", "language"),
+    [
+        ("auto", "", "en-GB", "en"),
+        ("auto", "", "ja", "ja"),
+        ("auto", "", "fr-FR", "en"),
+        ("auto", "", "", "ja"),
+        ("auto", "ja", "en", "ja"),
+        ("en", "", "ja", "en"),
+        ("en", "ja", "ja", "ja"),
+        ("auto", "xx", "en", "en"),
+    ],
+)
+def test_language_is_the_visitors_choice_first(
+    setting: str, wanted: str, accepted: str, language: str
+) -> None:
+    """A page that forgets the chosen language on reload is a page in the wrong language."""
+    assert choose_language(setting, wanted, accepted) == language
+
+
+# --- header, presets, visits -------------------------------------------------------------------
+
+
+def test_chip_says_state_and_what_to_set() -> None:
+    """A grey dot that does not say which variable to set helps nobody."""
+    model = ScriptedModel("gemini", ["x"])
+    registry = Registry([Entry("gemini", model)])
+    model.state = Unavailable(KeyMissing(label="Gemini", variable="GEMINI_API_KEY"))
+    assert "GEMINI_API_KEY を設定" in status_view.chips_html(registry, "ja")
+    model.state = Unavailable(KeyRejected("no", variable="GEMINI_API_KEY"))
+    assert "does not accept the key" in status_view.chips_html(registry, "en")
+    model.state = Loading(0.43, "download")
+    assert "43%" in status_view.chips_html(registry, "ja")
+    model.state = Ready({"device": "cuda:0"}, notice="one_at_a_time")
+    assert "one at a time" in status_view.chips_html(registry, "en")
+    model.state = Dormant()
+    assert 'id="status-gemini"' in status_view.chips_html(registry, "en")
+
+
+def test_every_preset_is_on_the_page_once(presets: Any) -> None:
+    """Tests and scripts click `preset-<id>`; a missing or doubled id breaks them."""
+    for language in LANGUAGES:
+        for english_first in (True, False):
+            html = presets_view.presets_html(presets, language, english_first=english_first)
+            for preset in presets:
+                assert html.count(f'id="preset-{preset.id}"') == 1
+    first = presets_view.presets_html(presets, "ja", english_first=True)
+    assert first.index('lang="en"') < first.index('lang="ja"')
+
+
+@pytest.mark.parametrize("value", [None, 3, "", "x" * 32, "A" * 32, "0" * 31, "0" * 33, {}])
+def test_odd_visitor_ids_are_not_believed(value: object) -> None:
+    """The browser's word is only a word: a megabyte of it must not be hashed, nor a None."""
+    assert known_visitor(value) is None
+    assert known_visitor("0123456789abcdef" * 2)
+
+
+@given(st.tuples(st.text(), st.text(), st.text(), st.text()))
+def test_odd_params_are_refused_not_crashed_on(values: tuple[str, str, str, str]) -> None:
+    """A raw call to the server sends whatever it likes."""
+    try:
+        params = params_from(*values)
+    except ValueError:
+        return
+    assert isinstance(params, GenerationParams)
+
+
+def test_params_from_the_page() -> None:
+    """An empty seed means that one is drawn; 0 is a seed like any other."""
+    assert params_from(0.7, 1, 1024, "") == GenerationParams()
+    assert params_from(0, 0.5, 16.0, "0").seed == 0
+    for bad in ((3, 1, 10, ""), (1, 0, 10, ""), (1, 1, 0, ""), (1, 1, 1e400, ""), (1, 1, 9, "x")):
+        with pytest.raises(ValueError, match=r"must be|invalid|could not|infinity"):
+            params_from(*bad)
+
+
+def test_preset_stays_while_its_text_is_recognisable(presets: Any) -> None:
+    """Another question typed over an example must not count as that example, edited."""
+    preset = presets[0]
+    assert preset_behind(preset.text, preset) is preset
+    assert preset_behind(preset.text + " Be brief.", preset) is preset
+    assert preset_behind("What is the capital of France?", preset) is None
+    assert preset_behind("x", None) is None
+
+
+def test_board_counts_and_says_what_it_left_out() -> None:
+    """A table that adds open-mode votes in, or hides that it does not, is not true."""
+    pairs = [PairTally(Contestant("a", "1"), Contestant("b", "2"), 3, 2, 1, 4, open_votes=5)]
+    html = tables_view.board_html(pairs, {"a": "Alpha"}, "en")
+    assert "10 blind votes" in html
+    assert "5 votes of open mode" in html
+    assert "Alpha" in html
+    assert say("ja", "board.empty") in tables_view.board_html([], {}, "ja")
