@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 from arena.presets import Preset, load_presets
 from arena.votes.store import VoteStore
@@ -33,3 +30,9 @@ def rng() -> random.Random:
 def presets() -> tuple[Preset, ...]:
     """The arena's own examples."""
     return load_presets(Path(__file__).parent.parent / "prompts")
+
+
+@pytest.fixture(scope="session")
+def embedded_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the embedded model is converted to, once for all tests of a run."""
+    return tmp_path_factory.mktemp("embedded")

@@ -7,7 +7,6 @@ import random
 from dataclasses import replace
 
 import pytest
-from scripted import ScriptedModel, Step
 
 from arena.battle import Arena, Ask
 from arena.domain import (
@@ -39,6 +38,7 @@ from arena.live import Frame, LiveBattle, Phase
 from arena.models.base import Loading, Ready, Unavailable
 from arena.models.registry import Entry, Registry
 from arena.votes.store import VoteStore
+from tests.scripted import ScriptedModel, Step
 
 ASK = Ask(text="Why?", mode=Mode.BLIND, params=GenerationParams(), voter="v" * 64, session="tab")
 ANSWER: list[Step] = ["Be", "cause."]

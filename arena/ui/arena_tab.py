@@ -99,7 +99,10 @@ class ArenaTab:
                     container=False,
                     label=text("mode.label"),
                 ),
-                lambda language: {"choices": self._mode_choices(language)},
+                lambda language: {
+                    "choices": self._mode_choices(language),
+                    "label": say(language, "mode.label"),
+                },
             )
             self.use_gemini = bind(
                 gr.Checkbox(

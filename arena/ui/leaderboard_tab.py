@@ -17,15 +17,15 @@ class LeaderboardTab:
         self.arena = arena
         self.words = words
 
-    def build(self, tab: gr.Tab, visit: gr.State) -> None:
-        """Make the components; call inside the tab's context."""
+    def build(self, tabs: gr.HTML, visit: gr.State) -> None:
+        """Make the components; call inside the panel's context."""
         self.table = html(elem_id="leaderboard")
         refresh = self.words.bind(
             gr.Button(self.words.say("board.refresh"), size="sm", scale=0, elem_id="refresh"),
             value="board.refresh",
         )
         gr.on(
-            [tab.select, refresh.click], self.on_show, [visit], [self.table],
+            [tabs.select, refresh.click], self.on_show, [visit], [self.table],
             api_visibility="private", show_progress="hidden",
         )  # fmt: skip
 

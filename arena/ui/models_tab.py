@@ -16,10 +16,10 @@ class ModelsTab:
     def __init__(self, arena: Arena) -> None:
         self.arena = arena
 
-    def build(self, tab: gr.Tab, visit: gr.State) -> None:
-        """Make the components; call inside the tab's context."""
+    def build(self, tabs: gr.HTML, visit: gr.State) -> None:
+        """Make the components; call inside the panel's context."""
         self.cards = html(elem_id="models")
-        tab.select(
+        tabs.select(
             self.on_show, [visit], [self.cards], api_visibility="private", show_progress="hidden"
         )
 

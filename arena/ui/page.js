@@ -14,11 +14,10 @@
 
   // What the server may know of this browser when the page opens.
   window.arenaClient = () => ({ visitor: visitor(), language: wanted(), accepts: navigator.language || "" });
-  window.arenaLanguage = (language) => { document.documentElement.lang = language; };
-  window.arenaSwitch = () => {
-    const next = document.documentElement.lang === "en" ? "ja" : "en";
-    write("arena-language", next);
-    document.documentElement.lang = next;
+  // The server has put the page into this language; a choice is kept, a guess is not.
+  window.arenaSpeaks = (language, chosen) => {
+    document.documentElement.lang = language;
+    if (chosen) write("arena-language", language);
   };
   const box = () => document.querySelector("#prompt textarea");
   window.arenaFocusPrompt = () => {

@@ -28,6 +28,33 @@ POLICY = (
     '<meta http-equiv="Content-Security-Policy" content="img-src \'self\' data: blob:; '
     "media-src 'self' data: blob:; object-src 'none'\">"
 )
+TABS = ("arena", "leaderboard", "models")
+# Gradio's own tabs leave the parts of a hidden tab out of the document until it is first shown.
+TABS_JS = """
+const show = (name) => {
+  document.body.dataset.tab = name;
+  element.querySelectorAll('[role=tab]').forEach((tab) => {
+    tab.setAttribute('aria-selected', tab.dataset.tab === name);
+    tab.tabIndex = tab.dataset.tab === name ? 0 : -1;
+  });
+};
+element.addEventListener('click', (event) => {
+  const tab = event.target.closest('[role=tab]');
+  if (!tab) return;
+  show(tab.dataset.tab);
+  trigger('select', {tab: tab.dataset.tab});
+});
+element.addEventListener('keydown', (event) => {
+  const step = {ArrowRight: 1, ArrowLeft: -1}[event.key];
+  if (!step) return;
+  const tabs = [...element.querySelectorAll('[role=tab]')];
+  const next = tabs[(tabs.indexOf(document.activeElement) + step + tabs.length) % tabs.length];
+  next.focus();
+  next.click();
+});
+watch('value', () => show(document.body.dataset.tab || 'arena'));
+show('arena');
+"""
 TICK_SECONDS = 1.0
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
@@ -79,17 +106,18 @@ class Page:
         with gr.Blocks(title=text("title"), analytics_enabled=False, fill_width=True) as demo:
             self.visit = gr.State(Visit(), time_to_live=24 * 3600)
             self.client = gr.JSON(visible=False)
+            self.spoken = gr.Textbox(visible=False)
             self._build_header()
-            with gr.Tabs(elem_id="tabs"):
-                with gr.Tab(text("tab.arena"), elem_id="tab-arena", id="arena") as tab:
-                    self.words.bind(tab, label="tab.arena")
-                    self.arena_tab.build(self.visit)
-                with gr.Tab(text("tab.leaderboard"), elem_id="tab-leaderboard", id="board") as tab:
-                    self.words.bind(tab, label="tab.leaderboard")
-                    self.leaderboard.build(tab, self.visit)
-                with gr.Tab(text("tab.models"), elem_id="tab-models", id="models") as tab:
-                    self.words.bind(tab, label="tab.models")
-                    self.models.build(tab, self.visit)
+            self.tabs = self.words.bind_made(
+                html(_tabs_html(self.words.language), js_on_load=TABS_JS, elem_classes="tabs"),
+                lambda chosen: {"value": _tabs_html(chosen)},
+            )
+            with gr.Column(elem_id="panel-arena", elem_classes="tab-panel"):
+                self.arena_tab.build(self.visit)
+            with gr.Column(elem_id="panel-leaderboard", elem_classes="tab-panel"):
+                self.leaderboard.build(self.tabs, self.visit)
+            with gr.Column(elem_id="panel-models", elem_classes="tab-panel"):
+                self.models.build(self.tabs, self.visit)
             self.arena_tab.connect()
             self._connect(demo)
         return demo
@@ -130,15 +158,14 @@ class Page:
             self.arena_tab.privacy,
         ]  # fmt: skip
         dynamic = [*self.words.components, *self.arena_tab.live_outputs(), self.wake]
-        whole = list(dict.fromkeys(dynamic))
-        demo.load(
+        whole = [*dict.fromkeys(dynamic), self.spoken]
+        opened = demo.load(
             self.on_load, [self.visit, self.client], whole,
             js="(visit, client) => [visit, window.arenaClient()]", **PRIVATE,
         )  # fmt: skip
-        self.switch.click(
-            self.on_switch, [self.visit], whole,
-            js="(visit) => { window.arenaSwitch(); return [visit]; }", **PRIVATE,
-        )  # fmt: skip
+        switched = self.switch.click(self.on_switch, [self.visit], whole, **PRIVATE)
+        opened.then(None, [self.spoken], js="(language) => window.arenaSpeaks(language, false)")
+        switched.then(None, [self.spoken], js="(language) => window.arenaSpeaks(language, true)")
         self.wake.click(self.on_wake, None, [self.wake], **PRIVATE)
         timer.tick(
             self.on_tick, [self.visit, self.arena_tab.use_gemini], ticking, queue=False, **PRIVATE
@@ -163,6 +190,7 @@ class Page:
             self.words.updates(visit.language),
             self._wake_update(visit.language),
             self.arena_tab.relabel(live, visit),
+            {self.spoken: visit.language},
         )
 
     async def on_switch(self, visit: Visit) -> Updates:
@@ -209,3 +237,12 @@ class Page:
 
 def _title_html(language: str) -> str:
     return f"<h1>{say(language, 'title')}</h1><p>{say(language, 'subtitle')}</p>"
+
+
+def _tabs_html(language: str) -> str:
+    buttons = "".join(
+        f'<button type="button" role="tab" id="tab-{name}" data-tab="{name}" '
+        f'aria-controls="panel-{name}">{say(language, f"tab.{name}")}</button>'
+        for name in TABS
+    )
+    return f'<div role="tablist">{buttons}</div>'

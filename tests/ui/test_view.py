@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted import ScriptedModel
+from tests.scripted import ScriptedModel
 
 from arena.domain import (
     Answer,
