@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -106,12 +107,15 @@ def test_libraries_stay_in_their_layer(name: str, path: Path) -> None:
 
 def test_only_settings_reads_the_environment() -> None:
     """A variable that is read elsewhere is in no documentation and has no check."""
+    reads = re.compile(r"getenv|environ(\[|\.get|\b(?!\.setdefault|, ))")
     for name, path in modules().items():
-        if name in {"arena.settings", "app", "arena.models.embedded"}:
-            continue  # the last hands its environment to a child process, and reads no setting
-        text = path.read_text(encoding="utf-8")
-        assert "os.environ" not in text, name
-        assert "getenv" not in text, name
+        if name == "arena.settings":
+            continue
+        lines = path.read_text(encoding="utf-8").splitlines()
+        found = [line for line in lines if reads.search(line)]
+        # One module hands its whole environment to a child process.
+        allowed = name == "arena.models.embedded" and all("PYTHONPATH" in line for line in found)
+        assert not found or allowed, (name, found)
 
 
 def test_domain_imports_nothing_heavy() -> None:

@@ -22,7 +22,7 @@ from arena.ui.visit import Visit, params_from, preset_behind
 from arena.ui.words import Updates, Words, html
 from arena.votes.store import voter_hash
 
-LATEX = [
+LATEX: list[dict[str, str | bool]] = [
     {"left": "$$", "right": "$$", "display": True},
     {"left": "\\[", "right": "\\]", "display": True},
     {"left": "\\(", "right": "\\)", "display": False},

@@ -10,7 +10,7 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
-from arena.errors import ArenaError
+from arena.errors import ArenaError, Phrase
 
 LANGUAGES = ("ja", "en")
 _FOLDER = Path(__file__).parent / "texts"
@@ -43,8 +43,12 @@ def error_texts(language: str, error: ArenaError) -> tuple[str, str]:
     if language == "en":
         return error.sentence, error.remedy_text
     words = table(language)
-    message = words[f"error.{error.code}.message"].format(**error.values)
-    return message, words[f"error.{error.code}.remedy"].format(**error.values)
+
+    def translate(phrase: Phrase) -> str:
+        return words[f"phrase.{phrase.name.lower()}"]
+
+    message, remedy = (words[f"error.{error.code}.{part}"] for part in ("message", "remedy"))
+    return error.fill(message, translate), error.fill(remedy, translate)
 
 
 def error_line(language: str, error: ArenaError) -> str:

@@ -120,7 +120,8 @@ class Page:
                 self.models.build(self.tabs, self.visit)
             self.arena_tab.connect()
             self._connect(demo)
-        return demo
+        page: gr.Blocks = demo
+        return page
 
     def _build_header(self) -> None:
         language = self.words.language
@@ -231,8 +232,8 @@ class Page:
 
     def _wake_update(self, language: str) -> Updates:
         offered = self.arena.registry.stand_in_offered
-        shown: bool | str = True if offered else "hidden"
-        return {self.wake: gr.update(value=self._wake_text(language), visible=shown)}
+        text = self._wake_text(language)
+        return {self.wake: gr.update(value=text, visible=True if offered else "hidden")}
 
 
 def _title_html(language: str) -> str:

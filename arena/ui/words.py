@@ -58,9 +58,10 @@ class Words:
 
     def updates(self, language: str) -> Updates:
         """The page in that language."""
-        found: Updates = {
-            component: gr.update(**{prop: say(language, key) for prop, key in keys.items()})
-            for component, keys in self._bound
-        }
-        found |= {component: gr.update(**make(language)) for component, make in self._made}
+        found: Updates = {}
+        for component, keys in self._bound:
+            texts: dict[str, Any] = {prop: say(language, key) for prop, key in keys.items()}
+            found[component] = gr.update(**texts)
+        for component, make in self._made:
+            found[component] = gr.update(**make(language))
         return found

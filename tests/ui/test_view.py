@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.scripted import ScriptedModel
 
 from arena.domain import (
     Answer,
@@ -24,7 +23,14 @@ from arena.domain import (
     Side,
     Winner,
 )
-from arena.errors import KeyMissing, KeyRejected, Overloaded, all_error_types
+from arena.errors import (
+    KeyMissing,
+    KeyRejected,
+    ModelUnavailable,
+    Overloaded,
+    Phrase,
+    all_error_types,
+)
 from arena.live import Frame, Phase, SideView
 from arena.models.base import Dormant, Loading, Ready, Unavailable
 from arena.models.registry import Entry, Registry
@@ -33,6 +39,7 @@ from arena.ui.i18n import LANGUAGES, choose_language, error_texts, say, table
 from arena.ui.view import battle_view, idle_view, tokens_per_second
 from arena.ui.visit import known_visitor, params_from, preset_behind
 from arena.votes.store import Contestant, PairTally
+from tests.scripted import ScriptedModel
 
 PHI = ModelSpec("phi-4-mini-bf16", "Phi-4-mini", "local", "microsoft/Phi-4-mini-instruct",
                 precision="bf16", engine="transformers-cb")  # fmt: skip
@@ -171,7 +178,9 @@ def test_both_languages_have_the_same_texts() -> None:
 
 
 def _is_error(key: str) -> bool:
-    return key.startswith("error.") and key.endswith((".message", ".remedy"))
+    return key.startswith("phrase.") or (
+        key.startswith("error.") and key.endswith((".message", ".remedy"))
+    )
 
 
 def test_every_error_can_be_said_in_both_languages() -> None:
@@ -185,6 +194,13 @@ def test_every_error_can_be_said_in_both_languages() -> None:
     assert len(codes) == len(set(codes))
 
 
+def test_every_phrase_can_be_said_in_japanese() -> None:
+    """A Japanese sentence with its cause in English is half a sentence to its reader."""
+    for phrase in Phrase:
+        japanese = table("ja")[f"phrase.{phrase.name.lower()}"]
+        assert _braces(japanese) == _braces(phrase), phrase
+
+
 def _braces(text: str) -> set[str]:
     import string
 
@@ -193,6 +209,11 @@ def _braces(text: str) -> set[str]:
 
 def test_error_texts_are_filled() -> None:
     """A sentence with {variable} in it tells nobody what to set."""
+    gone = ModelUnavailable(
+        label="X", why=Phrase.NO_FILE, source="a/b", remedy=Phrase.DO_CHECK_MODEL
+    )
+    assert gone.sentence == "X is not available: there is no file a/b."
+    assert error_texts("ja", gone)[0] == "X は使えません: ファイル a/b がありません。"
     message, remedy = error_texts("ja", KeyMissing(label="Gemini", variable="GEMINI_API_KEY"))
     assert "Gemini" in message
     assert "GEMINI_API_KEY" in remedy

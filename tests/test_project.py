@@ -1,0 +1,130 @@
+"""What strangers and a Space read before any code runs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import yaml
+
+from arena.doctor import can_run, examine, report
+from arena.models.probe import Finding
+from arena.settings import settings_from
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def front_matter() -> dict[str, object]:
+    """The Space's configuration."""
+    found = yaml.safe_load(README.split("---")[1])
+    assert isinstance(found, dict)
+    return found
+
+
+def pins(name: str) -> dict[str, str]:
+    """What a requirements file pins."""
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+
+
+def test_space_uses_the_pinned_gradio() -> None:
+    """A Space installs `sdk_version`: another one than the pin is an untested app."""
+    assert front_matter()["sdk_version"] == pins("requirements.txt")["gradio"]
+
+
+def test_space_is_configured() -> None:
+    """Without these the Space does not start, or starts without its model."""
+    config = front_matter()
+    assert config["sdk"] == "gradio"
+    assert config["app_file"] == "app.py"
+    assert str(config["python_version"]) in {"3.11", "3.12"}
+    assert config["license"] == "mit"
+    assert config["models"] == config["preload_from_hub"] == ["microsoft/Phi-4-mini-instruct"]
+    assert len(str(config["short_description"])) <= 60
+
+
+def test_everything_is_pinned() -> None:
+    """A range installs tomorrow what nobody tested today."""
+    for name in ("requirements.txt", "requirements-dev.txt", "requirements-embedded.txt"):
+        for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
+            assert re.fullmatch(r"(#.*|-r \S+|[A-Za-z0-9._-]+==\S+|)", line), (name, line)
+
+
+def test_readme_names_two_commands_first_and_a_real_picture() -> None:
+    """The first screen decides whether a stranger tries it."""
+    commands = re.search(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+    assert commands is not None
+    words = [line.split("#")[0].strip() for line in commands[1].strip().splitlines()]
+    assert words == ["make run", "make test"]
+    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README)
+    assert pictures
+    for picture in pictures:
+        assert (ROOT / picture).stat().st_size > 10_000
+
+
+def test_readme_files_exist() -> None:
+    """A path in the README that is not there sends its reader away."""
+    for path in re.findall(r"`((?:arena|prompts|tests|bench|scripts)/[\w./-]+)`", README):
+        assert (ROOT / path).exists(), path
+
+
+def test_versions_agree() -> None:
+    """pyproject, Makefile and README speak of the same Pythons."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["requires-python"] == ">=3.11"
+
+
+def test_bad_setting_stops_the_start_with_its_name(tmp_path: Path) -> None:
+    """A traceback of forty lines hides the one variable that is wrong."""
+    done = subprocess.run(
+        [sys.executable, "app.py"], cwd=ROOT, capture_output=True, text=True, check=False,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "ARENA_MAX_TURNS": "many"},
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "ARENA_MAX_TURNS" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+async def test_doctor_says_gaps_and_whether_it_can_run(tmp_path: Path) -> None:
+    """Its exit code is what a script trusts; its remedies are what a person needs."""
+    values = {
+        "ARENA_DATABASE_URL": f"sqlite:///{tmp_path / 'arena.db'}",
+        "ARENA_CACHE_DIR": str(tmp_path),
+        "ARENA_LOCAL_MODEL": str(tmp_path / "no-model"),
+    }
+    findings = await examine(settings_from(values))
+    text = report(findings)
+    assert can_run(findings), text
+    assert "ARENA_LOCAL_MODEL" in text
+    assert "GEMINI_API_KEY" in text
+    (tmp_path / "file").write_text("")
+    broken = await examine(
+        settings_from(values | {"ARENA_DATABASE_URL": f"sqlite:///{tmp_path}/file/arena.db"})
+    )
+    assert not can_run(broken)
+    assert "BAD  store" in report(broken)
+
+
+def test_doctor_table_keeps_its_columns() -> None:
+    """Full-width names pushed the values out of line."""
+    lines = report([Finding("推論", "ok", "x"), Finding("abcdef", "gap", "y", "do z")]).splitlines()
+    assert lines[0] == "ok   推論    x"
+    assert lines[1] == "gap  abcdef  y"
+    assert lines[2].endswith("-> do z")
+
+
+def test_export_command_writes_lines(tmp_path: Path) -> None:
+    """The README's command must work as it stands."""
+    out = tmp_path / "votes.jsonl"
+    done = subprocess.run(
+        [sys.executable, "-m", "arena", "export", str(out)], cwd=ROOT, capture_output=True,
+        text=True, check=False,
+        env={"PATH": "/usr/bin:/bin", "ARENA_DATABASE_URL": f"sqlite:///{tmp_path / 'a.db'}"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert out.read_text() == ""
+    assert "0 battles" in done.stderr
