@@ -140,10 +140,12 @@ def open_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
     contexts = []
     faults: list[str] = []
 
-    def opened(url: str, **options: Any) -> Page:
+    def opened(url: str, init: str = "", **options: Any) -> Page:
         given = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", **options}
         context = chromium.new_context(**given)
         contexts.append(context)
+        if init:
+            context.add_init_script(init)
         page = context.new_page()
         page.set_default_timeout(READY_S * 1000)
         page.on("pageerror", lambda error: faults.append(str(error)))

@@ -1,0 +1,142 @@
+"""Gemini beside the local model, and what a curious visitor could find out before the vote.
+
+Gemini is the loopback server of its wire format; the app, its SDK and the browser are real.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import READY_S, Served, end, serve
+from tests.models.gemini_server import GeminiServer, fails, running_server, says
+
+pytestmark = pytest.mark.browser
+SLOW = READY_S * 1000
+Open = Callable[..., Page]
+# Keeps a copy of all that the server sends, streams included.
+TAP = """
+window.tapped = '';
+const original = window.fetch;
+window.fetch = async (...given) => {
+  const reply = await original(...given);
+  if (!reply.body) return reply;
+  const [one, two] = reply.body.tee();
+  (async () => {
+    const reader = two.pipeThrough(new TextDecoderStream()).getReader();
+    for (;;) { const {done, value} = await reader.read(); if (done) break; window.tapped += value; }
+  })().catch(() => {});
+  return new Response(one, {status: reply.status, headers: reply.headers});
+};
+"""
+
+
+@dataclass(frozen=True)
+class Both:
+    """The app and the Gemini that it talks to."""
+
+    app: Served
+    gemini: GeminiServer
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory, embedded_cache: object) -> Iterator[Both]:
+    """The app with a key."""
+    with running_server() as gemini:
+        served = serve(
+            tmp_path_factory.mktemp("both"), embedded_cache, GEMINI_API_KEY="test-key-of-nobody",
+            GEMINI_BASE_URL=gemini.url, ARENA_LOCAL_MODEL="embedded",
+        )  # fmt: skip
+        yield Both(served, gemini)
+        assert end(served) == 0
+
+
+def ready(page: Page) -> None:
+    """Wait until both models are."""
+    expect(page.locator("#status-smollm2-135m.ok")).to_be_attached(timeout=SLOW)
+    expect(page.locator("#status-gemini.ok")).to_be_attached(timeout=SLOW)
+
+
+def ask(page: Page, text: str) -> None:
+    """Write a question and send it."""
+    page.locator("#prompt textarea").fill(text)
+    page.locator("#send").click()
+
+
+def test_nothing_that_is_sent_tells_the_sides_apart(both: Both, open_page: Open) -> None:
+    """A name in an event, a class or an attribute is found in a minute by whoever looks."""
+    page = open_page(both.app.url, init=TAP)
+    ready(page)
+    both.gemini.script(says("Bonjour ", "le monde."))
+    page.evaluate("window.tapped = ''")
+    ask(page, "Say hello in French.")
+    expect(page.locator("#vote-a")).to_be_enabled(timeout=SLOW)
+    sent = page.evaluate("window.tapped")
+    assert "Bonjour" in sent, "the tap must see the streams"
+    for word in ("gemini-pro-latest", "smollm2-135m-f32", "transformers", "google", "tok/s"):
+        assert word not in sent, word
+    for word in ("Gemini", "SmolLM2"):
+        assert word not in re.sub(r'"value":"<div class=.{0,2}chips.*?</div>', "", sent), word
+    page.locator("#vote-a").click()
+    expect(page.locator("#reveal")).to_contain_text("Gemini", timeout=SLOW)
+    assert "google-genai" in page.evaluate("window.tapped"), "the tap must see names when they come"
+
+
+def test_failed_gemini_says_nothing_about_itself(both: Both, open_page: Open) -> None:
+    """In blind mode an error text such as 'quota' names the side that has one; Retry mends it."""
+    page = open_page(both.app.url, init=TAP)
+    ready(page)
+    both.gemini.script(fails(400, "secret words of the provider"))
+    page.evaluate("window.tapped = ''")
+    ask(page, "Say hello.")
+    stats = page.locator(".stats .failed")
+    expect(stats).to_contain_text("error", timeout=SLOW)
+    sent = page.evaluate("window.tapped")
+    assert "secret words" not in sent
+    assert "provider" not in sent
+    expect(page.locator("#vote-a")).to_be_disabled()
+    assert "secret words" in both.app.log.read_text(errors="replace"), "the log has the details"
+    assert "test-key-of-nobody" not in both.app.log.read_text(errors="replace")
+    both.gemini.script(says("Hello."))
+    retry = page.locator("#retry-a:enabled, #retry-b:enabled")
+    expect(retry).to_have_count(1, timeout=SLOW)
+    retry.click()
+    expect(page.locator("#vote-a")).to_be_enabled(timeout=SLOW)
+    page.locator("#vote-tie").click()
+    expect(page.locator("#reveal")).to_contain_text("tie", timeout=SLOW)
+
+
+def test_switch_leaves_gemini_out(both: Both, open_page: Open) -> None:
+    """The switch is a promise about where the words go: the wire is where it is kept."""
+    page = open_page(both.app.url)
+    ready(page)
+    expect(page.locator("#use-gemini input")).to_be_checked()
+    expect(page.locator("#privacy")).to_contain_text("Google")
+    page.locator("#use-gemini input").uncheck()
+    expect(page.locator("#privacy")).to_contain_text("does not leave", timeout=SLOW)
+    ask(page, "A private question.")
+    expect(page.locator("#vote-a")).to_be_enabled(timeout=SLOW)
+    assert all("private" not in str(request.body) for request in both.gemini.requests)
+    page.locator("#vote-b").click()
+    expect(page.locator("#reveal")).to_contain_text("step by step", timeout=SLOW)
+    assert "Gemini" not in page.locator("#reveal").inner_text()
+
+
+def test_closed_tab_closes_the_connection_to_gemini(both: Both, open_page: Open) -> None:
+    """Every second that an abandoned stream stays open is paid for."""
+    from tests.models.gemini_server import drips
+
+    page = open_page(both.app.url)
+    ready(page)
+    both.gemini.script(drips())
+    number = len(both.gemini.asked)
+    arrival = both.gemini.arrival(number)
+    ask(page, "Tell me a long story.")
+    request = arrival.result(30)
+    expect(page.locator(".bot").first).not_to_be_empty(timeout=SLOW)
+    page.close()
+    request.connection.closed.result(5)
