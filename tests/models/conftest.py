@@ -1,0 +1,103 @@
+"""Models that load once per run: `LocalModel` serves one test's event loop after another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arena.domain import Delta, Finished, GenerationParams, Message, Role
+from arena.models.base import ChatModel, Ready
+from arena.models.embedded import embedded_model
+from arena.models.local import LocalModel
+from tests.models.tiny_phi import save_tiny_phi
+
+QUESTION = [Message(Role.USER, "What is the capital of France?")]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A started model and the same weights loaded apart, which nothing else touches."""
+
+    name: str
+    model: LocalModel
+    folder: Path
+    reference: Any
+    tokenizer: Any
+
+    @property
+    def engine(self) -> Any:
+        return self.model._running.engine
+
+    def greedy(self, ids: list[int], count: int, stop: list[int] | None = None) -> list[int]:
+        """What transformers' own `generate` writes."""
+        import torch
+
+        out = self.reference.generate(
+            input_ids=torch.tensor([ids]),
+            attention_mask=torch.ones(1, len(ids), dtype=torch.int64),
+            max_new_tokens=count,
+            do_sample=False,
+            eos_token_id=stop,
+            pad_token_id=0,
+        )
+        return out[0, len(ids) :].tolist()
+
+
+def started(model: LocalModel) -> LocalModel:
+    asyncio.run(model.start())
+    assert isinstance(model.status(), Ready), model.status()
+    return model
+
+
+def load_reference(folder: Path) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    return AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(
+        folder
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_phi(tmp_path_factory.mktemp("phi") / "tiny-phi")
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_folder: Path) -> Iterator[Case]:
+    model = LocalModel(slug="tiny-phi", label="Tiny Phi", source=str(tiny_folder), device="cpu")
+    yield Case("tiny", started(model), tiny_folder, *load_reference(tiny_folder))
+    asyncio.run(model.aclose())
+
+
+@pytest.fixture(scope="session")
+def smol(embedded_cache: Path) -> Iterator[Case]:
+    model = started(embedded_model(embedded_cache, device="cpu", max_cache_gib=0.2))
+    folder = next(path for path in embedded_cache.iterdir() if path.is_dir())
+    yield Case("smol", model, folder, *load_reference(folder))
+    asyncio.run(model.aclose())
+
+
+@pytest.fixture(params=["tiny", "smol"])
+def case(request: pytest.FixtureRequest) -> Case:
+    return request.getfixturevalue(request.param)
+
+
+async def answer(
+    model: ChatModel, messages: list[Message], params: GenerationParams
+) -> tuple[str, Finished]:
+    """The whole text and how it ended."""
+    text, finished = "", None
+    async with asyncio.timeout(60):
+        async for event in model.stream(messages, params):
+            if isinstance(event, Delta):
+                assert event.text
+                text += event.text
+            else:
+                finished = event
+    assert finished is not None
+    return text, finished
