@@ -28,6 +28,7 @@ from arena.errors import (
     NetworkFailed,
     NoFreeQuota,
     Overloaded,
+    Phrase,
     RateLimited,
     StreamBroken,
 )
@@ -251,7 +252,7 @@ class GeminiModel:
         if fault is not None:
             raise fault
         if self._closed:
-            raise ModelUnavailable(label=LABEL, why="it was closed", remedy="Start it again.")
+            raise ModelUnavailable(label=LABEL, why=Phrase.CLOSED, remedy=Phrase.DO_RESTART)
         async with self._linking:
             if self._link is None:
                 try:
@@ -262,8 +263,10 @@ class GeminiModel:
                     raise ModelUnavailable(
                         str(error),
                         label=LABEL,
-                        why="the google-genai package is missing or broken",
-                        remedy="Run: pip install -r requirements.txt",
+                        why=Phrase.PACKAGE_MISSING,
+                        package="google-genai",
+                        remedy=Phrase.DO_INSTALL,
+                        command="pip install -r requirements.txt",
                     ) from None
             return self._link
 

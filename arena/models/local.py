@@ -1,0 +1,403 @@
+"""A model that runs in this process, and variants that share its weights."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from arena.domain import Delta, Finished, GenerationParams, Message, ModelSpec, Role
+from arena.errors import ArenaError, EngineCrashed, ModelError, ModelUnavailable, Phrase
+from arena.models.base import (
+    ChatModel,
+    Dormant,
+    Loading,
+    ModelStatus,
+    Ready,
+    StreamEvent,
+    Unavailable,
+)
+from arena.models.engines.base import TokenRequest
+from arena.models.engines.download import Fetched, Report, fetch
+from arena.models.engines.threads import in_thread, submit
+
+if TYPE_CHECKING:
+    from arena.models.chat_text import ChatText
+    from arena.models.engines.loading import Loaded
+    from arena.models.engines.transformers_engine import TransformersEngine
+
+log = logging.getLogger(__name__)
+
+PROVIDER = "local"
+RESTART_AFTER_S = 2.0
+STOP_S = 15.0
+"""How long a close waits for a load, which nothing can cut short."""
+RESTARTS = 3
+"""Restarts in a row, without one good answer between them, before it stays down."""
+
+Fetch = Callable[[Report], Fetched]
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """What answers."""
+
+    engine: TransformersEngine
+    text: ChatText
+    loaded: Loaded
+    facts: Mapping[str, str]
+
+
+class LocalModel:
+    """Loads weights with transformers and answers with them.
+
+    Args:
+        slug: stable key; the spec's id is it plus the precision, once that is known.
+        label: name for people.
+        source: a Hub id, a folder, or a .gguf file.
+        revision: branch, tag or commit of a Hub repository.
+        dtype: `auto`, `float32`, `bfloat16` or `float16`.
+        device: `auto`, `cuda` or `cpu`.
+        licence: name of the licence, for people.
+        max_cache_gib: upper limit of the shared cache.
+        stand_in: whether it only serves where another model could not be had.
+        batching: False writes one answer at a time.
+        fetch_files: gets the files in place of the Hub.
+        restart_after_s: pause before a dead engine is started again; None leaves that to `start`.
+    """
+
+    def __init__(
+        self,
+        *,
+        slug: str,
+        label: str,
+        source: str,
+        revision: str = "main",
+        dtype: str = "auto",
+        device: str = "auto",
+        licence: str = "",
+        max_cache_gib: float | None = None,
+        stand_in: bool = False,
+        batching: bool = True,
+        fetch_files: Fetch | None = None,
+        restart_after_s: float | None = RESTART_AFTER_S,
+    ) -> None:
+        self.slug = slug
+        self._spec = ModelSpec(
+            id=slug,
+            label=label,
+            provider=PROVIDER,
+            source=source,
+            licence=licence,
+            price_in=0.0,
+            price_out=0.0,
+            stand_in=stand_in,
+        )
+        self._dtype = dtype
+        self._device = device
+        self._max_cache_gib = max_cache_gib
+        self._batching = batching
+        self._fetch: Fetch = fetch_files or (lambda r: fetch(source, revision, label, r))
+        self._restart_after_s = restart_after_s
+        self._restarts_left = RESTARTS
+        self._status: ModelStatus = Dormant()
+        self._running: _Running | None = None
+        self._start: Future[None] | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Who it is; final once it is ready."""
+        return self._spec
+
+    def status(self) -> ModelStatus:
+        """How it is now."""
+        return self._status
+
+    async def start(self) -> None:
+        """Load it, or start a dead engine again; returns when that has ended, well or badly."""
+        await asyncio.wrap_future(self._begin())
+
+    def _begin(self) -> Future[None]:
+        """One start at a time, whoever asks and from whichever event loop."""
+        with self._lock:
+            if self._start is None or self._start.done():
+                if isinstance(self._status, Ready) or self._closed:
+                    done: Future[None] = Future()
+                    done.set_result(None)
+                    return done
+                self._status = Loading()
+                self._start = submit(f"start-{self.slug}", self._start_in_thread)
+            return self._start
+
+    def _start_in_thread(self) -> None:
+        try:
+            running = self._running or self._load()
+            self._report("warm_up", None)
+            running.engine.start()
+            self._running = running
+        except ArenaError as error:
+            log.warning("%s: %s", self.slug, error.detail or error)
+            self._status = Unavailable(error)
+        except Exception as error:
+            log.exception("%s could not be started", self.slug)
+            self._status = Unavailable(
+                ModelUnavailable(
+                    f"{type(error).__name__}: {error}",
+                    label=self._spec.label,
+                    why=Phrase.START_FAILED,
+                    remedy=Phrase.DO_READ_LOG,
+                )
+            )
+        else:
+            self._ready(running)
+        if self._closed:
+            self._free()
+
+    def _report(self, step: str, progress: float | None) -> None:
+        if self._closed:  # ends a download or a conversion from within
+            raise self._stopped()
+        self._status = Loading(progress, step)
+
+    def _stopped(self) -> ModelUnavailable:
+        return ModelUnavailable(label=self._spec.label, why=Phrase.CLOSED, remedy=Phrase.DO_RESTART)
+
+    def _load(self) -> _Running:
+        began = time.perf_counter()
+        files = self._fetch(self._report)
+        self._report("load", None)
+
+        from arena.models.chat_text import ChatText
+        from arena.models.engines import loading
+        from arena.models.engines.transformers_engine import TransformersEngine
+
+        loading.leave_a_core_free()
+        device = loading.choose_device() if self._device == "auto" else self._device
+        spec = self._spec
+        loaded = loading.load(
+            files.path, label=spec.label, source=spec.source, dtype=self._dtype, device=device
+        )
+        engine = TransformersEngine(
+            loaded.model,
+            shape=loaded.shape,
+            device=device,
+            batching=self._batching and not loaded.spread,
+            max_cache_gib=self._max_cache_gib,
+            on_crash=self._crashed,
+        )
+        text = ChatText(loaded.tokenizer, spec.label)
+        self._spec = replace(
+            spec,
+            id=f"{self.slug}-{loaded.precision}",
+            revision=files.revision,
+            precision=loaded.precision,
+            context_tokens=loaded.shape.context,
+        )
+        facts = {
+            **loading.facts(loaded),
+            "template_hash": text.template_hash,
+            "load_seconds": f"{time.perf_counter() - began:.1f}",
+            **({"revision": files.revision} if files.revision else {}),
+        }
+        return _Running(engine, text, loaded, facts)
+
+    def _ready(self, running: _Running) -> None:
+        engine = running.engine
+        facts = {**running.facts, **engine.facts()}
+        self._spec = replace(self._spec, engine=facts["engine"])
+        self._status = Ready(facts, engine.notice)
+
+    def _crashed(self, error: ModelError) -> None:
+        """From the engine's thread, or from a reader that found it dead."""
+        with self._lock:
+            if not isinstance(self._status, Ready) or self._closed:
+                return
+            self._status = Unavailable(error)
+            again = self._restart_after_s is not None and self._restarts_left > 0
+            self._restarts_left -= 1
+        if again:
+            timer = threading.Timer(self._restart_after_s or 0.0, self._begin)
+            timer.daemon = True
+            timer.start()
+
+    async def _get_ready(self) -> _Running:
+        """What answers; waits for a start that is under way.
+
+        Raises:
+            ArenaError: it is not available.
+        """
+        if isinstance(self._status, Loading | Dormant):
+            await self.start()
+        if isinstance(self._status, Unavailable):
+            raise self._status.error
+        if self._running is None or not isinstance(self._status, Ready):
+            raise self._stopped()
+        return self._running
+
+    async def stream(
+        self, messages: Sequence[Message], params: GenerationParams
+    ) -> AsyncGenerator[StreamEvent, None]:
+        """Answer as pieces of text and a last `Finished`."""
+        began = time.perf_counter()
+        running = await self._get_ready()
+        loop = asyncio.get_running_loop()
+        ids = await loop.run_in_executor(None, running.text.encode, messages)
+        request = TokenRequest(
+            ids=ids,
+            max_new_tokens=params.max_new_tokens,
+            temperature=float(params.temperature),
+            top_p=float(params.top_p),
+            seed=secrets.randbelow(2**31) if params.seed is None else params.seed,
+            stop_ids=running.loaded.stop_ids,
+        )
+        running.engine.check(request)
+        try:
+            async with aclosing(self._answer(running, request, began)) as events:
+                async for event in events:
+                    yield event
+        except EngineCrashed as error:
+            self._crashed(error)
+            raise
+
+    async def _answer(
+        self, running: _Running, request: TokenRequest, began: float
+    ) -> AsyncGenerator[StreamEvent, None]:
+        decoder = running.text.decoder()
+        first: float | None = None
+        written = 0
+        finish = None
+        async with aclosing(running.engine.generate(request)) as batches:
+            async for batch in batches:
+                written += len(batch.ids)
+                finish = batch.finish
+                # A stop token may be plain text to the tokenizer; it is no part of the answer.
+                text = decoder.push([i for i in batch.ids if i not in request.stop_ids])
+                if finish is not None:
+                    text += decoder.finish()
+                if text:
+                    first = time.perf_counter() if first is None else first
+                    yield Delta(text)
+        if finish is None:
+            raise EngineCrashed("the answer had no end")
+        self._restarts_left = RESTARTS
+        yield Finished(
+            reason=finish,
+            prompt_tokens=len(request.ids),
+            completion_tokens=written,
+            ttft_s=None if first is None else first - began,
+            total_s=time.perf_counter() - began,
+            served_model=self._served_model(),
+            sent={
+                "temperature": request.temperature,
+                "top_p": request.top_p,
+                "max_new_tokens": request.max_new_tokens,
+                "seed": request.seed,
+            },
+        )
+
+    def _served_model(self) -> str:
+        revision = self._spec.revision[:12]
+        return f"{self._spec.source}@{revision}" if revision else self._spec.source
+
+    async def aclose(self) -> None:
+        """Stop all work and free the weights; a start under way ends soon, and is waited for."""
+        with self._lock:
+            self._closed = True
+            start = self._start
+        if start is not None and not start.done():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.wrap_future(start), STOP_S)
+        await in_thread(f"stop-{self.slug}", self._free)
+
+    def _free(self) -> None:
+        running, self._running = self._running, None
+        self._status = Dormant()
+        if running is not None:
+            running.engine.stop()
+
+
+class VariantModel:
+    """The weights of another model with a system prompt and parameters of its own.
+
+    Args:
+        base: whose weights it shares; it is neither started twice nor closed by the variant.
+        suffix: its id is the base's id, a dash and this.
+        label: name for people.
+        system_prompt: goes in front of the visitor's own system prompt.
+        overrides: values of `GenerationParams` that take the place of the visitor's.
+    """
+
+    def __init__(
+        self,
+        base: ChatModel,
+        *,
+        suffix: str,
+        label: str,
+        system_prompt: str | None = None,
+        overrides: Mapping[str, float | int] | None = None,
+    ) -> None:
+        self._base = base
+        self._suffix = suffix
+        self._label = label
+        self._system_prompt = system_prompt
+        self._overrides = dict(overrides or {})
+        # A wrong name or value is a mistake of the start, not of a visitor's request.
+        self._overridden(GenerationParams())
+
+    @property
+    def slug(self) -> str:
+        """Stable key, known before the base is loaded."""
+        return f"{getattr(self._base, 'slug', self._base.spec.id)}-{self._suffix}"
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The base's, with what the variant sets."""
+        base = self._base.spec
+        return replace(
+            base,
+            id=f"{base.id}-{self._suffix}",
+            label=self._label,
+            variant_of=base.base_id,
+            system_prompt=self._system_prompt,
+            overrides=self._overrides,
+        )
+
+    def status(self) -> ModelStatus:
+        """The base's."""
+        return self._base.status()
+
+    async def start(self) -> None:
+        """Start the base."""
+        await self._base.start()
+
+    def stream(
+        self, messages: Sequence[Message], params: GenerationParams
+    ) -> AsyncGenerator[StreamEvent, None]:
+        """The base's answer under the variant's terms."""
+        return self._base.stream(self._framed(messages), self._overridden(params))
+
+    async def aclose(self) -> None:
+        """The base belongs to somebody else."""
+
+    def _framed(self, messages: Sequence[Message]) -> list[Message]:
+        own = [self._system_prompt] if self._system_prompt else []
+        system = own + [m.content for m in messages if m.role is Role.SYSTEM]
+        turns = [m for m in messages if m.role is not Role.SYSTEM]
+        if not system:
+            return turns
+        return [Message(Role.SYSTEM, "\n\n".join(system)), *turns]
+
+    def _overridden(self, params: GenerationParams) -> GenerationParams:
+        values = {
+            name: int(value) if name in ("max_new_tokens", "seed") else float(value)
+            for name, value in self._overrides.items()
+        }
+        return replace(params, **values)  # type: ignore[arg-type]
