@@ -263,8 +263,6 @@ class Arena:
 
     async def _pump(self, live: LiveBattle, side: Side, state: SideState) -> None:
         """One side, from its prompt to its stored answer. Never delays the other."""
-        started = time.monotonic()
-        first: float | None = None
         spec = live.battle.spec(side)
         finished: Finished | None = None
         try:
@@ -276,8 +274,6 @@ class Arena:
                     if isinstance(event, Finished):
                         finished = event
                         continue
-                    if first is None:
-                        first = time.monotonic() - started
                     state.append(event)
                     live.changed.set()
             if finished is None:
@@ -290,7 +286,7 @@ class Arena:
             log.exception("unexpected failure of %s", spec.id)
             finished = state.fail(ArenaError(repr(error)))
         if finished.total_s == 0.0:
-            finished = replace(finished, ttft_s=first, total_s=time.monotonic() - started)
+            finished = replace(finished, ttft_s=state.ttft_s, total_s=state.elapsed_s)
         state.answer = Answer("".join(state.parts), finished, cost_usd(spec, finished))
         self._close_side(live, side, state)
         try:

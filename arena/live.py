@@ -27,13 +27,21 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SideView:
-    """One side at one moment. `error_id` finds the details of `error` in the log."""
+    """One side at one moment.
+
+    Attributes:
+        error_id: finds the details of `error` in the log.
+        ttft_s: seconds to the first text; None before it.
+        elapsed_s: seconds since the request, while it runs.
+    """
 
     phase: Phase
     text: str
     answer: Answer | None = None
     error: ArenaError | None = None
     error_id: str = ""
+    ttft_s: float | None = None
+    elapsed_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +77,13 @@ class SideState:
     error: ArenaError | None = None
     error_id: str = ""
     task: asyncio.Task[None] | None = None
+    started: float = field(default_factory=time.monotonic)
+    ttft_s: float | None = None
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the request."""
+        return time.monotonic() - self.started
 
     @property
     def running(self) -> bool:
@@ -77,6 +92,8 @@ class SideState:
 
     def append(self, delta: Delta) -> None:
         """Take a piece of text."""
+        if self.ttft_s is None:
+            self.ttft_s = self.elapsed_s
         self.parts.append(delta.text)
         self.length += len(delta.text)
         self.phase = Phase.WRITING
@@ -124,7 +141,10 @@ class LiveBattle:
             phase = Phase.WRITING if held and state.phase is Phase.DONE else state.phase
             pacing = pacing or (cut < len(text))
             answer = None if held else state.answer
-            views[side] = SideView(phase, text[:cut], answer, state.error, state.error_id)
+            views[side] = SideView(
+                phase, text[:cut], answer, state.error, state.error_id,
+                state.ttft_s, state.elapsed_s,
+            )  # fmt: skip
         running = self.running or pacing
         votable = not running and self.saved and not self.locked and self.battle.votable
         return Frame(self.battle, views, running, votable, self.saved)

@@ -125,6 +125,10 @@ def _stats(view: SideView, spec: ModelSpec | None, language: str) -> str:
     elif spec is not None and view.answer is not None:
         numbers = _numbers(view.answer.finished, view.answer.cost_usd, language)
         parts = numbers if view.phase is Phase.DONE else [*parts, *numbers]
+    elif spec is not None and view.phase in (Phase.WAITING, Phase.WRITING):
+        if view.ttft_s is not None:
+            parts.append(f"{say(language, 'stats.ttft')} {view.ttft_s:.2f} s")
+        parts.append(f"{view.elapsed_s:.0f} s")
     kind = "failed" if failed else view.phase.value
     return f'<span class="phase {kind}">{escape(" · ".join(p for p in parts if p))}</span>'
 

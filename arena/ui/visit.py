@@ -57,8 +57,10 @@ def preset_behind(text: str, preset: Preset | None) -> Preset | None:
     """The example that a text still is a version of; None when it was replaced by another task."""
     if preset is None:
         return None
-    likeness = SequenceMatcher(None, preset.text, text.strip(), autojunk=False).ratio()
-    return preset if likeness >= _SAME_TASK else None
+    matcher = SequenceMatcher(None, preset.text, text.strip(), autojunk=False)
+    # The cheap bounds first: the true ratio of two long texts takes long.
+    bounds = (matcher.real_quick_ratio, matcher.quick_ratio, matcher.ratio)
+    return preset if all(bound() >= _SAME_TASK for bound in bounds) else None
 
 
 def params_from(

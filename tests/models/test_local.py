@@ -51,6 +51,12 @@ async def own(tiny_folder: Path) -> AsyncIterator[LocalModel]:
     await model.aclose()
 
 
+def slow_down(engine: Any) -> None:
+    """A token every 20 ms, so that an answer does not end before anybody can leave it."""
+    for model in (engine._batch._model, engine._solo._model):
+        model.model.layers[0].register_forward_pre_hook(lambda *_: time.sleep(0.02))
+
+
 async def drain(stream: AsyncIterator[object]) -> None:
     async with asyncio.timeout(20):
         async for _ in stream:
@@ -171,13 +177,13 @@ async def test_leaving_frees_the_place_within_a_second(
 ) -> None:
     """Answers that nobody reads would fill the batch, and their handlers the memory."""
     engine = internals(own)
-    params = ENDLESS
+    slow_down(engine)
     if engine_kind == "batch":
         engine._goes_alone = lambda _: False
     first = asyncio.Event()
 
     async def read() -> None:
-        async with aclosing(own.stream(QUESTION, params)) as events:
+        async with aclosing(own.stream(QUESTION, ENDLESS)) as events:
             async for _ in events:
                 first.set()
                 if how == "aclose":
@@ -261,10 +267,16 @@ async def test_an_engine_that_keeps_dying_is_left_alone_after_some_tries(own: Lo
     assert not begun
 
 
-async def test_a_thread_that_is_gone_without_a_word_is_noticed(own: LocalModel) -> None:
+@pytest.mark.parametrize("taken", [False, True], ids=["refused", "swallowed"])
+async def test_a_thread_that_is_gone_without_a_word_is_noticed(
+    own: LocalModel, *, taken: bool
+) -> None:
     """A request handed over in the moment of death gets neither tokens nor an error."""
     engine = internals(own)
-    engine._batch._manager.stop(hard_stop=True)
+    manager = engine._batch._manager
+    manager.stop(hard_stop=True)
+    if taken:
+        manager.add_request = lambda *_, **__: "taken"
     with pytest.raises(EngineCrashed):
         await answer(own, QUESTION, GREEDY)
     assert isinstance(own.status(), Unavailable)
@@ -358,7 +370,7 @@ async def test_the_event_loop_stays_free_while_four_streams_run(smol: Case) -> N
 
 
 PROGRAM = """
-import asyncio, sys
+import asyncio, sys, time
 from arena.domain import GenerationParams, Message, Role
 from arena.models.local import LocalModel
 
@@ -367,8 +379,13 @@ async def main():
     params = GenerationParams(max_new_tokens=int(sys.argv[2]), seed=1)
     stream = model.stream([Message(Role.USER, "Hello")], params)
     print(type(await anext(stream)).__name__, flush=True)
-    sys.stdout.flush()
     keep.append((model, stream))
+    batch = model._running.engine._batch
+    batch._model.model.layers[0].register_forward_pre_hook(lambda *_: time.sleep(0.01))
+    for name in "abcd":  # still being written when the main thread ends
+        batch._manager.add_request(
+            [5, 6], name, max_new_tokens=240, temperature=1.0, top_p=1.0, seed=1
+        )
 
 keep = []
 asyncio.run(main())
@@ -377,7 +394,7 @@ print("left", flush=True)
 
 
 def test_the_process_ends_although_nobody_closed_the_model(tiny_folder: Path) -> None:
-    """The library's thread is no daemon: Ctrl-C would leave a process that never ends."""
+    """Threads in the middle of torch keep the process from its end, or bring it down."""
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", PROGRAM, str(tiny_folder), tokens],

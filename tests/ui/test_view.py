@@ -125,6 +125,16 @@ def test_open_mode_says_what_failed_and_blind_mode_only_that() -> None:
     assert "no vote" in blind.bar
 
 
+def test_open_mode_counts_while_it_writes_and_blind_mode_does_not() -> None:
+    """A running clock under one pane tells which side answers late."""
+    a = replace(side_view(Phase.WRITING, None, "al", ""), ttft_s=0.25, elapsed_s=7.0)
+    b = side_view(Phase.WAITING, None, "", "")
+    opened = battle_view(frame(a, b, GEMINI, PHI, Mode.OPEN), "en", None)
+    blind = battle_view(frame(a, b, GEMINI, PHI, Mode.BLIND), "en", None)
+    assert "first text 0.25 s · 7 s" in opened.panes[Side.A].stats
+    assert "7 s" not in blind.panes[Side.A].stats
+
+
 def test_answers_are_made_harmless_before_they_are_shown() -> None:
     """The guard is worth nothing where it is not called."""
     a = side_view(Phase.DONE, FinishReason.STOP, "![x](https://t.example/a.png)<b>", "x")

@@ -61,8 +61,8 @@ _watching = threading.Event()
 def stop_with_main_thread(engine: Stoppable) -> None:
     """Stop it when the main thread ends.
 
-    The interpreter waits for threads that are no daemons before it runs `atexit`, so an engine
-    with such a thread has to be stopped by somebody who sees the main thread go.
+    `atexit` is too late: before it the interpreter waits for threads that are no daemons, and a
+    daemon that is still inside torch after it brings the process down with an abort.
     """
     with _lock:
         _engines.add(engine)
@@ -74,8 +74,7 @@ def _watch_main_thread() -> None:
         if _watching.is_set():
             return
         _watching.set()
-    # No daemon: the interpreter is to wait for it. A daemon that is still inside torch when the
-    # interpreter goes brings the process down with an abort.
+    # No daemon: the interpreter is to wait until the others have been stopped.
     threading.Thread(target=_watch, name="engine-exit", daemon=False).start()
 
 
