@@ -12,6 +12,15 @@ from arena.presets import Preset, load_presets
 from arena.votes.store import VoteStore
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests last.
+
+    The quick ones fail first, and Playwright keeps an event loop running in this thread until the
+    session ends, beside which no asyncio test can run.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncGenerator[VoteStore, None]:
     """A real store on disk."""

@@ -37,8 +37,7 @@ log = logging.getLogger(__name__)
 
 PROVIDER = "local"
 RESTART_AFTER_S = 2.0
-STOP_S = 15.0
-"""How long a close waits for a load, which nothing can cut short."""
+STOP_S = 15.0  # how long a close waits for a load, which nothing can cut short
 RESTARTS = 3
 """Restarts in a row, without one good answer between them, before it stays down."""
 
@@ -188,12 +187,14 @@ class LocalModel:
         engine = TransformersEngine(
             loaded.model,
             shape=loaded.shape,
-            device=device,
+            device=str(loaded.model.device),
             batching=self._batching and not loaded.spread,
             max_cache_gib=self._max_cache_gib,
             on_crash=self._crashed,
         )
         text = ChatText(loaded.tokenizer, spec.label)
+        # Compiles the template, and finds out now rather than later if it refuses a plain question.
+        text.encode([Message(Role.USER, "?")])
         self._spec = replace(
             spec,
             id=f"{self.slug}-{loaded.precision}",
@@ -294,7 +295,7 @@ class LocalModel:
             completion_tokens=written,
             ttft_s=None if first is None else first - began,
             total_s=time.perf_counter() - began,
-            served_model=self._served_model(),
+            served_model="@".join(filter(None, (self._spec.source, self._spec.revision[:12]))),
             sent={
                 "temperature": request.temperature,
                 "top_p": request.top_p,
@@ -302,10 +303,6 @@ class LocalModel:
                 "seed": request.seed,
             },
         )
-
-    def _served_model(self) -> str:
-        revision = self._spec.revision[:12]
-        return f"{self._spec.source}@{revision}" if revision else self._spec.source
 
     async def aclose(self) -> None:
         """Stop all work and free the weights; a start under way ends soon, and is waited for."""

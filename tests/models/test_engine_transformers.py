@@ -31,7 +31,7 @@ def prompts(case: Case) -> list[list[int]]:
 
 def few(case: Case) -> int:
     """Tokens per answer: the larger model writes some ten a second."""
-    return 12 if case.name == "tiny" else 7
+    return 12 if case.name == "tiny" else 5
 
 
 def request(ids: list[int], count: int = 12, **values: Any) -> TokenRequest:

@@ -77,6 +77,21 @@ def choose_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def choose_place(device: str, need: int) -> str | dict[str, str]:
+    """Where accelerate puts the layers: all on one GPU if they fit there, else on several.
+
+    Its own `auto` spreads even a small model over all GPUs, and only a model on one device can
+    answer many people in one batch.
+    """
+    if device != "cuda":
+        return {"": device}
+    import torch
+
+    names = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    best = max(names, key=free_memory)
+    return {"": best} if need <= free_memory(best) else "auto"
+
+
 def choose_dtype(setting: str, device: str) -> str:
     """The dtype's name: as set, or what the device computes best."""
     if setting != "auto":
@@ -116,10 +131,11 @@ def load(path: Path, *, label: str, source: str, dtype: str, device: str) -> Loa
     dtype = choose_dtype(dtype, device)
     if path.suffix == ".gguf":
         refuse_wrong_gguf(path, source)
-    check_memory(path, dtype=dtype, device=device)
+    need = check_memory(path, dtype=dtype, device=device)
     attention = choose_attention(device, dtype)
+    place = choose_place(device, need)
     try:
-        tokenizer, model = _read(path, dtype=dtype, device=device, attention=attention)
+        tokenizer, model = _read(path, dtype=dtype, place=place, attention=attention)
     except ModelError:
         raise
     except Exception as error:
@@ -127,7 +143,9 @@ def load(path: Path, *, label: str, source: str, dtype: str, device: str) -> Loa
     return _describe(model, tokenizer, device=device, dtype=dtype)
 
 
-def _read(path: Path, *, dtype: str, device: str, attention: str) -> tuple[Foreign, Foreign]:
+def _read(
+    path: Path, *, dtype: str, place: str | dict[str, str], attention: str
+) -> tuple[Foreign, Foreign]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
     from transformers.utils import logging as transformers_logging
@@ -145,7 +163,7 @@ def _read(path: Path, *, dtype: str, device: str, attention: str) -> tuple[Forei
     model = AutoModelForCausalLM.from_pretrained(
         where,
         dtype=getattr(torch, dtype),
-        device_map="auto" if device == "cuda" else {"": device},
+        device_map=place,
         attn_implementation=attention,
         trust_remote_code=False,
         local_files_only=True,
@@ -244,8 +262,11 @@ def _elements(file: Path) -> int:
     return total
 
 
-def check_memory(path: Path, *, dtype: str, device: str) -> None:
+def check_memory(path: Path, *, dtype: str, device: str) -> int:
     """Refuse weights that do not fit, before the system starts to swap or ends the process.
+
+    Returns:
+        Bytes that the weights need.
 
     Raises:
         OutOfMemory: with the numbers, and the setting that would help.
@@ -262,7 +283,7 @@ def check_memory(path: Path, *, dtype: str, device: str) -> None:
         ) from error
     free = free_memory(device)
     if need <= free:
-        return
+        return need
     halved = dtype == "float32" and need / 2 <= free
     remedy = Phrase.DO_HALVE if halved else Phrase.DO_MORE_MEMORY
     raise OutOfMemory(f"weights of {path}", need=gib(need), free=gib(free), remedy=remedy)

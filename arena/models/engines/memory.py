@@ -57,11 +57,13 @@ def _reclaimable(stat_file: Path) -> int:
 
 
 def free_memory(device: str) -> int:
-    """Bytes that can be had on the device, all GPUs together."""
-    if device != "cuda":
+    """Bytes that can be had: on `cuda:0` or its like, on all GPUs (`cuda`), or in RAM."""
+    if not device.startswith("cuda"):
         return free_ram()
     import torch
 
+    if device != "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
     return sum(torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count()))
 
 
@@ -165,7 +167,7 @@ def plan_cache(shape: Shape, *, device: str, free: int, cap_gib: float | None) -
     Raises:
         OutOfMemory: there is not even room for one short answer.
     """
-    on_gpu = device == "cuda"
+    on_gpu = device.startswith("cuda")
     batch = 1024 if on_gpu else 64
     wanted = MAX_RUNNING * 4096 if on_gpu else 16384
     wanted = max(wanted, min(shape.short_context, 8192))

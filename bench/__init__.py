@@ -1,0 +1,1 @@
+"""Benchmarks. Each prints ratios against a peer that is measured in the same run."""
