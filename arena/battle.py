@@ -132,7 +132,8 @@ class Arena:
         if ask.mode is Mode.BLIND:
             return self.registry.enough(use_gemini=ask.use_gemini)
         slugs = [ask.model_a] if ask.mode is Mode.SINGLE else [ask.model_a, ask.model_b]
-        return all(slug is not None and self.registry[slug].ready for slug in slugs)
+        entries = [self.registry.find(slug) for slug in slugs]
+        return all(entry is not None and entry.ready for entry in entries)
 
     async def begin(self, ask: Ask) -> LiveBattle:
         """Check the request, draw the sides, and write the battle to the store.

@@ -408,6 +408,16 @@ async def test_nothing_is_waited_for_when_nothing_loads(store: VoteStore) -> Non
         await arena.begin(ASK)
 
 
+@pytest.mark.parametrize("slug", ["nobody", "", None])
+async def test_unknown_model_names_are_refused(store: VoteStore, slug: str | None) -> None:
+    """A raw call to the server names whatever it likes."""
+    arena = arena_of(store, ScriptedModel("x", ANSWER))
+    ask = replace(ASK, mode=Mode.OPEN, model_a="x", model_b=slug)
+    assert [e async for e in arena.wait_for_contestants(ask)] == []
+    with pytest.raises(NoContestants):
+        await arena.begin(ask)
+
+
 async def test_even_cadence_shows_both_sides_alike(store: VoteStore) -> None:
     """With an even pace, the speed of the text must not tell which side is the fast one."""
     gate = asyncio.Event()

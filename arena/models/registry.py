@@ -85,6 +85,10 @@ class Registry:
     def __getitem__(self, slug: str) -> Entry:
         return self._by_slug[slug]
 
+    def find(self, slug: str | None) -> Entry | None:
+        """The contestant of that name, if there is one."""
+        return self._by_slug.get(slug or "")
+
     def start(self) -> None:
         """Begin to start everything that should run; returns at once."""
         if self._starting is None or self._starting.done():

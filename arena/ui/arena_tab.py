@@ -69,12 +69,14 @@ class ArenaTab(ArenaParts):
         """Send the prompt: the next turn of an open battle, or a new battle."""
         try:
             params = params_from(temperature, top_p, max_new_tokens, seed)
+            kind = Mode(mode)
         except ValueError:
             yield self.complain(say(visit.language, "error.invalid_params"))
             return
+        text = str(text or "")
         preset = preset_behind(text, visit.preset)
         ask = Ask(
-            text=text, mode=Mode(mode), params=params, voter=await self._voter(visit),
+            text=text, mode=kind, params=params, voter=await self._voter(visit),
             session=request.session_hash or "", ui_language=visit.language,
             use_gemini=bool(use_gemini), preset=preset, system_prompt=system,
             model_a=model_a, model_b=model_b,

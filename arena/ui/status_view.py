@@ -50,9 +50,11 @@ def status_words(status: ModelStatus, spec: ModelSpec, language: str) -> tuple[s
     if isinstance(status, Unavailable):
         message, remedy = error_texts(language, status.error)
         variable = status.error.values.get("variable")
-        if variable and status.error.code == "key_missing":
-            return say(language, "status.set", variable=variable), remedy
-        return say(language, "status.unavailable"), f"{message} {remedy}"
+        if variable is None:
+            return say(language, "status.unavailable"), f"{message} {remedy}"
+        suggestion = status.error.values.get("suggestion")
+        setting = f"{variable}={suggestion}" if suggestion else variable
+        return say(language, "status.set", variable=setting), f"{message} {remedy}"
     return say(language, "status.dormant"), ""
 
 
@@ -81,7 +83,10 @@ def banner_html(registry: Registry, language: str) -> str:
 
 def privacy_html(registry: Registry, language: str, *, use_gemini: bool) -> str:
     """What is stored, and where the text goes."""
-    google = any(is_google(e) for e in registry.contestants(use_gemini=use_gemini))
+    # One that still loads counts: it may be drawn by the time the question is sent.
+    google = use_gemini and any(
+        is_google(e) and not isinstance(e.model.status(), Unavailable) for e in registry.entries
+    )
     where = say(language, "notice.google" if google else "notice.local")
     text = f"{say(language, 'notice.stored')} {where}"
     keys = escape(say(language, "notice.keys"))

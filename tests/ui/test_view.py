@@ -27,6 +27,7 @@ from arena.errors import (
     KeyMissing,
     KeyRejected,
     ModelUnavailable,
+    NoFreeQuota,
     Overloaded,
     Phrase,
     all_error_types,
@@ -260,12 +261,27 @@ def test_chip_says_state_and_what_to_set() -> None:
     assert "GEMINI_API_KEY を設定" in status_view.chips_html(registry, "ja")
     model.state = Unavailable(KeyRejected("no", variable="GEMINI_API_KEY"))
     assert "does not accept the key" in status_view.chips_html(registry, "en")
+    quota = NoFreeQuota(model="pro", variable="GEMINI_MODEL", suggestion="gemini-flash-latest")
+    model.state = Unavailable(quota)
+    assert "· set GEMINI_MODEL=gemini-flash-latest<" in status_view.chips_html(registry, "en")
     model.state = Loading(0.43, "download")
     assert "43%" in status_view.chips_html(registry, "ja")
     model.state = Ready({"device": "cuda:0"}, notice="one_at_a_time")
     assert "one at a time" in status_view.chips_html(registry, "en")
     model.state = Dormant()
     assert 'id="status-gemini"' in status_view.chips_html(registry, "en")
+
+
+def test_privacy_notice_names_google_as_long_as_it_may_be_drawn() -> None:
+    """A model that becomes ready between the notice and Send must not break its promise."""
+    google = ScriptedModel("gemini", ["x"], provider="google")
+    registry = Registry([Entry("gemini", google)])
+    for state in (Ready(), Loading(), Dormant()):
+        google.state = state
+        assert "Google" in status_view.privacy_html(registry, "ja", use_gemini=True)
+        assert "Google" not in status_view.privacy_html(registry, "ja", use_gemini=False)
+    google.state = Unavailable(KeyMissing(label="Gemini", variable="GEMINI_API_KEY"))
+    assert "Google" not in status_view.privacy_html(registry, "ja", use_gemini=True)
 
 
 def test_every_preset_is_on_the_page_once(presets: Any) -> None:
