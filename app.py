@@ -88,7 +88,10 @@ def main() -> None:
 
 
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-logging.getLogger("httpx").setLevel(logging.WARNING)
+for name in ("httpx", "httpx2", "alembic", "google_genai"):
+    logging.getLogger(name).setLevel(logging.WARNING)
+# It writes token ids of visitors' prompts when a request fails.
+logging.getLogger("ContinuousBatchingLogger").setLevel(logging.ERROR)
 try:
     parts = compose(load_settings(HERE / ".env"))
 except ArenaError as error:

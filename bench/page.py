@@ -7,12 +7,16 @@ answer at a time. The browser runs on the same cores, as it does on a laptop.
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 import tempfile
+import threading
 import time
+from collections.abc import Coroutine
 from contextlib import closing
 from pathlib import Path
 from statistics import median
+from typing import Any, TypeVar
 
 from playwright.sync_api import Page, sync_playwright
 
@@ -23,6 +27,7 @@ from arena.models.local import LocalModel
 from tests.browser.conftest import FLAGS, NAMES, end, serve
 
 PROMPT = "Write a long story about a lighthouse keeper and the sea."
+T = TypeVar("T")
 CACHE = Path.home() / ".cache" / "phi4-mini-arena"
 
 
@@ -74,12 +79,17 @@ def open_single(page: Page, url: str, tokens: int) -> None:
 
 def run(pairs: int, tokens: int) -> str:
     """Measure in pairs, after one that warms up; a Markdown table."""
-    import shutil
-
     chromium = next((found for name in NAMES if (found := shutil.which(name))), None)
-    with asyncio.Runner() as runner, tempfile.TemporaryDirectory() as folder:
+    # Playwright keeps an event loop in this thread, so the engine's runs in another.
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+
+    def wait(work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, loop).result()
+
+    with tempfile.TemporaryDirectory() as folder:
         model = embedded_model(CACHE)
-        runner.run(model.start())
+        wait(model.start())
         assert isinstance(model.status(), Ready), model.status()
         served = serve(
             Path(folder), CACHE, ARENA_MAX_NEW_TOKENS="1024", ARENA_LOCAL_MODEL="embedded"
@@ -92,12 +102,13 @@ def run(pairs: int, tokens: int) -> str:
                 page = browser.new_page(locale="en-GB")
                 open_single(page, served.url, tokens)
                 for _ in range(pairs + 1):
-                    alone.append(runner.run(bare(model, tokens)))
+                    alone.append(wait(bare(model, tokens)))
                     paged.append(through_page(page, served.database))
                 browser.close()
         finally:
             end(served)
-            runner.run(model.aclose())
+            wait(model.aclose())
+            loop.call_soon_threadsafe(loop.stop)
     return table(alone[1:], paged[1:])
 
 
