@@ -17,7 +17,7 @@ from arena.ui import presets_view, status_view, view
 from arena.ui.arena_parts import VOTES, ArenaParts
 from arena.ui.i18n import say
 from arena.ui.visit import Visit, params_from, preset_behind
-from arena.ui.words import Updates
+from arena.ui.words import Updates, news
 from arena.votes.store import voter_hash
 
 PRIVATE: dict[str, Any] = {
@@ -123,9 +123,13 @@ class ArenaTab(ArenaParts):
 
     async def _stream(self, visit: Visit, live: LiveBattle) -> AsyncGenerator[Updates, None]:
         first = True
+        sent: Updates = {}
+        language = visit.language
         frames = self.arena.frames(live)
         try:
             async for frame in frames:
+                if visit.language != language:  # the other language has replaced what was sent
+                    language, sent = visit.language, {}
                 update = self.show(frame, visit)
                 if first:
                     update |= {self.prompt: gr.update(value=""), self.notice: ""}
@@ -133,7 +137,7 @@ class ArenaTab(ArenaParts):
                 if not frame.saved and not frame.running:
                     text = self._not_saved(visit.language)
                     update |= {self.notice: status_view.notice_html(text)}
-                yield update
+                yield news(update, sent)
         finally:
             await frames.aclose()
 

@@ -24,6 +24,17 @@ def merged(*many: Updates) -> Updates:
     return found
 
 
+def news(update: Updates, sent: Updates) -> Updates:
+    """What of an update was not sent before; remembers it as sent.
+
+    Gradio builds a component anew for each update of its properties, ten times a second: that
+    took a tenth of a core from the model beside it.
+    """
+    fresh = {part: value for part, value in update.items() if sent.get(part, sent) != value}
+    sent |= fresh
+    return fresh
+
+
 def html(value: str = "", **options: Any) -> gr.HTML:  # noqa: ANN401 -- Gradio's own options
     """An HTML part that only our style sheet shapes."""
     return gr.HTML(value, apply_default_css=False, **options)
