@@ -142,6 +142,7 @@ class Arena:
             LimitError: the text or the number of running battles passes a cap.
             NoContestants: not enough models are ready.
             StoreError: it could not be written; then nothing is sent to any model.
+            UnknownBattle: the tab closed while it was written; nothing is sent either.
         """
         text = check_prompt(ask.text, self.limits)
         system_prompt = check_system_prompt(ask.system_prompt, self.limits)
@@ -153,9 +154,11 @@ class Arena:
         self._live[battle.id] = live
         try:
             await self.store.add_battle(battle)
-        except BaseException:
-            del self._live[battle.id]
+        except BaseException:  # cancelled ones too: a battle that did not begin takes no room
+            self._live.pop(battle.id, None)
             raise
+        if battle.id not in self._live:  # the tab closed meanwhile: nobody waits for answers
+            raise UnknownBattle
         self._start_pumps(live)
         return live
 

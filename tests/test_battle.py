@@ -10,6 +10,7 @@ import pytest
 
 from arena.battle import Arena, Ask
 from arena.domain import (
+    Battle,
     Finished,
     FinishReason,
     Flag,
@@ -253,6 +254,25 @@ async def test_closed_tab_stops_only_its_own_battles(store: VoteStore) -> None:
     await arena.aclose()
     assert not other.running
     assert (x.running, y.running) == (0, 0)
+
+
+async def test_tab_that_closes_while_its_battle_is_written_starts_no_model(
+    store: VoteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The models began to write after everything of that tab had been stopped already."""
+    x, y = ScriptedModel("x", ANSWER), ScriptedModel("y", ANSWER)
+    arena = arena_of(store, x, y)
+    write = store.add_battle
+
+    async def write_slowly(battle: Battle) -> None:
+        await write(battle)
+        await arena.leave("tab")
+
+    monkeypatch.setattr(store, "add_battle", write_slowly)
+    with pytest.raises(UnknownBattle):
+        await arena.begin(ASK)
+    assert (x.asked, y.asked) == ([], [])
+    assert (await store.counts()).battles == 1, "it was begun, so it is on record"
 
 
 async def test_votes_are_refused_before_the_end_twice_and_from_others(store: VoteStore) -> None:

@@ -27,8 +27,8 @@ def merged(*many: Updates) -> Updates:
 def news(update: Updates, sent: Updates) -> Updates:
     """What of an update was not sent before; remembers it as sent.
 
-    Gradio builds a component anew for each update of its properties, ten times a second: that
-    took a tenth of a core from the model beside it.
+    Gradio builds a component anew for each update of its properties, and frames come ten times a
+    second.
     """
     fresh = {part: value for part, value in update.items() if sent.get(part, sent) != value}
     sent |= fresh

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
@@ -43,12 +44,12 @@ async def in_thread(name: str, work: Callable[[], T]) -> T:
     return await asyncio.wrap_future(submit(name, work))
 
 
-class Stoppable:
+class Stoppable(ABC):
     """Something whose threads would outlive the main one."""
 
+    @abstractmethod
     def stop(self) -> None:
         """Stop all work; safe to call twice."""
-        raise NotImplementedError
 
 
 GRACE_S = 5.0
