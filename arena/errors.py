@@ -30,93 +30,9 @@ provider's own words, so it must never be shown in blind mode.
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import StrEnum
 from typing import ClassVar
 
-
-class Phrase(StrEnum):
-    """Causes and remedies that fill an error's sentence; each is translated like a sentence.
-
-    The text is the English one; its braces are filled with the error's own values.
-    """
-
-    # why a model is not available
-    CLOSED = "it has been stopped"
-    START_FAILED = "it could not be started"
-    LOAD_FAILED = "its files could not be loaded"
-    PACKAGE_MISSING = "the package {package} is missing or broken"
-    NO_FILE = "there is no file {source}"
-    NO_FOLDER = "there is no folder {source}"
-    NO_SUCH_NAME = "{source} is neither a folder that exists nor a name of the Hub"
-    NO_REPOSITORY = "there is no {source} on the Hub, or it is private"
-    NO_REVISION = "there is no revision {revision} of {source}"
-    GATED = "{source} is shared only with people who accepted its terms"
-    HUB_REFUSES = "the Hub refuses access to {source} (HTTP {status})"
-    HUB_FAILS = "the Hub answered with an error (HTTP {status})"
-    HUB_OFFLINE = "its files are not on this machine, and HF_HUB_OFFLINE forbids to fetch them"
-    HUB_SILENT = "its files are not on this machine, and the Hugging Face Hub does not answer"
-    HUB_UNREACHABLE = (
-        "its files are not on this machine, and the Hugging Face Hub cannot be reached"
-    )
-    DISK_FULL = "there is no space on the disk for its files"
-    DISK_SMALL = "its files need {need} on the disk, and {free} are free"
-    WEIGHTS_BROKEN = "its weights cannot be read"
-    NOT_PREPARED = "its files could not be prepared in {folder}"
-    # why a model is not supported
-    NO_WEIGHTS = "the repository has no safetensors weights"
-    BROKEN_GGUF = "it is not a readable GGUF file"
-    WRONG_GGUF = "a GGUF file of the architecture {architecture} loses its long-context factors"
-    OWN_CODE = "it needs code of its own, which is not run here"
-    UNKNOWN_ARCHITECTURE = "transformers does not know its architecture"
-    UNSAFE_TEMPLATE = "its chat template does not keep a visitor's text apart from control tokens"
-    TEMPLATE_REFUSES = "its chat template refuses this conversation"
-    # what memory is needed
-    MORE = "more"
-    # remedies
-    DO_RESTART = "Start the arena again"
-    DO_READ_LOG = "The log has the reason"
-    DO_GET_AGAIN = "The log has the reason; get the files again, or choose another model"
-    DO_INSTALL = "Run: {command}"
-    DO_CHECK_MODEL = "Check ARENA_LOCAL_MODEL"
-    DO_CHECK_REVISION = "Check ARENA_LOCAL_REVISION"
-    DO_NAME_MODEL = "Set ARENA_LOCAL_MODEL to a folder, a .gguf file or a name like owner/model"
-    DO_CHECK_OR_TOKEN = "Check ARENA_LOCAL_MODEL; for a private model set HF_TOKEN"
-    DO_ACCEPT_TERMS = "Accept them on the model's page and set HF_TOKEN to a token of that account"
-    DO_SET_TOKEN = "Set HF_TOKEN to a valid token with access to the model"
-    DO_LATER_OR_FOLDER = (
-        "Try again later, or set ARENA_LOCAL_MODEL to a folder with the model's files"
-    )
-    DO_UNSET_OFFLINE = (
-        "Unset HF_HUB_OFFLINE, or set ARENA_LOCAL_MODEL to a folder with the model's files"
-    )
-    DO_CHECK_NETWORK = (
-        "Check the network, or set ARENA_LOCAL_MODEL to a folder with the model's files"
-    )
-    DO_FREE_DISK = "Free some space, or set HF_HOME to a folder on a larger disk"
-    DO_REMOVE_BROKEN = "Remove the broken files and get them again"
-    DO_SET_CACHE = "Set ARENA_CACHE_DIR to a folder that can be written, with 1 GB free"
-    DO_SAFETENSORS = (
-        "Choose a repository with safetensors weights, such as microsoft/Phi-4-mini-instruct"
-    )
-    DO_OTHER_FILE = "Get the file again, or set ARENA_LOCAL_MODEL to another model"
-    DO_OTHER_BUILD = (
-        "Use the safetensors build microsoft/Phi-4-mini-instruct, or the ONNX build "
-        "microsoft/Phi-4-mini-instruct-onnx with ONNX Runtime GenAI"
-    )
-    DO_KNOWN_MODEL = "Choose a model whose architecture transformers knows"
-    DO_OTHER_MODEL = "Choose another model"
-    DO_OTHER_MODEL_OR_BATTLE = "Choose another model, or start a new battle"
-    DO_HALVE = "Set ARENA_LOCAL_DTYPE=bfloat16, which needs half of it"
-    DO_MORE_MEMORY = (
-        "Close other programs, choose a smaller model, or use a machine with more memory"
-    )
-    DO_SMALLER_OR_HALVE = (
-        "Close other programs, choose a smaller model, or set ARENA_LOCAL_DTYPE=bfloat16"
-    )
-    DO_SHORTER = (
-        "Try a shorter prompt or fewer tokens, or set ARENA_MAX_CACHE_GIB to a lower number"
-    )
-    DO_RAISE_CACHE = "Close other programs, choose a smaller model, or raise ARENA_MAX_CACHE_GIB"
+from arena.phrases import Phrase
 
 
 class ArenaError(Exception):

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from arena.domain import Message, Role
-from arena.errors import Phrase, UnsupportedModel
+from arena.errors import UnsupportedModel
 from arena.models.engines.base import Foreign
+from arena.phrases import Phrase
 
 _MARK = "arenaMessage{}x"
 """Stands in for a message while the template is rendered: letters and digits, so that nothing a

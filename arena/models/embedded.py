@@ -17,9 +17,10 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 
-from arena.errors import ModelUnavailable, Phrase
+from arena.errors import ModelUnavailable
 from arena.models.engines.download import Fetched, Report, is_complete
 from arena.models.local import LocalModel
+from arena.phrases import Phrase
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,6 @@ from arena.errors import (
     NetworkFailed,
     NoFreeQuota,
     Overloaded,
-    Phrase,
     RateLimited,
     StreamBroken,
 )
@@ -52,6 +51,7 @@ from arena.models.gemini_wire import (
     request_config,
     sent_record,
 )
+from arena.phrases import Phrase
 
 if TYPE_CHECKING:
     from google.genai import types

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from arena.domain import Delta, Finished, GenerationParams, Message, ModelSpec, Role
-from arena.errors import ArenaError, EngineCrashed, ModelError, ModelUnavailable, Phrase
+from arena.errors import ArenaError, EngineCrashed, ModelError, ModelUnavailable
 from arena.models.base import (
     ChatModel,
     Dormant,
@@ -27,6 +27,7 @@ from arena.models.base import (
 from arena.models.engines.base import TokenRequest
 from arena.models.engines.download import Fetched, Report, fetch
 from arena.models.engines.threads import in_thread, submit
+from arena.phrases import Phrase
 
 if TYPE_CHECKING:
     from arena.models.chat_text import ChatText

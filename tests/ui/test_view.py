@@ -29,12 +29,12 @@ from arena.errors import (
     ModelUnavailable,
     NoFreeQuota,
     Overloaded,
-    Phrase,
     all_error_types,
 )
 from arena.live import Frame, Phase, SideView
 from arena.models.base import Dormant, Loading, Ready, Unavailable
 from arena.models.registry import Entry, Registry
+from arena.phrases import Phrase
 from arena.ui import presets_view, status_view, tables_view
 from arena.ui.i18n import LANGUAGES, choose_language, error_texts, say, table
 from arena.ui.view import battle_view, idle_view, tokens_per_second

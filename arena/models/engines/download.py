@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from arena.errors import ModelError, ModelUnavailable, Phrase, UnsupportedModel
+from arena.errors import ModelError, ModelUnavailable, UnsupportedModel
 from arena.models.engines.base import Foreign
 from arena.models.engines.memory import gib
 from arena.models.engines.threads import submit
+from arena.phrases import Phrase
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from arena.errors import ModelError, ModelUnavailable, OutOfMemory, Phrase, UnsupportedModel
+from arena.errors import ModelError, ModelUnavailable, OutOfMemory, UnsupportedModel
 from arena.models.engines.base import Foreign
 from arena.models.engines.download import weight_files
 from arena.models.engines.memory import (
@@ -21,6 +21,7 @@ from arena.models.engines.memory import (
     gib,
     is_out_of_memory,
 )
+from arena.phrases import Phrase
 
 log = logging.getLogger(__name__)
 

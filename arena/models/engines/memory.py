@@ -6,8 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from arena.errors import OutOfMemory, Phrase
+from arena.errors import OutOfMemory
 from arena.models.engines.base import Foreign
+from arena.phrases import Phrase
 
 GIB = 1024**3
 BLOCK = 256
