@@ -29,6 +29,28 @@ class Winner(StrEnum):
     BOTH_BAD = "both_bad"
 
 
+class Reason(StrEnum):
+    """Why somebody voted so: tags for what is good in an answer, then for what is bad."""
+
+    CORRECT = "correct"
+    COMPLETE = "complete"
+    CLEAR = "clear"
+    CONCISE = "concise"
+    NATURAL = "natural"
+    WRONG = "wrong"
+    OFF_POINT = "off_point"
+    TOO_LONG = "too_long"
+    UNSAFE = "unsafe"
+
+
+class Grade(StrEnum):
+    """What somebody thinks of one answer by itself, whichever answer is better."""
+
+    GOOD = "good"
+    OK = "ok"
+    BAD = "bad"
+
+
 class Mode(StrEnum):
     """Blind: names hidden until the vote. Open: names shown. Single: one model and no vote."""
 
@@ -173,6 +195,8 @@ class Finished:
         total_s: seconds from the request to the end.
         served_model: what really answered (a provider's version, a local revision).
         sent: the parameters that were really sent, by the provider's own names.
+        cost_usd: US dollars as the model itself reckons them, by the price of what answered; None
+            leaves it to the spec's prices.
     """
 
     reason: FinishReason
@@ -184,6 +208,7 @@ class Finished:
     total_s: float = 0.0
     served_model: str = ""
     sent: Mapping[str, float | int | str | None] = field(default_factory=dict)
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +262,9 @@ class Battle:
         voter: salted hash of the visitor, 64 hexadecimal digits.
         system_prompt: the visitor's own, the same for both sides; None if not set.
         provenance: library versions and, per side, facts such as the chat template's hash.
+        source: where an imported battle came from; empty for one that was fought here.
+        answered_at: when the last answer was complete, so when reading could end; None while one
+            is being written, and where nobody noted it.
     """
 
     id: str
@@ -255,6 +283,8 @@ class Battle:
     conversation_b: Conversation = ()
     flags: frozenset[Flag] = frozenset()
     provenance: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    source: str = ""
+    answered_at: datetime | None = None
 
     @property
     def sides(self) -> tuple[Side, ...]:
@@ -296,12 +326,38 @@ class Battle:
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """One person's verdict on one battle; `voter` is the same salted hash as the battle's."""
+    """One person's verdict on one battle; `voter` is the same salted hash as the battle's.
+
+    Attributes:
+        guess: the id of the contestant whom the voter took for side a.
+        signed_in: the voter had proved who they are; the hash is then of an account.
+        grade_a, grade_b: what the voter thinks of each answer by itself.
+        source: where an imported vote came from; empty for one that was cast here.
+    """
 
     battle_id: str
     winner: Winner
     voter: str
     cast_at: datetime
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
     comment: str | None = None
     guess: str | None = None
+    signed_in: bool = False
+    grade_a: Grade | None = None
+    grade_b: Grade | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """The owner's decision that a battle's vote does not count; the vote itself is kept.
+
+    Attributes:
+        why: the owner's reason, for whoever reads the data.
+        lifted: the decision was taken back; the latest one of a battle counts.
+    """
+
+    battle_id: str
+    why: str
+    decided_at: datetime
+    lifted: bool = False

@@ -9,18 +9,34 @@
     │   ├── UnsupportedModel     this kind of file would load wrongly
     │   ├── OutOfMemory          the device's memory is full, at load or while generating
     │   ├── EngineCrashed        the generation thread died
+    │   ├── QuotaSpent           a shared GPU gives this visitor no more time
     │   ├── ContextTooLong       prompt and answer do not fit the model's context
     │   ├── CacheTooSmall        prompt and answer do not fit the engine's cache
     │   ├── KeyMissing, KeyRejected, NoFreeQuota, RateLimited, ModelGone, Overloaded,
     │   ├── NetworkFailed, StreamBroken, RequestRefused, ContentBlocked, BadReply
-    │   └── DailyRequestsSpent   the owner's cap for today is reached
+    │   ├── EngineUnreachable    nothing answers at the address of an engine (a NetworkFailed)
+    │   ├── DailyRequestsSpent   the owner's cap for today is reached
+    │   ├── BudgetSpent          the owner's money for today is spent
+    │   └── PriceUnknown         a budget is set, but not what the model costs
     ├── BattleError              the battle does not allow that now
     │   ├── NoContestants, UnknownBattle, NotYourBattle, VoteTooEarly, AlreadyVoted,
     │   └── BattleLocked, NothingToRetry, BattleRunning
     ├── LimitError               a cap protects the owner
-    │   └── EmptyPrompt, PromptTooLong, TooManyTurns, ArenaBusy
+    │   └── EmptyPrompt, PromptTooLong, TooManyTokens, TooManyTurns, ArenaBusy,
+    │       TooFast, DayUsedUp, OneAtATime
     └── StoreError               the database did not take it
-        └── StoreTooNew          a newer arena wrote it
+        ├── StoreTooNew          a newer arena wrote it
+        ├── StoreMissing         there is no store that could be moved
+        ├── StoreNotEmpty        there are battles where a store should be moved to
+        ├── DriverMissing        the package that speaks to this database is not installed
+        ├── BackupFailed         the copy on the Hub could not be read or written
+        ├── CopyDiffers          a moved store is not the same as the old one
+        ├── BadBallot            a vote has a value that is unknown
+        ├── BadGuess             a voter's guess names neither contestant
+        ├── PackageMissing       the package that reads and writes a format is not installed
+        ├── ExportNeedsFile      that format can't be written to a stream
+        └── NotImportable        a file is not one that can be imported
+            └── BadRow           a row of it is wrong
 
 Every class has a `code` (stable, stored, the key of its translations), a sentence for people and
 a remedy: the variable to set or the thing to do. `detail` is for the log alone: it may hold a
@@ -136,6 +152,14 @@ class EngineCrashed(ModelError):
     remedy = "Try again: the engine is being restarted. The log has the reason."
 
 
+class QuotaSpent(ModelError):
+    """A shared GPU gives this visitor no more time: it is their own share, not the owner's."""
+
+    code = "quota_spent"
+    message = "The shared GPU has no more time for you at the moment."
+    remedy = "{remedy}"
+
+
 class ContextTooLong(ModelError):
     """Prompt and answer do not fit the model's context."""
 
@@ -214,6 +238,14 @@ class NetworkFailed(ModelError):
     remedy = "Check the network of the machine that runs the arena, then try again."
 
 
+class EngineUnreachable(NetworkFailed):
+    """Nothing that speaks the API answers at the address of an engine that the owner declared."""
+
+    code = "engine_unreachable"
+    message = "No engine answers at {address}."
+    remedy = "Start the engine at {address}, or correct {setting}."
+
+
 class StreamBroken(ModelError):
     """The stream ended in its middle."""
 
@@ -243,7 +275,7 @@ class BadReply(ModelError):
 
     code = "bad_reply"
     message = "The provider's reply could not be understood."
-    remedy = "Try again; if it stays, update the google-genai package."
+    remedy = "Try again; if it stays, update the arena's packages. The log says what came."
 
 
 class DailyRequestsSpent(ModelError):
@@ -252,6 +284,22 @@ class DailyRequestsSpent(ModelError):
     code = "daily_requests"
     message = "Today's {limit} requests to {label} are used up."
     remedy = "They start again at {until}; {variable} sets the number."
+
+
+class BudgetSpent(ModelError):
+    """The owner's money for today is spent."""
+
+    code = "budget_spent"
+    message = "Today's budget of ${limit} for {label} is spent."
+    remedy = "It starts again at {until}; {variable} sets the amount."
+
+
+class PriceUnknown(ModelError):
+    """A budget cannot be kept for a model whose price nobody knows."""
+
+    code = "price_unknown"
+    message = "A daily budget is set, but the price of {model} is not known."
+    remedy = "Set {variable_in} and {variable_out}, in US dollars for a million tokens."
 
 
 class BattleError(ArenaError):
@@ -346,6 +394,14 @@ class PromptTooLong(LimitError):
     remedy = "Shorten it."
 
 
+class TooManyTokens(LimitError):
+    """The prompt and what was said before it are longer than the owner allows."""
+
+    code = "too_many_tokens"
+    message = "The conversation has about {tokens} tokens; at most {limit} are allowed."
+    remedy = "Shorten the prompt, or start a new battle."
+
+
 class TooManyTurns(LimitError):
     """The conversation has reached its last turn."""
 
@@ -358,8 +414,32 @@ class ArenaBusy(LimitError):
     """As many battles are running as the owner allows at once."""
 
     code = "arena_busy"
-    message = "{limit} battles are running, and no more fit at once."
+    message = "{limit} battles are running, and {waiting} visitors wait already."
     remedy = "Try again in a minute."
+
+
+class TooFast(LimitError):
+    """A visitor begins more battles in a minute than the owner allows."""
+
+    code = "too_fast"
+    message = "At most {limit} battles a minute are allowed."
+    remedy = "Try again in {wait}."
+
+
+class DayUsedUp(LimitError):
+    """A visitor has had as many battles today as the owner allows."""
+
+    code = "day_used_up"
+    message = "Today's {limit} battles are used up."
+    remedy = "Come back in {wait}, at {until}."
+
+
+class OneAtATime(LimitError):
+    """A visitor has as many battles running as the owner allows."""
+
+    code = "one_at_a_time"
+    message = "{limit} of your battles are still running."
+    remedy = "Wait until one is finished, or stop it."
 
 
 class StoreError(ArenaError):
@@ -376,6 +456,96 @@ class StoreTooNew(StoreError):
     code = "store_too_new"
     message = "A newer version of the arena wrote {place}."
     remedy = "Get the newer version, or set ARENA_DATABASE_URL to another file."
+
+
+class StoreMissing(StoreError):
+    """There is no store that could be moved; a mistyped path must not look like an empty one."""
+
+    code = "store_missing"
+    message = "There is no store at {place}."
+    remedy = "Check the address of the store to move."
+
+
+class StoreNotEmpty(StoreError):
+    """There are battles where another store should be moved to; two stores are never mixed."""
+
+    code = "store_not_empty"
+    message = "{place} holds battles already."
+    remedy = "Name an empty database to move to."
+
+
+class DriverMissing(StoreError):
+    """The package that speaks to this kind of database is not installed."""
+
+    code = "driver_missing"
+    message = "The driver for {place} is not installed."
+    remedy = "Run: pip install -r requirements-postgres.txt"
+
+
+class BackupFailed(StoreError):
+    """The copy of the votes on the Hub could not be read or written."""
+
+    code = "backup_failed"
+    message = "The votes could not be copied to {place}."
+    remedy = "{remedy}"
+
+
+class CopyDiffers(StoreError):
+    """What arrived is not what was sent."""
+
+    code = "copy_differs"
+    message = "{place} does not hold the same as the store before it: {difference}."
+    remedy = "The old store is unchanged; empty the new one and try again."
+
+
+class BadBallot(StoreError):
+    """A vote has a value that the statistics do not know; counting it as another would be a lie."""
+
+    code = "bad_ballot"
+    message = "Vote number {row} can't be counted: its {field} is {value}."
+    remedy = "Exclude that battle, or mend it where the votes are kept."
+
+
+class BadGuess(StoreError):
+    """A voter's guess names neither of the two contestants; a typing mistake is no guess."""
+
+    code = "bad_guess"
+    message = "{guess} is neither of the two contestants."
+    remedy = "Name one of: {allowed}"
+
+
+class PackageMissing(StoreError):
+    """The package that reads and writes a format is not installed."""
+
+    code = "package_missing"
+    message = "The package {package} is not installed."
+    remedy = "Run: pip install -r {file}"
+
+
+class ExportNeedsFile(StoreError):
+    """That format can only be written to a file."""
+
+    code = "export_needs_file"
+    message = "{format} can't be written to the standard output."
+    remedy = "Name a file."
+
+
+class NotImportable(StoreError):
+    """A file is not one that can be imported."""
+
+    code = "not_importable"
+    message = "{file} can't be imported: {problem}."
+    remedy = (
+        "Give a .jsonl or .parquet file of `python -m arena export`, or one with LMArena's columns."
+    )
+
+
+class BadRow(NotImportable):
+    """A row of a file to import is wrong; nothing of the file was imported."""
+
+    code = "bad_row"
+    message = "{file}, row {row}: {problem}."
+    remedy = "Nothing was imported. Mend that row, or leave bad rows out with --skip-bad."
 
 
 def all_error_types() -> tuple[type[ArenaError], ...]:

@@ -35,6 +35,7 @@ class Phrase(StrEnum):
     NOT_PREPARED = "its files could not be prepared in {folder}"
     # why a model is not supported
     NO_WEIGHTS = "the repository has no safetensors weights"
+    NO_ONNX = "there is no model for a CPU in the form of ONNX Runtime GenAI in it"
     BROKEN_GGUF = "it is not a readable GGUF file"
     WRONG_GGUF = "a GGUF file of the architecture {architecture} loses its long-context factors"
     OWN_CODE = "it needs code of its own, which is not run here"
@@ -69,6 +70,10 @@ class Phrase(StrEnum):
     DO_SAFETENSORS = (
         "Choose a repository with safetensors weights, such as microsoft/Phi-4-mini-instruct"
     )
+    DO_ONNX = (
+        "Choose microsoft/Phi-4-mini-instruct-onnx, another model with such a folder, or "
+        "ARENA_LOCAL_ENGINE=transformers"
+    )
     DO_OTHER_FILE = "Get the file again, or set ARENA_LOCAL_MODEL to another model"
     DO_OTHER_BUILD = (
         "Use the safetensors build microsoft/Phi-4-mini-instruct, or the ONNX build "
@@ -87,4 +92,18 @@ class Phrase(StrEnum):
     DO_SHORTER = (
         "Try a shorter prompt or fewer tokens, or set ARENA_MAX_CACHE_GIB to a lower number"
     )
+    DO_SIGN_IN = "Sign in to Hugging Face for more of it, or try again later"
+    DO_SIGN_IN_OR_WAIT = "Sign in to Hugging Face for more of it, or try again in {wait}"
+    DO_FEWER_TOKENS = "Lower the maximum of tokens"
+    DO_LET_FINISH = "Wait until your other answers are finished"
+    DO_RELOAD_PAGE = "Reload the page and try again"
     DO_RAISE_CACHE = "Close other programs, choose a smaller model, or raise ARENA_MAX_CACHE_GIB"
+    # what to do about the copy of the votes
+    DO_GRANT_WRITE = "Set HF_TOKEN to a token that may write to {place}"
+    DO_WAIT_FOR_HUB = (
+        "It is tried again by itself, and until then they are on this disk alone; if it stays, "
+        "check the network"
+    )
+    DO_UNSET_HUB_OFFLINE = "Unset HF_HUB_OFFLINE"
+    DO_FREE_CACHE = "Free some space in {folder}, or set ARENA_CACHE_DIR to another folder"
+    DO_MEND_LINES = "{number} lines of it cannot be read, the others are restored; see the log"

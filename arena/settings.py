@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from arena.errors import SettingsError
 
 EMBEDDED = "embedded"
+# Greedy: a password may hold an @ of its own.
+_USERINFO = re.compile(r"//.*@")
 
 
 def _default_cache() -> Path:
@@ -40,10 +44,10 @@ class Settings(BaseModel):
         description="a branch, tag or commit of the Hub repository",
         examples=["main"],
     )
-    local_engine: Literal["auto", "transformers"] = Field(
+    local_engine: Literal["auto", "transformers", "onnx"] = Field(
         "auto",
         alias="ARENA_LOCAL_ENGINE",
-        description="auto or transformers",
+        description="auto, transformers or onnx",
         examples=["auto"],
     )
     local_dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
@@ -97,6 +101,27 @@ class Settings(BaseModel):
         description="a whole number, 0 or more",
         examples=["200"],
     )
+    gemini_daily_budget_usd: float | None = Field(
+        None,
+        alias="GEMINI_DAILY_BUDGET_USD",
+        ge=0,
+        description="US dollars, 0 or more, or nothing for no budget",
+        examples=["2.50"],
+    )
+    gemini_price_in: float | None = Field(
+        None,
+        alias="GEMINI_PRICE_IN",
+        ge=0,
+        description="US dollars for a million prompt tokens, 0 or more",
+        examples=["1.25"],
+    )
+    gemini_price_out: float | None = Field(
+        None,
+        alias="GEMINI_PRICE_OUT",
+        ge=0,
+        description="US dollars for a million generated tokens, 0 or more",
+        examples=["10"],
+    )
     gemini_thinking_tokens: int = Field(
         8192,
         alias="GEMINI_THINKING_TOKENS",
@@ -108,9 +133,37 @@ class Settings(BaseModel):
     database_url: str = Field(
         "sqlite:///data/arena.db",
         alias="ARENA_DATABASE_URL",
-        pattern=r"^sqlite:///\S+$",
-        description="an address that begins with sqlite:///",
+        pattern=r"^(sqlite:///|postgresql\+psycopg://)\S+$",
+        description="an address that begins with sqlite:/// or postgresql+psycopg://",
+        repr=False,
         examples=["sqlite:///data/arena.db"],
+    )
+    database_pool: int = Field(
+        10,
+        alias="ARENA_DATABASE_POOL",
+        ge=1,
+        description="a whole number, 1 or more",
+        examples=["10"],
+    )
+    votes_dataset: str | None = Field(
+        None,
+        alias="ARENA_VOTES_DATASET",
+        pattern=r"^[\w.-]+/[\w.-]+$",
+        description="the name of a dataset repository on the Hub, off, or nothing",
+        examples=["your-name/arena-votes"],
+    )
+    votes_push_minutes: float = Field(
+        5,
+        alias="ARENA_VOTES_PUSH_MINUTES",
+        gt=0,
+        description="a number of minutes above 0",
+        examples=["5"],
+    )
+    hf_token: SecretStr | None = Field(
+        None,
+        alias="HF_TOKEN",
+        description="a token of the Hugging Face Hub",
+        examples=["hf_your-token"],
     )
     language: Literal["auto", "ja", "en"] = Field(
         "auto", alias="ARENA_LANGUAGE", description="auto, ja or en", examples=["auto"]
@@ -154,6 +207,72 @@ class Settings(BaseModel):
         description="a whole number from 16 to 131072",
         examples=["4096"],
     )
+    max_prompt_tokens: int = Field(
+        16000,
+        alias="ARENA_MAX_PROMPT_TOKENS",
+        ge=1,
+        description="a whole number, 1 or more",
+        examples=["16000"],
+    )
+    max_waiting: int = Field(
+        32,
+        alias="ARENA_MAX_WAITING",
+        ge=0,
+        description="a whole number, 0 or more",
+        examples=["32"],
+    )
+    max_visitor_battles: int = Field(
+        2,
+        alias="ARENA_MAX_VISITOR_BATTLES",
+        ge=1,
+        description="a whole number, 1 or more",
+        examples=["2"],
+    )
+    max_battles_per_minute: int = Field(
+        6,
+        alias="ARENA_MAX_BATTLES_PER_MINUTE",
+        ge=1,
+        description="a whole number, 1 or more",
+        examples=["6"],
+    )
+    max_battles_per_day: int = Field(
+        200,
+        alias="ARENA_MAX_BATTLES_PER_DAY",
+        ge=1,
+        description="a whole number, 1 or more",
+        examples=["200"],
+    )
+    max_visitors_per_address: int = Field(
+        10,
+        alias="ARENA_MAX_VISITORS_PER_ADDRESS",
+        ge=1,
+        description="a whole number, 1 or more",
+        examples=["10"],
+    )
+    trusted_proxies: str = Field(
+        "",
+        alias="ARENA_TRUSTED_PROXIES",
+        description="addresses or networks with commas between them, or nothing",
+        examples=["10.0.0.0/8"],
+    )
+    oauth_client_id: str | None = Field(
+        None,
+        alias="OAUTH_CLIENT_ID",
+        description="what a Space with hf_oauth sets by itself",
+        examples=["your-client-id"],
+    )
+    zero_gpu: bool = Field(
+        default=False,
+        alias="SPACES_ZERO_GPU",
+        description="what a Space on ZeroGPU sets by itself",
+        examples=["true"],
+    )
+    signed_in_votes_only: bool = Field(
+        default=False,
+        alias="ARENA_SIGNED_IN_VOTES_ONLY",
+        description="1 or 0",
+        examples=["1"],
+    )
     max_cache_gib: float | None = Field(
         None,
         alias="ARENA_MAX_CACHE_GIB",
@@ -161,6 +280,19 @@ class Settings(BaseModel):
         description="a number of GiB above 0, or nothing to take it from the free memory",
         examples=["4"],
     )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for part in value.split(","):
+            if part.strip():
+                ip_network(part.strip(), strict=False)
+        return value
+
+    @property
+    def engine(self) -> str:
+        """How local models are run: as set, except on ZeroGPU, where only one way works."""
+        return "zerogpu" if self.zero_gpu else self.local_engine
 
     @property
     def default_max_new_tokens(self) -> int:
@@ -180,10 +312,25 @@ def settings_from(environ: Mapping[str, str]) -> Settings:
     values = {name: environ[name] for name in ENV_NAMES if environ.get(name, "").strip()}
     if "GEMINI_API_KEY" not in values and environ.get("GOOGLE_API_KEY", "").strip():
         values["GEMINI_API_KEY"] = environ["GOOGLE_API_KEY"]
+    _choose_dataset(values, environ.get("SPACE_ID", "").strip())
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
         raise _readable(error, values) from None
+
+
+def _choose_dataset(values: dict[str, str], space: str) -> None:
+    """On a Space, whose disk does not last, a token is enough to keep the votes.
+
+    Args:
+        values: the variables that are set; changed in place.
+        space: the Space's own name, `owner/name`; empty elsewhere.
+    """
+    wanted = values.get("ARENA_VOTES_DATASET", "")
+    if wanted.strip().lower() == "off":
+        del values["ARENA_VOTES_DATASET"]
+    elif space and not wanted and "HF_TOKEN" in values:
+        values["ARENA_VOTES_DATASET"] = f"{space}-votes"
 
 
 def _readable(error: ValidationError, values: Mapping[str, str]) -> SettingsError:
@@ -193,7 +340,9 @@ def _readable(error: ValidationError, values: Mapping[str, str]) -> SettingsErro
     secret = "SecretStr" in str(info.annotation)
     return SettingsError(
         variable=variable,
-        value="(hidden)" if secret else repr(values.get(variable, "")),
+        value="(hidden)"
+        if secret
+        else repr(_USERINFO.sub("//(hidden)@", values.get(variable, ""))),
         allowed=f"it must be {info.description}",
         example=(info.examples or [""])[0],
     )
@@ -214,3 +363,21 @@ def load_settings(dotenv: Path | None = None) -> Settings:
 
     load_dotenv(dotenv or Path.cwd() / ".env")
     return settings_from(os.environ)
+
+
+def secret_from_environment(
+    name: str, environ: Mapping[str, str] | None = None
+) -> SecretStr | None:
+    """A secret whose variable a file names, such as the key of an engine in ARENA_MODELS.
+
+    Args:
+        name: the variable.
+        environ: the variables; the process's own where it is None.
+
+    Returns:
+        The secret without the spaces around it; None where it is not set or empty.
+    """
+    import os
+
+    value = (os.environ if environ is None else environ).get(name, "").strip()
+    return SecretStr(value) if value else None

@@ -111,3 +111,53 @@ def test_every_field_says_what_is_allowed() -> None:
         assert field.alias, name
         assert field.description, name
         assert field.examples, name
+
+
+def test_a_space_with_a_token_keeps_its_votes() -> None:
+    """One secret must be enough: a Space's own disk is emptied at every restart."""
+    space = {"SPACE_ID": "hanako/arena", "HF_TOKEN": "hf_x"}
+    assert settings_from(space).votes_dataset == "hanako/arena-votes"
+    assert settings_from({"SPACE_ID": "hanako/arena"}).votes_dataset is None
+    assert settings_from({"HF_TOKEN": "hf_x"}).votes_dataset is None
+    assert settings_from(space | {"ARENA_VOTES_DATASET": "off"}).votes_dataset is None
+    assert settings_from(space | {"ARENA_VOTES_DATASET": "a/b"}).votes_dataset == "a/b"
+
+
+@pytest.mark.parametrize("networks", ["10.0.0.0/8", "127.0.0.1", " 10.0.0.1 , fd00::/8", ""])
+def test_trusted_proxies_are_addresses_or_networks(networks: str) -> None:
+    """A proxy that is not trusted makes all visitors one."""
+    assert settings_from({"ARENA_TRUSTED_PROXIES": networks}).trusted_proxies == networks.strip()
+
+
+@pytest.mark.parametrize("networks", ["*", "10.0.0.0/99", "proxy.example", "10.0.0.1;10.0.0.2"])
+def test_trusting_everybody_is_refused(networks: str) -> None:
+    """`*` lets each visitor choose an address, and with it a fresh allowance."""
+    with pytest.raises(SettingsError, match="ARENA_TRUSTED_PROXIES"):
+        settings_from({"ARENA_TRUSTED_PROXIES": networks})
+
+
+@pytest.mark.parametrize(
+    ("url", "good"),
+    [
+        ("postgresql+psycopg://u:p@host/db", True),
+        ("postgresql://u:p@host/db", False),
+        ("mysql://host/db", False),
+    ],
+)
+def test_only_databases_that_are_tested_are_taken(url: str, good: bool) -> None:  # noqa: FBT001
+    """A driver that nobody tried loses votes in its own way."""
+    if good:
+        assert settings_from({"ARENA_DATABASE_URL": url}).database_url == url
+        return
+    with pytest.raises(SettingsError, match=r"sqlite:/// or postgresql\+psycopg://"):
+        settings_from({"ARENA_DATABASE_URL": url})
+
+
+def test_a_password_in_an_address_is_never_shown() -> None:
+    """The address of a database holds its password, and a start that fails is pasted anywhere."""
+    with pytest.raises(SettingsError) as wrong:
+        settings_from({"ARENA_DATABASE_URL": "postgres://user:pa@ss@host/db"})
+    assert "pa@ss" not in str(wrong.value)
+    assert "ss@" not in str(wrong.value)
+    right = settings_from({"ARENA_DATABASE_URL": "postgresql+psycopg://user:pass@host/db"})
+    assert "pass@" not in repr(right)
