@@ -36,6 +36,7 @@ SAME = (
     "spec_b",
     "conversation_a",
     "conversation_b",
+    "source",
 )
 
 
@@ -99,6 +100,7 @@ def battle_row(battle: Battle) -> Plain:
     row["preset_id"] = preset["id"] if preset else None
     row["preset_edited"] = bool(preset and preset["edited"])
     row["created_at"] = battle.created_at
+    row["answered_at"] = battle.answered_at
     row |= {name: record["params"][name] for name in _PARAMS}
     for side in Side:
         spec = record[f"spec_{side}"]
@@ -128,11 +130,13 @@ def battle_from_row(row: Mapping[Any, Any]) -> Battle:
         RecordError: names the place in the record that is wrong.
     """
     preset = {"id": row["preset_id"], "edited": row["preset_edited"]}
+    answered = row["answered_at"]
     return decode_battle(
         {
             **{name: row[name] for name in SAME},
             "preset": None if row["preset_id"] is None else preset,
             "created_at": row["created_at"].isoformat(),
+            "answered_at": None if answered is None else answered.isoformat(),
         }
     )
 
@@ -156,7 +160,11 @@ def vote_from_row(row: Mapping[Any, Any]) -> Vote:
 
 
 def clean(text: str) -> str:
-    """The text with lone surrogates replaced: no database and no UTF-8 file can hold them."""
+    """The text with what no database can hold replaced by U+FFFD.
+
+    That is NUL, which Postgres refuses, and lone surrogates, which no UTF-8 file can hold either.
+    """
+    text = text.replace("\x00", "\ufffd")
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""The tables. Nothing here is SQLite's own, so that the store can move to Postgres by its URL.
+"""The tables. Nothing here is one database's own: SQLite and Postgres hold the same.
 
 A migration in `migrations/versions/` brings every change of this file to databases that exist; a
 test compares the two.
@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -24,6 +25,8 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
+    text,
 )
 
 
@@ -99,6 +102,8 @@ battles = Table(
     Column("spec_b", JSON(none_as_null=True)),
     Column("conversation_a", JSON, nullable=False),
     Column("conversation_b", JSON, nullable=False),
+    Column("source", String, nullable=False, server_default=text("''")),
+    Column("answered_at", UtcTime),
 )
 
 # The battle is the key, so the database itself refuses a second vote.
@@ -112,14 +117,28 @@ votes = Table(
     Column("reasons", JSON, nullable=False),
     Column("comment", Text),
     Column("guess", Text),
+    Column("signed_in", Boolean, nullable=False, server_default=false()),
+    Column("grade_a", String(8)),
+    Column("grade_b", String(8)),
+    Column("source", String, nullable=False, server_default=text("''")),
     CheckConstraint("winner IN ('model_a', 'model_b', 'tie', 'both_bad')", name="winner"),
+)
+
+# The owner's decisions about votes. None is ever changed: the latest one of a battle counts.
+exclusions = Table(
+    "exclusions",
+    metadata,
+    Column("battle_id", String(32), ForeignKey("battles.id"), primary_key=True),
+    Column("decided_at", UtcTime, primary_key=True),
+    Column("why", Text, nullable=False),
+    Column("lifted", Boolean, nullable=False),
 )
 
 # What belongs to the database as a whole, such as the salt of the voters' hashes.
 meta = Table(
     "meta",
     metadata,
-    Column("key", String(64), primary_key=True),
+    Column("key", String(160), primary_key=True),
     Column("value", Text, nullable=False),
 )
 
@@ -130,4 +149,49 @@ daily_counts = Table(
     Column("name", String(64), primary_key=True),
     Column("day", Date, primary_key=True),
     Column("count", Integer, nullable=False),
+)
+
+# What was spent on one UTC day in millionths of a dollar: whole numbers add up without rounding.
+spending = Table(
+    "spending",
+    metadata,
+    Column("name", String(160), primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("micro_usd", BigInteger, nullable=False),
+)
+
+# How often a key was used in one window of time. `starts` is in seconds since the epoch, since
+# no two databases agree on how to add seconds to a moment.
+uses = Table(
+    "uses",
+    metadata,
+    Column("key", String(80), primary_key=True),
+    Column("seconds", Integer, primary_key=True),
+    Column("starts", BigInteger, primary_key=True, index=True),
+    Column("count", Integer, nullable=False),
+)
+
+# What is dear to find out about a battle with a vote: derived from the record, so it can be thrown
+# away at any time, and a move to another database leaves it behind. `version` and `patterns` say
+# by which code it was found. `arena.votes.features` alone reads and writes it.
+features = Table(
+    "features",
+    metadata,
+    Column("battle_id", String(32), ForeignKey("battles.id"), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("patterns", Integer, nullable=False),
+    Column("marks", Integer, nullable=False),
+    Column("prompt", BigInteger, nullable=False),
+    Column("read_seconds", Float),
+    Column("chars_a", Integer, nullable=False),
+    Column("chars_b", Integer, nullable=False),
+    Column("tokens_a", Integer),
+    Column("tokens_b", Integer),
+    Column("ttft_a", Float),
+    Column("ttft_b", Float),
+    Column("total_a", Float, nullable=False),
+    Column("total_b", Float, nullable=False),
+    Column("cost_a", Float),
+    Column("cost_b", Float),
+    info={"derived": True},
 )

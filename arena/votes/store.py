@@ -1,77 +1,49 @@
 """Battles and votes on disk: every write is one transaction, acknowledged after its commit.
 
-Methods are async and work in a thread; the functions below the class are the work. A method that
-is cancelled returns only when its thread has ended, so a later write is never overtaken by an
-earlier one.
+Methods are async and work in a thread of the store's. A method that is cancelled returns only
+when its thread has ended. What they do in SQL stands in `ballots`, `exclusions`, `tally`,
+`ledger`, `meta` and `restore`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import logging
-import secrets
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection
 
-from arena.domain import Battle, Mode, Vote, Winner
-from arena.errors import (
-    AlreadyVoted,
-    BattleLocked,
-    NotYourBattle,
-    UnknownBattle,
-    VoteTooEarly,
-)
-from arena.votes.codec import battle_from_row, battle_row, vote_from_row, vote_row
-from arena.votes.engine import make_engine, place_of, store_errors, writing
-from arena.votes.migrations import upgrade
-from arena.votes.schema import battles, daily_counts, meta, votes
+from arena.domain import Battle, Exclusion, Grade, Reason, Vote
+from arena.votes import ballots, exclusions, ledger, meta, restore
+from arena.votes.ballots import Counts
+from arena.votes.database import Database
+from arena.votes.engine import POOL, store_errors
+from arena.votes.journal import Journal, NoJournal
+from arena.votes.ledger import FullError, Refusal, Reservation, Window
+from arena.votes.tally import Contestant, PairTally, tally
+
+if TYPE_CHECKING:
+    from arena.stats.ballots import Ballots
+
+__all__ = [
+    "Contestant",
+    "Counts",
+    "PairTally",
+    "Refusal",
+    "Reservation",
+    "VoteStore",
+    "Window",
+    "voter_hash",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 _EXPORT_BATCH = 50
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Contestant:
-    """Whom the statistics compare: an alias that moved to another version is another one."""
-
-    id: str
-    served_model: str
-
-
-@dataclass(frozen=True, slots=True)
-class PairTally:
-    """The blind votes between two contestants, whichever sides they had; `first` < `second`.
-
-    Attributes:
-        open_votes: votes in open mode, which are in none of the other counts.
-    """
-
-    first: Contestant
-    second: Contestant
-    wins_first: int = 0
-    wins_second: int = 0
-    ties: int = 0
-    both_bad: int = 0
-    open_votes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How much the store holds."""
-
-    battles: int
-    votes: int
 
 
 def voter_hash(salt: str, session: str) -> str:
@@ -92,30 +64,39 @@ class VoteStore:
     """The one place that reads and writes battles and votes.
 
     Every method raises `StoreError` where the database does not take it.
+
+    Attributes:
+        journal: hears of every battle, vote and exclusion after its commit.
+        place: the database in words for people, without a password.
     """
 
-    def __init__(self, engine: Engine, place: str, clock: Callable[[], datetime]) -> None:
-        self._reader = engine
-        self._writer = writing(engine)
+    def __init__(self, database: Database, clock: Callable[[], datetime], journal: Journal) -> None:
+        self.database = database
+        self.journal = journal
+        self.place = database.place
         self._clock = clock
-        self.place = place
 
     @classmethod
-    def open(cls, url: str, *, clock: Callable[[], datetime] = _now) -> VoteStore:
+    def open(
+        cls,
+        url: str,
+        *,
+        clock: Callable[[], datetime] = _now,
+        journal: Journal | None = None,
+        pool: int = POOL,
+    ) -> VoteStore:
         """The store at that URL, its folder made and its tables brought up to date. Blocks.
+
+        Args:
+            url: of an SQLite file or a Postgres database.
+            clock: the moment, aware.
+            journal: hears of changes; it must not raise, and what it raises is only logged.
+            pool: most connections, and most threads that wait for the database.
 
         Raises:
             StoreError: it can't be made, read or written, or a newer arena wrote it.
         """
-        place = place_of(url)
-        with store_errors(place):
-            engine = make_engine(url)
-            try:
-                upgrade(writing(engine), place)
-            except BaseException:
-                engine.dispose()
-                raise
-        return cls(engine, place, clock)
+        return cls(Database.open(url, pool), clock, NoJournal() if journal is None else journal)
 
     async def add_battle(self, battle: Battle) -> None:
         """Stores a new battle.
@@ -123,7 +104,9 @@ class VoteStore:
         Raises:
             StoreError: also where there is one of that id.
         """
-        await self._write(_add_battle, battle, self._clock())
+        await self._noted(
+            lambda _: self.journal.battle(battle), ballots.add_battle, battle, self._clock()
+        )
 
     async def update_battle(self, battle: Battle) -> None:
         """Replaces the whole record of a battle.
@@ -132,11 +115,13 @@ class VoteStore:
             UnknownBattle: it was never added.
             BattleLocked: it has its vote.
         """
-        await self._write(_update_battle, battle, self._clock())
+        await self._noted(
+            lambda _: self.journal.battle(battle), ballots.update_battle, battle, self._clock()
+        )
 
     async def get_battle(self, battle_id: str) -> Battle | None:
         """That battle, or None."""
-        return await self._read(_get_battle, battle_id)
+        return await self.database.read(ballots.get_battle, battle_id)
 
     async def cast_vote(self, vote: Vote) -> Battle:
         """Stores the only vote of a battle; when this returns, it is on disk.
@@ -149,17 +134,20 @@ class VoteStore:
             NotYourBattle: another visitor started it.
             VoteTooEarly: a side has no usable answer, or the mode has no votes.
             AlreadyVoted: it has its vote.
+            BadGuess: the guess names neither contestant.
         """
-        return await self._write(_cast_vote, vote)
+        return await self._noted(lambda _: self.journal.vote(vote), ballots.cast_vote, vote)
 
     async def annotate_vote(
         self,
         battle_id: str,
         voter: str,
         *,
-        reasons: tuple[str, ...] | None = None,
+        reasons: tuple[Reason, ...] | None = None,
         comment: str | None = None,
         guess: str | None = None,
+        grade_a: Grade | None = None,
+        grade_b: Grade | None = None,
     ) -> Vote:
         """Adds to a vote that was cast; None leaves what is there.
 
@@ -167,37 +155,169 @@ class VoteStore:
             UnknownBattle: there is no such battle.
             NotYourBattle: another visitor started it.
             VoteTooEarly: it has no vote yet.
+            BadGuess: the guess names neither contestant.
         """
-        given = {"reasons": reasons, "comment": comment, "guess": guess}
+        given = {
+            "reasons": reasons,
+            "comment": comment,
+            "guess": guess,
+            "grade_a": grade_a,
+            "grade_b": grade_b,
+        }
         changes = {name: value for name, value in given.items() if value is not None}
-        return await self._write(_annotate_vote, battle_id, voter, changes)
+        return await self._noted(
+            self.journal.vote, ballots.annotate_vote, battle_id, voter, changes
+        )
 
     async def get_vote(self, battle_id: str) -> Vote | None:
         """The vote on that battle, or None."""
-        return await self._read(_get_vote, battle_id)
+        return await self.database.read(ballots.get_vote, battle_id)
 
-    async def tally(self) -> tuple[PairTally, ...]:
+    async def add_exclusion(self, exclusion: Exclusion) -> None:
+        """Stores the owner's decision about a battle's vote.
+
+        Raises:
+            UnknownBattle: there is no such battle.
+            StoreError: also where there is another decision of the same moment.
+        """
+        await self._noted(
+            lambda _: self.journal.exclusion(exclusion), exclusions.add_exclusion, exclusion
+        )
+
+    async def exclusions(self) -> Mapping[str, Exclusion]:
+        """The decisions in force by battle: the latest one of each, unless it was lifted."""
+        return await self.database.read(exclusions.all_in_force)
+
+    async def decisions(self) -> tuple[Exclusion, ...]:
+        """Every decision, oldest first: those in force, those that lifted one, those lifted."""
+        return await self.database.read(exclusions.decisions)
+
+    async def get_exclusion(self, battle_id: str) -> Exclusion | None:
+        """The decision in force for that battle, or None."""
+        return await self.database.read(exclusions.get_exclusion, battle_id)
+
+    async def tally(self, *, signed_in_only: bool = False) -> tuple[PairTally, ...]:
         """The votes per pair of contestants, in the contestants' order.
 
-        A contestant against itself says nothing about its rank and is left out.
+        Excluded battles are left out. A contestant against itself says nothing about its rank and
+        is left out too.
+
+        Args:
+            signed_in_only: leaves out the votes of people who had not signed in.
         """
-        return await self._read(_tally)
+        return await self.database.read(tally, signed_in_only=signed_in_only)
+
+    async def ballots(self) -> Ballots:
+        """All votes as of one moment, oldest first, as columns for the statistics.
+
+        Every vote is there, those of excluded battles too; `arena.stats.counting` decides which
+        count. The first call after many new votes takes longer than the next: about a millisecond
+        a vote, in a thread, during which the store can be used.
+
+        Raises:
+            BadBallot: a value that the statistics do not know.
+        """
+        from arena.votes import features
+
+        return await features.ballots(self.database)
+
+    async def take(self, windows: Sequence[Window]) -> Refusal | None:
+        """Counts one use in every window if all have room, and in none otherwise.
+
+        Returns:
+            None when it was counted, or the first of the windows that is full.
+
+        Raises:
+            ValueError: two windows have the same key and length.
+        """
+        try:
+            await self.database.write(ledger.take, windows, self._clock())
+        except FullError as full:
+            return full.refusal
+        return None
 
     async def count_today(self, name: str, limit: int) -> bool:
         """Takes one unit of what may be done today (UTC); False when none is left."""
-        return await self._write(_count_today, name, self._clock().astimezone(UTC).date(), limit)
+        return await self.database.write(ledger.count_today, name, self._today(), limit)
 
     async def today(self, name: str) -> int:
         """How many units of today (UTC) are taken."""
-        return await self._read(_today, name, self._clock().astimezone(UTC).date())
+        return await self.database.read(ledger.today, name, self._today())
+
+    async def reserve_spend(
+        self, name: str, micro_usd: int, limit_micro_usd: int | None
+    ) -> Reservation | None:
+        """Counts an amount as spent today (UTC) if what was spent before is below the limit.
+
+        So all processes together pass the limit by one request at most. Who gets a reservation
+        settles it; a crash before that leaves it, so that the sum is never too small.
+
+        Args:
+            name: whose budget, e.g. a provider's.
+            micro_usd: the most that the request can cost, in millionths of a dollar.
+            limit_micro_usd: the day's budget; None counts without a limit.
+
+        Returns:
+            What to settle, or None when the budget is spent.
+        """
+        return await self.database.write(
+            ledger.reserve_spend, name, self._today(), micro_usd, limit_micro_usd
+        )
+
+    async def settle_spend(self, reservation: Reservation, actual_micro_usd: int) -> None:
+        """Puts what was really spent in the place of a reservation, on the reservation's day.
+
+        Call it once for each reservation.
+        """
+        await self.database.write(ledger.settle_spend, reservation, actual_micro_usd)
+
+    async def spent_today(self, name: str) -> int:
+        """What is spent or reserved today (UTC), in millionths of a dollar."""
+        return await self.database.read(ledger.spent, name, self._today())
 
     async def salt(self) -> str:
         """The salt of the voters' hashes, drawn once in the life of the database."""
-        return await self._write(_salt)
+        return await self.database.write(meta.salt)
+
+    async def get_meta(self, key: str) -> str | None:
+        """What is kept about the database under that key, or None."""
+        return await self.database.read(meta.get_meta, key)
+
+    async def set_meta(self, key: str, value: str) -> None:
+        """Keeps a text about the database under that key of at most 160 characters."""
+        await self.database.write(meta.set_meta, key, value)
 
     async def counts(self) -> Counts:
         """How many battles and votes there are."""
-        return await self._read(_counts)
+        return await self.database.read(ballots.counts)
+
+    async def restore(
+        self,
+        battles: Sequence[Battle],
+        votes: Sequence[Vote],
+        exclusions: Sequence[Exclusion],
+        *,
+        mark: str,
+    ) -> Counts:
+        """Puts back what a copy holds, in one transaction, which also sets the mark in `meta`.
+
+        A battle that is there stays, unless the given one has more finished answers and there is
+        no vote. A vote or a decision that is there stays. What belongs to a battle that is
+        neither given nor there is left out. Doing it again changes nothing but the mark's time.
+        The journal does not hear of it.
+
+        Returns:
+            How many battles and votes were not there before.
+        """
+
+        def work() -> Counts:
+            with store_errors(self.place):
+                found = restore.found(battles, votes, exclusions)
+            return self.database.transact(
+                self.database.writer, restore.restore, found, mark, self._clock()
+            )
+
+        return await self.database.settled(work)
 
     async def iter_battles(self) -> AsyncIterator[tuple[Battle, Vote | None]]:
         """Every battle with its vote, oldest first, as of the moment this starts.
@@ -206,179 +326,39 @@ class VoteStore:
         battle with a vote can't change any more, and no lock is held while the caller works. A
         battle without a vote may be given as it was a little later.
         """
-        ids, ballots = await self._read(_snapshot)
+        ids, cast = await self.database.read(ballots.snapshot)
         for start in range(0, len(ids), _EXPORT_BATCH):
-            found = await self._read(_battles_of, ids[start : start + _EXPORT_BATCH])
-            for battle in found:
-                yield battle, ballots.get(battle.id)
+            batch = ids[start : start + _EXPORT_BATCH]
+            for battle in await self.database.read(ballots.battles_of, batch):
+                yield battle, cast.get(battle.id)
 
     async def aclose(self) -> None:
         """Closes the connections."""
-        await asyncio.to_thread(self._reader.dispose)
+        await self.database.aclose()
 
-    async def _read(
-        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        return await _settled(lambda: self._transact(self._reader, work, *args, **kwargs))
+    def _today(self) -> date:
+        return self._clock().astimezone(UTC).date()
 
-    async def _write(
-        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        return await _settled(lambda: self._transact(self._writer, work, *args, **kwargs))
-
-    def _transact(
+    async def _noted(
         self,
-        engine: Engine,
+        note: Callable[[T], None],
         work: Callable[Concatenate[Connection, P], T],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Runs the work in one transaction, which is committed when this returns."""
-        with store_errors(self.place), engine.begin() as connection:
-            return work(connection, *args, **kwargs)
+        """Writes, then tells the journal in the same thread."""
 
+        def both() -> T:
+            result = self.database.transact(self.database.writer, work, *args, **kwargs)
+            self._tell(lambda: note(result))
+            return result
 
-async def _settled(work: Callable[[], T]) -> T:
-    """Runs the work in a thread; when this task is cancelled, waits for the thread first."""
-    running = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        if running.exception() is not None:
-            _log.warning("a cancelled task's write failed", exc_info=running.exception())
-        raise
+        return await self.database.settled(both)
 
-
-def _add_battle(connection: Connection, battle: Battle, now: datetime) -> None:
-    connection.execute(insert(battles).values(**battle_row(battle), updated_at=now))
-
-
-def _update_battle(connection: Connection, battle: Battle, now: datetime) -> None:
-    _locked(connection, battle.id)
-    if _get_vote(connection, battle.id) is not None:
-        raise BattleLocked(battle.id)
-    changed = update(battles).where(battles.c.id == battle.id)
-    connection.execute(changed.values(**battle_row(battle), updated_at=now))
-
-
-def _get_battle(connection: Connection, battle_id: str) -> Battle | None:
-    row = connection.execute(select(battles).where(battles.c.id == battle_id)).mappings().first()
-    return None if row is None else battle_from_row(row)
-
-
-def _locked(connection: Connection, battle_id: str) -> Battle:
-    """The battle, which nobody else can write until this transaction ends.
-
-    SQLite leaves FOR UPDATE out: there the whole transaction holds the write lock.
-    """
-    chosen = select(battles).where(battles.c.id == battle_id).with_for_update()
-    row = connection.execute(chosen).mappings().first()
-    if row is None:
-        raise UnknownBattle(battle_id)
-    return battle_from_row(row)
-
-
-def _cast_vote(connection: Connection, vote: Vote) -> Battle:
-    battle = _locked(connection, vote.battle_id)
-    if battle.voter != vote.voter:
-        raise NotYourBattle(vote.battle_id)
-    if not battle.votable:
-        raise VoteTooEarly(vote.battle_id)
-    try:
-        connection.execute(insert(votes).values(**vote_row(vote)))
-    except IntegrityError as error:
-        # The battle is there and the codec let the winner pass: only the key is left to refuse.
-        raise AlreadyVoted(vote.battle_id) from error
-    return battle
-
-
-def _annotate_vote(
-    connection: Connection, battle_id: str, voter: str, changes: Mapping[str, Any]
-) -> Vote:
-    if _locked(connection, battle_id).voter != voter:
-        raise NotYourBattle(battle_id)
-    vote = _get_vote(connection, battle_id)
-    if vote is None:
-        raise VoteTooEarly(battle_id)
-    row = vote_row(replace(vote, **changes))
-    connection.execute(update(votes).where(votes.c.battle_id == battle_id).values(**row))
-    return vote_from_row(row)
-
-
-def _get_vote(connection: Connection, battle_id: str) -> Vote | None:
-    row = connection.execute(select(votes).where(votes.c.battle_id == battle_id)).mappings().first()
-    return None if row is None else vote_from_row(row)
-
-
-def _tally(connection: Connection) -> tuple[PairTally, ...]:
-    columns = (
-        battles.c.mode,
-        battles.c.model_a,
-        battles.c.served_model_a,
-        battles.c.model_b,
-        battles.c.served_model_b,
-        votes.c.winner,
-    )
-    grouped = select(*columns, func.count()).join_from(votes, battles).group_by(*columns)
-    pairs: dict[tuple[Contestant, Contestant], Counter[str]] = {}
-    for mode, id_a, served_a, id_b, served_b, winner, number in connection.execute(grouped):
-        side_a, side_b = Contestant(id_a, served_a), Contestant(id_b, served_b)
-        if side_a != side_b:
-            first, second = sorted((side_a, side_b))
-            column = _column(Mode(mode), Winner(winner), a_is_first=side_a == first)
-            pairs.setdefault((first, second), Counter())[column] += number
-    return tuple(PairTally(pair[0], pair[1], **pairs[pair]) for pair in sorted(pairs))
-
-
-def _column(mode: Mode, winner: Winner, *, a_is_first: bool) -> str:
-    """The field of `PairTally` in which a vote counts."""
-    if mode is not Mode.BLIND:
-        return "open_votes"
-    if winner is Winner.TIE:
-        return "ties"
-    if winner is Winner.BOTH_BAD:
-        return "both_bad"
-    return "wins_first" if (winner is Winner.MODEL_A) == a_is_first else "wins_second"
-
-
-def _count_today(connection: Connection, name: str, day: date, limit: int) -> bool:
-    today = (daily_counts.c.name == name) & (daily_counts.c.day == day)
-    if connection.scalar(select(daily_counts.c.count).where(today).with_for_update()) is None:
-        connection.execute(insert(daily_counts).values(name=name, day=day, count=0))
-    # The limit stands in the statement itself, so that nothing can come between look and take.
-    taken = update(daily_counts).where(today, daily_counts.c.count < limit)
-    return connection.execute(taken.values(count=daily_counts.c.count + 1)).rowcount == 1
-
-
-def _today(connection: Connection, name: str, day: date) -> int:
-    today = (daily_counts.c.name == name) & (daily_counts.c.day == day)
-    return connection.scalar(select(daily_counts.c.count).where(today)) or 0
-
-
-def _salt(connection: Connection) -> str:
-    kept = connection.scalar(select(meta.c.value).where(meta.c.key == "voter_salt"))
-    if kept is not None:
-        return str(kept)
-    drawn = secrets.token_hex(32)
-    connection.execute(insert(meta).values(key="voter_salt", value=drawn))
-    return drawn
-
-
-def _counts(connection: Connection) -> Counts:
-    number_of_battles = connection.scalar(select(func.count()).select_from(battles)) or 0
-    number_of_votes = connection.scalar(select(func.count()).select_from(votes)) or 0
-    return Counts(number_of_battles, number_of_votes)
-
-
-def _snapshot(connection: Connection) -> tuple[list[str], dict[str, Vote]]:
-    ordered = select(battles.c.id).order_by(battles.c.created_at, battles.c.id)
-    ballots = [vote_from_row(row) for row in connection.execute(select(votes)).mappings()]
-    return list(connection.scalars(ordered)), {vote.battle_id: vote for vote in ballots}
-
-
-def _battles_of(connection: Connection, ids: Sequence[str]) -> list[Battle]:
-    """Those battles, in the order of the ids."""
-    rows = connection.execute(select(battles).where(battles.c.id.in_(ids))).mappings()
-    found = {row["id"]: battle_from_row(row) for row in rows}
-    return [found[battle_id] for battle_id in ids]
+    def _tell(self, note: Callable[[], None]) -> None:
+        """A journal that fails must not undo what the visitor was promised."""
+        try:
+            with self.journal.lock:
+                note()
+        except Exception:  # noqa: BLE001 - whatever it is, the vote is on disk
+            _log.exception("the journal did not take a change; the store has it")

@@ -62,7 +62,7 @@ def test_vote_survives_its_columns(drawn: Vote) -> None:
 
 def test_every_field_of_a_battle_has_its_column() -> None:
     """A field that is added to Battle would pass the codec and be dropped by the table."""
-    assert {f.name for f in fields(Battle)} == {*SAME, "preset", "created_at"}
+    assert {f.name for f in fields(Battle)} == {*SAME, "preset", "created_at", "answered_at"}
 
 
 @pytest.mark.parametrize(
@@ -71,11 +71,12 @@ def test_every_field_of_a_battle_has_its_column() -> None:
         ("a\ud800b", "a\ufffdb"),
         ("a\udc00", "a\ufffd"),
         ("\ud83d\ude00", "😀"),
-        ("a\x00\u2028が", "a\x00\u2028が"),
+        ("a\x00b\ud800\x00", "a\ufffdb\ufffd\ufffd"),
+        ("a\u2028が", "a\u2028が"),
     ],
 )
-def test_lone_surrogates_are_replaced(dirty: str, kept: str) -> None:
-    """Half a character from a broken stream made the whole battle impossible to save."""
+def test_what_no_database_holds_is_replaced(dirty: str, kept: str) -> None:
+    """Half a character from a broken stream, or a NUL, made the whole battle impossible to save."""
     assert clean(dirty) == kept
     turn = Exchange(dirty, answer(text=dirty, served=dirty))
     row = battle_row(battle(conversation_a=(turn,), system_prompt=dirty))

@@ -8,15 +8,18 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
+from store_tools import Outside, Worker
 from vote_samples import NOON, VOTER, answer, battle, spec, vote
+from vote_samples import battles as drawn_battles
 
-from arena.domain import Battle, Exchange, Mode, Winner
+from arena.domain import Battle, Exchange, Exclusion, Mode, PresetUse, Winner
 from arena.errors import (
     AlreadyVoted,
     BattleLocked,
@@ -25,10 +28,12 @@ from arena.errors import (
     UnknownBattle,
     VoteTooEarly,
 )
+from arena.votes import ballots
 from arena.votes.schema import battles, votes
 from arena.votes.store import Contestant, Counts, PairTally, VoteStore, voter_hash
 
 OTHER = "b" * 64
+_example = count()
 
 
 def raw(file: Path) -> closing[sqlite3.Connection]:
@@ -43,13 +48,55 @@ async def added(store: VoteStore, made: Battle) -> Battle:
 async def test_battle_comes_back_whole(store: VoteStore) -> None:
     """A restart lost what was needed to run an answer again."""
     failed = answer(text="", reason="error", error_code="network")
-    made = battle(conversation_a=(Exchange("問い\x00\u2028😀", answer(), failed=(failed,)),))
+    made = battle(conversation_a=(Exchange("問い\u2028😀", answer(), failed=(failed,)),))
     await store.add_battle(made)
     assert await store.get_battle(made.id) == made
     in_japan = datetime.fromisoformat("2025-06-01T21:00:00.000001+09:00")
     alone = await added(store, battle("phi", None, created_at=in_japan))
     assert await store.get_battle(alone.id) == alone
     assert await store.get_battle("0" * 31 + "x") is None
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(made=drawn_battles)
+def test_any_battle_comes_back_whole(store: VoteStore, made: Battle) -> None:
+    """What the codec keeps, a column or the driver changed: a number's digits, a rare character."""
+    made = replace(made, id=f"{next(_example):032x}")  # the store is the same for all examples
+    database = store.database
+    database.transact(database.writer, ballots.add_battle, made, NOON)
+    assert database.transact(database.reader, ballots.get_battle, made.id) == made
+
+
+async def test_what_no_database_holds_is_stored_as_its_stand_in(store: VoteStore) -> None:
+    """A NUL in a prompt, which SQLite took, made Postgres refuse the whole battle."""
+    dirty, kept = "a\x00b\ud800", "a\ufffdb\ufffd"
+    made = await added(
+        store,
+        battle(
+            system_prompt=dirty,
+            preset=PresetUse(dirty),
+            conversation_a=(Exchange(dirty, answer(dirty, served=dirty)),),
+            provenance={dirty: {dirty: dirty}},
+            spec_a=spec(dirty),
+        ),
+    )
+    found = await store.get_battle(made.id)
+    assert found is not None
+    assert (found.system_prompt, found.spec_a.id, found.preset) == (kept, kept, PresetUse(kept))
+    assert found.conversation_a == (Exchange(kept, answer(kept, served=kept)),)
+    assert found.provenance == {kept: {kept: kept}}
+    await store.cast_vote(vote(made, comment=dirty, guess=dirty))
+    noted = await store.get_vote(made.id)
+    assert noted == vote(made, comment=kept, guess=kept)
+    await store.set_meta("note", dirty)
+    assert await store.get_meta("note") == kept
+    await store.add_exclusion(Exclusion(made.id, dirty, NOON))
+    assert (await store.exclusions())[made.id].why == kept
 
 
 async def test_update_replaces_the_record_until_the_vote(store: VoteStore) -> None:
@@ -74,13 +121,12 @@ async def test_second_battle_of_an_id_is_refused(store: VoteStore) -> None:
     assert await store.get_battle(made.id) == made
 
 
-async def test_vote_is_on_disk_when_it_is_acknowledged(store: VoteStore, file: Path) -> None:
+async def test_vote_is_on_disk_when_it_is_acknowledged(store: VoteStore, outside: Outside) -> None:
     """The names were revealed before the commit, which then failed."""
     made = await added(store, battle())
-    cast = vote(made, "tie", reasons=("clear",), comment="良い", guess="a=phi")
+    cast = vote(made, "tie", reasons=("clear",), comment="良い", guess="phi")
     assert await store.cast_vote(cast) == made
-    with raw(file) as other:
-        found = other.execute("SELECT battle_id, winner, voter FROM votes").fetchall()
+    found = outside.rows("SELECT battle_id, winner, voter FROM votes")
     assert found == [(made.id, "tie", VOTER)]
     assert await store.get_vote(made.id) == cast
     assert await store.counts() == Counts(battles=1, votes=1)
@@ -113,17 +159,14 @@ async def test_vote_is_refused_with_its_reason(store: VoteStore) -> None:
 
 @pytest.mark.parametrize("reason", ["error", "blocked", "cancelled"])
 async def test_failed_battle_is_kept_and_not_votable(
-    store: VoteStore, file: Path, reason: str
+    store: VoteStore, outside: Outside, reason: str
 ) -> None:
     """Failures vanished from the statistics, or were voted on as if they were answers."""
     text = "half" if reason == "cancelled" else ""
     failed = answer(text, reason=reason, error_code="network")
     made = await added(store, battle(conversation_b=(Exchange("p", failed),)))
     assert await store.get_battle(made.id) == made
-    with raw(file) as other:
-        assert other.execute("SELECT finish_a, finish_b FROM battles").fetchall() == [
-            ("stop", reason)
-        ]
+    assert outside.rows("SELECT finish_a, finish_b FROM battles") == [("stop", reason)]
     with pytest.raises(VoteTooEarly):
         await store.cast_vote(vote(made))
 
@@ -133,7 +176,7 @@ async def test_annotations_come_from_the_voter_after_the_vote(store: VoteStore) 
     made = await added(store, battle())
     with pytest.raises(VoteTooEarly):
         await store.annotate_vote(made.id, VOTER, comment="早い")
-    await store.cast_vote(vote(made, guess="a=phi"))
+    await store.cast_vote(vote(made, guess="phi"))
     with pytest.raises(NotYourBattle):
         await store.annotate_vote(made.id, OTHER, comment="x")
     with pytest.raises(UnknownBattle):
@@ -142,7 +185,7 @@ async def test_annotations_come_from_the_voter_after_the_vote(store: VoteStore) 
     noted = await store.annotate_vote(made.id, VOTER, comment="良\ud800い")
     assert noted == await store.get_vote(made.id)
     assert (noted.reasons, noted.comment) == (("clear", "correct"), "良\ufffdい")
-    assert (noted.guess, noted.winner, noted.cast_at) == ("a=phi", Winner.MODEL_A, NOON)
+    assert (noted.guess, noted.winner, noted.cast_at) == ("phi", Winner.MODEL_A, NOON)
 
 
 async def test_sixteen_votes_at_once_count_once(store: VoteStore, url: str) -> None:
@@ -166,16 +209,14 @@ async def test_two_processes_count_a_vote_once(
 
 
 async def test_kill_loses_nothing_acknowledged(
-    url: str, file: Path, start: Callable[..., Any]
+    url: str, file: Path, start: Callable[..., Worker]
 ) -> None:
     """A kill in the middle of a write damaged the file, or lost votes that were thanked for."""
     worker = start("write", url)
     worker.line()
     worker.go()
     acknowledged = [worker.line() for _ in range(25)]
-    worker.process.kill()
-    rest = worker.process.stdout.read()
-    acknowledged += rest.split("\n")[:-1]  # the last one may have been cut
+    acknowledged += worker.kill()
     with raw(file) as other:
         assert other.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     store = VoteStore.open(url)
@@ -185,9 +226,9 @@ async def test_kill_loses_nothing_acknowledged(
     await store.aclose()
 
 
-async def test_pragmas_are_in_force_on_every_connection(store: VoteStore) -> None:
+async def test_pragmas_are_in_force_on_every_connection(store: VoteStore, file: Path) -> None:
     """Set on the first connection only, the others wrote without foreign keys or full sync."""
-    with store._reader.connect() as one, store._writer.connect() as two:
+    with store.database.reader.connect() as one, store.database.writer.connect() as two:
         assert one.connection.dbapi_connection is not two.connection.dbapi_connection
         for connection in (one, two):
             found = {
@@ -202,11 +243,11 @@ async def test_pragmas_are_in_force_on_every_connection(store: VoteStore) -> Non
             }
 
 
-async def test_write_lock_is_taken_at_the_start(store: VoteStore) -> None:
+async def test_write_lock_is_taken_at_the_start(store: VoteStore, file: Path) -> None:
     """A transaction that reads and then writes failed at once when another wrote in between."""
-    with store._writer.begin() as one:
+    with store.database.writer.begin() as one:
         one.exec_driver_sql("SELECT 1")
-        with store._reader.begin() as two:
+        with store.database.reader.begin() as two:
             two.exec_driver_sql("PRAGMA busy_timeout=0")
             with pytest.raises(Exception, match="locked"):
                 two.execute(insert(battles).values(id="x"))
@@ -218,33 +259,30 @@ async def test_database_itself_refuses_wrong_votes(store: VoteStore) -> None:
     made = await added(store, battle())
     good = {"battle_id": made.id, "winner": "tie", "voter": VOTER, "cast_at": NOON, "reasons": []}
     for wrong in ({"winner": "model_c"}, {"battle_id": "f" * 32}, {"voter": None}):
-        with pytest.raises(IntegrityError), store._writer.begin() as connection:
+        with pytest.raises(IntegrityError), store.database.writer.begin() as connection:
             connection.execute(insert(votes).values(**good | wrong))
     await store.cast_vote(vote(made))
-    with pytest.raises(IntegrityError), store._writer.begin() as connection:
+    with pytest.raises(IntegrityError), store.database.writer.begin() as connection:
         connection.execute(insert(votes).values(**good))
 
 
-async def test_loop_is_free_while_a_write_waits(store: VoteStore, file: Path) -> None:
+async def test_loop_is_free_while_a_write_waits(store: VoteStore, outside: Outside) -> None:
     """One slow disk froze every stream on the page."""
     made = battle()
-    with raw(file) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with outside.holding():
         writing = asyncio.create_task(store.add_battle(made))
         for _ in range(200):
             await asyncio.sleep(0)
-        assert not writing.done()
-        other.execute("ROLLBACK")  # reached only if the loop was free
+        assert not writing.done()  # reached only if the loop was free
     await writing
     assert await store.get_battle(made.id) == made
 
 
-async def test_cancelled_write_ends_before_its_task(store: VoteStore, file: Path) -> None:
+async def test_cancelled_write_ends_before_its_task(store: VoteStore, outside: Outside) -> None:
     """A stale write that was still in its thread overtook the one that came after it."""
     made = await added(store, battle(conversation_a=()))
     newer = battle(id=made.id)
-    with raw(file) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with outside.holding():
         stale = asyncio.create_task(store.update_battle(newer))
         for _ in range(20):
             await asyncio.sleep(0)
@@ -252,7 +290,6 @@ async def test_cancelled_write_ends_before_its_task(store: VoteStore, file: Path
         for _ in range(20):
             await asyncio.sleep(0)
         assert not stale.done()
-        other.execute("ROLLBACK")
     with pytest.raises(asyncio.CancelledError):
         await stale
     assert await store.get_battle(made.id) == newer
@@ -288,9 +325,11 @@ async def test_tally_by_hand(store: VoteStore) -> None:
     )
 
 
-async def test_tally_is_the_same_with_sides_swapped(store: VoteStore, tmp_path: Path) -> None:
+async def test_tally_is_the_same_with_sides_swapped(
+    store: VoteStore, new_url: Callable[..., str]
+) -> None:
     """A model gained from being drawn on the left."""
-    mirror = VoteStore.open(f"sqlite:///{tmp_path / 'mirror.db'}")
+    mirror = VoteStore.open(new_url())
     swap = {"model_a": "model_b", "model_b": "model_a", "tie": "tie", "both_bad": "both_bad"}
     for n, winner in enumerate(["model_a", "model_b", "model_a", "tie", "both_bad"]):
         id_a, id_b = ("phi", "gem") if n % 2 else ("gem", "smol")
@@ -334,10 +373,10 @@ def test_salt_is_drawn_once(url: str, two: Callable[..., list[str]]) -> None:
     assert len(bytes.fromhex(first)) == 32
 
 
-async def test_salt_is_kept(store: VoteStore, url: str, tmp_path: Path) -> None:
+async def test_salt_is_kept(store: VoteStore, url: str, new_url: Callable[..., str]) -> None:
     """A restart made every visitor a new one; or all arenas shared one salt."""
     kept = await store.salt()
-    again, elsewhere = VoteStore.open(url), VoteStore.open(f"sqlite:///{tmp_path / 'else.db'}")
+    again, elsewhere = VoteStore.open(url), VoteStore.open(new_url())
     assert await again.salt() == kept
     assert await elsewhere.salt() != kept
     await again.aclose()
@@ -399,11 +438,10 @@ async def test_errors_do_not_quote_the_visitor(store: VoteStore) -> None:
     assert VOTER not in caught.value.detail
 
 
-async def test_damaged_record_is_an_error(store: VoteStore, file: Path) -> None:
+async def test_damaged_record_is_an_error(store: VoteStore, outside: Outside) -> None:
     """A record that nobody understands was read as something else."""
     made = await added(store, battle(spec_a=spec("phi")))
-    with raw(file) as other:
-        other.execute("UPDATE battles SET mode = 'public'")
+    outside.rows("UPDATE battles SET mode = 'public'")
     with pytest.raises(StoreError, match="saved") as caught:
         await store.get_battle(made.id)
     assert "battle.mode" in caught.value.detail

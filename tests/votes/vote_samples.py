@@ -17,9 +17,11 @@ from arena.domain import (
     FinishReason,
     Flag,
     GenerationParams,
+    Grade,
     Mode,
     ModelSpec,
     PresetUse,
+    Reason,
     Vote,
     Winner,
 )
@@ -89,8 +91,8 @@ def hexes(length: int) -> st.SearchStrategy[str]:
     return st.text("0123456789abcdef", min_size=length, max_size=length)
 
 
-# Everything that Unicode has but lone surrogates, which the codec replaces on purpose.
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+# Everything that Unicode has but lone surrogates and NUL, which the codec replaces on purpose.
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=12)
 some = st.none() | texts
 floats = st.floats(allow_nan=False, allow_infinity=False)
 counts = st.integers(0, 2**31 - 1)
@@ -163,6 +165,8 @@ battles = st.builds(
     conversation_b=conversations,
     flags=st.frozensets(st.sampled_from(Flag)),
     provenance=st.dictionaries(texts, st.dictionaries(texts, texts, max_size=2), max_size=2),
+    source=texts,
+    answered_at=st.none() | moments,
 )
 votes = st.builds(
     Vote,
@@ -170,7 +174,11 @@ votes = st.builds(
     winner=st.sampled_from(Winner),
     voter=hexes(64),
     cast_at=moments,
-    reasons=st.lists(texts, max_size=3).map(tuple),
+    reasons=st.lists(st.sampled_from(Reason), max_size=3).map(tuple),
     comment=some,
     guess=some,
+    signed_in=st.booleans(),
+    grade_a=st.none() | st.sampled_from(Grade),
+    grade_b=st.none() | st.sampled_from(Grade),
+    source=texts,
 )

@@ -10,9 +10,12 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, text
 
 from arena.errors import StoreTooNew
+
+# The key of Postgres's advisory lock: a number that nobody else is likely to use.
+LOCK = 0x6172656E_01
 
 # Alembic keeps the migration that runs in a module, so one process runs one at a time.
 _ALEMBIC = Lock()
@@ -21,8 +24,8 @@ _ALEMBIC = Lock()
 def upgrade(engine: Engine, place: str) -> None:
     """Runs the migrations that the database lacks, all in one transaction.
 
-    The transaction's write lock is what makes it safe for processes: a second one waits for it,
-    and then finds nothing left to do.
+    A lock that the transaction takes first is what makes it safe for processes: a second one
+    waits for it, and then finds nothing left to do.
 
     Args:
         engine: one that writes (`arena.votes.engine.writing`).
@@ -34,6 +37,7 @@ def upgrade(engine: Engine, place: str) -> None:
     """
     config = _config()
     with _ALEMBIC, engine.begin() as connection:
+        _lock(connection)
         known = ScriptDirectory.from_config(config)
         present = MigrationContext.configure(connection).get_current_heads()
         for revision in present:
@@ -41,6 +45,14 @@ def upgrade(engine: Engine, place: str) -> None:
         if set(present) != set(known.get_heads()):
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+
+def _lock(connection: Connection) -> None:
+    """Waits until no other process migrates. SQLite's transaction has its write lock already."""
+    if connection.dialect.name == "postgresql":
+        # Another one's migration may take longer than a visitor would wait.
+        connection.execute(text("SET LOCAL lock_timeout = '30s'"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
 
 
 def _check_known(known: ScriptDirectory, revision: str, place: str) -> None:
