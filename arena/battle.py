@@ -13,23 +13,22 @@ import random
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from arena.domain import (
     Answer,
     Battle,
-    Category,
     Exchange,
     Finished,
     FinishReason,
     Flag,
-    GenerationParams,
     Mode,
     Side,
     Vote,
     Winner,
 )
+from arena.door import Door
 from arena.errors import (
     ArenaError,
     BattleLocked,
@@ -40,48 +39,25 @@ from arena.errors import (
     UnknownBattle,
     VoteTooEarly,
 )
-from arena.guard.language import prompt_language
-from arena.guard.limits import Limits, check_prompt, check_room, check_system_prompt, check_turns
+from arena.guard.limits import (
+    Limits,
+    Visitor,
+    check_own,
+    check_prompt,
+    check_system_prompt,
+    check_turns,
+)
+from arena.guard.waiting import Ticket
 from arena.live import Frame, LiveBattle, Phase, SideState, even_pace
 from arena.models.base import Loading
 from arena.models.registry import Entry, Registry
-from arena.presets import Preset, usage
-from arena.record import (
-    answered,
-    battle_flags,
-    cost_usd,
-    library_versions,
-    messages_for,
-    ready_facts,
-)
+from arena.record import Ask, answered, check_battle, cost_usd, messages_for, new_battle
 from arena.votes.store import VoteStore
 
 log = logging.getLogger(__name__)
 
 FRAME_SECONDS = 0.1
 WAIT_POLL_SECONDS = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """What a visitor sends.
-
-    Attributes:
-        session: the page's session; ends when the tab closes.
-        model_a, model_b: slugs; chosen in open mode (both) and single mode (a), else None.
-    """
-
-    text: str
-    mode: Mode
-    params: GenerationParams
-    voter: str
-    session: str
-    ui_language: str = "ja"
-    use_gemini: bool = True
-    preset: Preset | None = None
-    system_prompt: str | None = None
-    model_a: str | None = None
-    model_b: str | None = None
 
 
 class Arena:
@@ -93,6 +69,7 @@ class Arena:
         limits: the owner's caps.
         rng: draws pairs, sides and seeds; seeded in tests.
         even_cadence: in blind mode show both texts at the same even pace.
+        salt: of the visitors' hashes; None takes the one that the store keeps.
         now: the wall clock, UTC.
     """
 
@@ -104,6 +81,7 @@ class Arena:
         *,
         rng: random.Random | None = None,
         even_cadence: bool = False,
+        salt: str | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.registry = registry
@@ -112,6 +90,7 @@ class Arena:
         self._rng = rng or random.SystemRandom()
         self._even = even_cadence
         self._now = now
+        self.door = Door(limits, store, now, salt)
         self._live: dict[str, LiveBattle] = {}
         self._saves: set[asyncio.Task[None]] = set()
 
@@ -135,32 +114,50 @@ class Arena:
         entries = [self.registry.find(slug) for slug in slugs]
         return all(entry is not None and entry.ready for entry in entries)
 
-    async def begin(self, ask: Ask) -> LiveBattle:
+    async def begin(self, ask: Ask, ticket: Ticket | None = None) -> LiveBattle:
         """Check the request, draw the sides, and write the battle to the store.
 
+        Args:
+            ask: the request.
+            ticket: a place of the door's room; it is given back when the battle rests, or here if
+                none begins. None takes a place if one is free.
+
         Raises:
-            LimitError: the text or the number of running battles passes a cap.
+            LimitError: the text, the number of running battles or the visitor passes a cap.
             NoContestants: not enough models are ready.
             StoreError: it could not be written; then nothing is sent to any model.
             UnknownBattle: the tab closed while it was written; nothing is sent either.
         """
-        text = check_prompt(ask.text, self.limits)
-        system_prompt = check_system_prompt(ask.system_prompt, self.limits)
-        check_room(sum(live.running for live in self._live.values()), self.limits)
-        entries = self._draw(ask)
-        battle = self._record(ask, text, system_prompt, entries)
-        live = LiveBattle(battle, entries, ask.session)
-        # In the table before the first await, so that a closing tab and the cap see it.
-        self._live[battle.id] = live
-        try:
-            await self.store.add_battle(battle)
-        except BaseException:  # cancelled ones too: a battle that did not begin takes no room
-            self._live.pop(battle.id, None)
-            raise
-        if battle.id not in self._live:  # the tab closed meanwhile: nobody waits for answers
-            raise UnknownBattle
+        with self.door.place(ticket) as place:
+            ask = replace(
+                ask,
+                text=check_prompt(ask.text, self.limits),
+                system_prompt=check_system_prompt(ask.system_prompt, self.limits),
+            )
+            await self.registry.refresh()
+            check_own(self._running_of(ask.visitor.voter), self.limits)
+            entries = self._draw(ask)
+            battle = new_battle(
+                ask, entries, seed=self._rng.randrange(2**31), now=self._now(), limits=self.limits
+            )
+            check_battle(battle, self.limits)
+            live = LiveBattle(battle, entries, ask.session)
+            # In the table before the next await, so that a closing tab and the caps see it.
+            self._live[battle.id] = live
+            try:
+                await self.door.count(ask.visitor)
+                await self.store.add_battle(battle)
+            except BaseException:  # cancelled ones too: a battle that did not begin takes no room
+                self._live.pop(battle.id, None)
+                raise
+            if battle.id not in self._live:  # the tab closed meanwhile: nobody waits for answers
+                raise UnknownBattle
+            live.ticket = place
         self._start_pumps(live)
         return live
+
+    def _running_of(self, voter: str) -> int:
+        return sum(v.running and v.battle.voter == voter for v in self._live.values())
 
     def _draw(self, ask: Ask) -> dict[Side, Entry]:
         if ask.mode is Mode.BLIND:
@@ -176,45 +173,12 @@ class Arena:
             raise NoContestants
         return found
 
-    def _record(
-        self, ask: Ask, text: str, system_prompt: str | None, entries: dict[Side, Entry]
-    ) -> Battle:
-        params = ask.params
-        if params.seed is None:
-            params = replace(params, seed=self._rng.randrange(2**31))
-        if params.max_new_tokens > self.limits.new_tokens:
-            params = replace(params, max_new_tokens=self.limits.new_tokens)
-        specs = {side: entry.model.spec for side, entry in entries.items()}
-        preset = usage(ask.preset, text) if ask.preset else None
-        talk = (Exchange(text),)
-        return Battle(
-            id=secrets.token_hex(16),
-            mode=ask.mode,
-            language=prompt_language(text, ask.ui_language),
-            ui_language=ask.ui_language,
-            category=ask.preset.category if ask.preset else Category.FREE,
-            preset=preset,
-            params=params,
-            spec_a=specs[Side.A],
-            spec_b=specs.get(Side.B),
-            created_at=self._now(),
-            voter=ask.voter,
-            system_prompt=system_prompt,
-            conversation_a=talk,
-            conversation_b=talk if Side.B in specs else (),
-            flags=battle_flags(
-                ask.mode, specs, system_prompt, edited=preset is not None and preset.edited
-            ),
-            provenance={
-                "libraries": library_versions(),
-                **{side.value: ready_facts(entry) for side, entry in entries.items()},
-            },
-        )
-
     # --- while it runs -------------------------------------------------------------------------
 
-    async def follow_up(self, live: LiveBattle, text: str) -> None:
-        """The next prompt of the same conversation, to both sides.
+    async def follow_up(
+        self, live: LiveBattle, text: str, visitor: Visitor, ticket: Ticket | None = None
+    ) -> None:
+        """The next prompt of the same conversation, to both sides; the ticket is as in `begin`.
 
         Raises:
             BattleLocked: the vote is cast.
@@ -222,42 +186,67 @@ class Arena:
             VoteTooEarly: a side has no answer to the prompt before.
             LimitError: a cap.
         """
+        with self.door.place(ticket) as place:
+            self._check_resting(live)
+            if not all(answered(live.battle, side) for side in live.battle.sides):
+                raise VoteTooEarly
+            clean = check_prompt(text, self.limits)
+            check_turns(len(live.battle.conversation_a), self.limits)
+            check_own(self._running_of(live.battle.voter), self.limits)
+            longer = replace(live.battle, answered_at=None)
+            for side in longer.sides:
+                talk = (*longer.conversation(side), Exchange(clean))
+                longer = longer.with_conversation(side, talk)
+            check_battle(longer, self.limits)
+            await self.door.count(visitor)
+            self._check_resting(live)  # two at once: the other one was first
+            live.battle = longer
+            live.sides = {side: SideState() for side in longer.sides}
+            live.ticket = place
+        try:
+            await self._save(live)
+        except BaseException:  # nobody reads any more: nothing is asked
+            for state in live.sides.values():
+                state.end()
+            live.rest()
+            raise
+        self._start_pumps(live)
+
+    @staticmethod
+    def _check_resting(live: LiveBattle) -> None:
         if live.locked:
             raise BattleLocked
         if live.running:
             raise BattleRunning
-        if not all(answered(live.battle, side) for side in live.battle.sides):
-            raise VoteTooEarly
-        clean = check_prompt(text, self.limits)
-        check_turns(len(live.battle.conversation_a), self.limits)
-        check_room(sum(other.running for other in self._live.values()), self.limits)
-        for side in live.battle.sides:
-            talk = (*live.battle.conversation(side), Exchange(clean))
-            live.battle = live.battle.with_conversation(side, talk)
-            live.sides[side] = SideState()
-        await self._save(live)
-        self._start_pumps(live)
 
-    async def retry(self, live: LiveBattle, side: Side) -> None:
+    async def retry(
+        self, live: LiveBattle, side: Side, visitor: Visitor, ticket: Ticket | None = None
+    ) -> None:
         """Ask a side again that ended without an answer; the other side's answer stays.
 
         Raises:
-            BattleLocked, BattleRunning: as in `follow_up`.
+            BattleLocked, BattleRunning, LimitError: as in `follow_up`.
             NothingToRetry: that side has an answer.
         """
-        if live.locked:
-            raise BattleLocked
-        if live.running:
-            raise BattleRunning
+        with self.door.place(ticket) as place:
+            self._check_retry(live, side)
+            check_own(self._running_of(live.battle.voter), self.limits)
+            await self.door.count(visitor)
+            self._check_retry(live, side)  # two at once: the other one was first
+            *before, last = live.battle.conversation(side)
+            failed = last.failed if last.answer is None else (*last.failed, last.answer)
+            talk = (*before, Exchange(last.prompt, None, failed))
+            flags = live.battle.flags | {Flag.RETRIED}
+            again = live.battle.with_conversation(side, talk)
+            live.battle = replace(again, flags=flags, answered_at=None)
+            live.sides[side] = SideState()
+            live.ticket = place
+        self._start_pumps(live)
+
+    def _check_retry(self, live: LiveBattle, side: Side) -> None:
+        self._check_resting(live)
         if side not in live.sides or answered(live.battle, side):
             raise NothingToRetry
-        *before, last = live.battle.conversation(side)
-        failed = last.failed if last.answer is None else (*last.failed, last.answer)
-        talk = (*before, Exchange(last.prompt, None, failed))
-        flags = live.battle.flags | {Flag.RETRIED}
-        live.battle = replace(live.battle.with_conversation(side, talk), flags=flags)
-        live.sides[side] = SideState()
-        self._start_pumps(live)
 
     def _start_pumps(self, live: LiveBattle) -> None:
         live.turn_started = time.monotonic()
@@ -297,6 +286,7 @@ class Arena:
             await self._save(live)
         finally:
             state.end()
+            live.rest()
             live.changed.set()
 
     def _close_side(self, live: LiveBattle, side: Side, state: SideState) -> None:
@@ -306,7 +296,9 @@ class Arena:
         battle = live.battle.with_conversation(side, talk)
         if state.answer and state.answer.finished.reason is FinishReason.LENGTH:
             battle = replace(battle, flags=battle.flags | {Flag.TRUNCATED})
-        live.battle = battle
+        others = (s for s in battle.sides if s is not side)
+        complete = all(battle.conversation(s)[-1].answer is not None for s in others)
+        live.battle = replace(battle, answered_at=self._now() if complete else None)
         if state.error is not None:
             state.error_id = secrets.token_hex(4)
             log.warning(
@@ -363,8 +355,16 @@ class Arena:
 
     # --- after it ------------------------------------------------------------------------------
 
-    async def vote(self, battle_id: str, winner: Winner, voter: str) -> Battle:
+    async def vote(
+        self, battle_id: str, winner: Winner, visitor: Visitor, guess: str | None = None
+    ) -> Battle:
         """Cast the vote; returns the battle, names and all, once the vote is on disk.
+
+        Args:
+            battle_id: of a battle of this process or of another one.
+            winner: the verdict.
+            visitor: who votes.
+            guess: the id of the contestant whom the voter takes for side a, if they said one.
 
         Raises:
             UnknownBattle, NotYourBattle, VoteTooEarly, AlreadyVoted, StoreError: as they say.
@@ -372,10 +372,26 @@ class Arena:
         live = self._live.get(battle_id)
         if live is not None and live.running:
             raise VoteTooEarly
-        battle = await self.store.cast_vote(Vote(battle_id, winner, voter, self._now()))
+        vote = Vote(
+            battle_id, winner, visitor.voter, self._now(),
+            guess=guess, signed_in=visitor.signed_in,
+        )  # fmt: skip
+        battle = await self.store.cast_vote(vote)
         if live is not None:
             live.locked = True
         return battle
+
+    async def shared(self, battle_id: str) -> tuple[Battle, Vote] | None:
+        """A finished battle and its vote, for whoever has its link; None where there is no vote.
+
+        The id is the secret: it is 128 random bits, and shown to nobody before the vote.
+
+        Raises:
+            StoreError: the store can't be read.
+        """
+        vote = await self.store.get_vote(battle_id)
+        battle = await self.store.get_battle(battle_id) if vote is not None else None
+        return None if battle is None or vote is None else (battle, vote)
 
     def live(self, battle_id: str | None) -> LiveBattle:
         """The open battle of that id.
@@ -398,6 +414,7 @@ class Arena:
             if live.battle.id != keep:
                 await self.stop(live)
                 self._live.pop(live.battle.id, None)
+                live.give_up()
 
     async def aclose(self) -> None:
         """Stop every battle and wait until all is written."""

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from arena.domain import Answer, Battle, Delta, Finished, FinishReason, Side
 from arena.errors import ArenaError
+from arena.guard.waiting import Ticket
 from arena.models.registry import Entry
 
 EVEN_CHARS_PER_SECOND = 60.0
@@ -123,12 +124,25 @@ class LiveBattle:
         self.lock = asyncio.Lock()
         self.locked = False
         self.saved = True
+        self.ticket: Ticket | None = None
         self.turn_started = time.monotonic()
 
     @property
     def running(self) -> bool:
         """Whether an answer is still being written."""
         return any(state.running for state in self.sides.values())
+
+    def rest(self) -> None:
+        """Give the place to the next one, once nothing is being written."""
+        if self.ticket is not None and not self.running:
+            self.ticket.leave()
+            self.ticket = None
+
+    def give_up(self) -> None:
+        """Give the place away whatever is left: nobody looks any more."""
+        if self.ticket is not None:
+            self.ticket.leave()
+            self.ticket = None
 
     def frame(self, shown: Mapping[Side, int] | None = None) -> Frame:
         """How it looks now; `shown` cuts the texts to that many characters."""
@@ -148,6 +162,22 @@ class LiveBattle:
         running = self.running or pacing
         votable = not running and self.saved and not self.locked and self.battle.votable
         return Frame(self.battle, views, running, votable, self.saved)
+
+
+def still_frame(battle: Battle) -> Frame:
+    """How a finished battle looks that no page is writing any more."""
+    views = {}
+    for side in battle.sides:
+        answer = battle.conversation(side)[-1].answer
+        finished = answer.finished if answer else None
+        views[side] = SideView(
+            Phase.DONE if answer is not None and answer.usable else Phase.FAILED,
+            answer.text if answer else "",
+            answer,
+            ttft_s=finished.ttft_s if finished else None,
+            elapsed_s=finished.total_s if finished else 0.0,
+        )
+    return Frame(battle, views, running=False, votable=False)
 
 
 def even_pace(live: LiveBattle) -> dict[Side, int]:

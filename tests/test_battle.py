@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from arena.battle import Arena, Ask
+from arena.battle import Arena
 from arena.domain import (
     Battle,
     Finished,
@@ -25,23 +25,29 @@ from arena.errors import (
     ArenaBusy,
     BattleLocked,
     BattleRunning,
+    BudgetSpent,
     EmptyPrompt,
     NoContestants,
     NothingToRetry,
     NotYourBattle,
+    OneAtATime,
     Overloaded,
+    TooFast,
+    TooManyTokens,
     TooManyTurns,
     UnknownBattle,
     VoteTooEarly,
 )
-from arena.guard.limits import Limits
+from arena.guard.limits import Limits, Visitor
 from arena.live import Frame, LiveBattle, Phase
-from arena.models.base import Loading, Ready, Unavailable
+from arena.models.base import Loading, ModelStatus, Ready, Unavailable
 from arena.models.registry import Entry, Registry
+from arena.record import Ask
 from arena.votes.store import VoteStore
 from tests.scripted import ScriptedModel, Step
 
-ASK = Ask(text="Why?", mode=Mode.BLIND, params=GenerationParams(), voter="v" * 64, session="tab")
+VISITOR = Visitor("v" * 64)
+ASK = Ask(text="Why?", mode=Mode.BLIND, params=GenerationParams(), visitor=VISITOR, session="tab")
 ANSWER: list[Step] = ["Be", "cause."]
 
 
@@ -50,7 +56,8 @@ def arena_of(
 ) -> Arena:
     """An arena of these models."""
     registry = Registry([Entry(model.slug, model) for model in models])
-    return Arena(registry, store, limits or Limits(), rng=random.Random(7), even_cadence=even)
+    roomy = Limits(per_minute=1000)
+    return Arena(registry, store, limits or roomy, rng=random.Random(7), even_cadence=even)
 
 
 async def play(arena: Arena, live: LiveBattle) -> list[Frame]:
@@ -74,7 +81,7 @@ async def test_both_sides_answer_and_the_vote_is_on_disk(store: VoteStore) -> No
     last = (await play(arena, live))[-1]
     assert last.votable
     assert {view.text for view in last.sides.values()} == {"Because."}
-    battle = await arena.vote(live.battle.id, Winner.MODEL_B, ASK.voter)
+    battle = await arena.vote(live.battle.id, Winner.MODEL_B, VISITOR)
     assert battle == await store.get_battle(live.battle.id)
     vote = await store.get_vote(live.battle.id)
     assert vote is not None
@@ -132,12 +139,12 @@ async def test_failing_side_can_be_retried_alone(store: VoteStore) -> None:
     assert not last.retryable(side.other)
     assert not last.votable
     with pytest.raises(VoteTooEarly):
-        await arena.vote(live.battle.id, Winner.TIE, ASK.voter)
+        await arena.vote(live.battle.id, Winner.TIE, VISITOR)
     with pytest.raises(NothingToRetry):
-        await arena.retry(live, side.other)
+        await arena.retry(live, side.other, VISITOR)
     with pytest.raises(VoteTooEarly):
-        await arena.follow_up(live, "And?")
-    await arena.retry(live, side)
+        await arena.follow_up(live, "And?", VISITOR)
+    await arena.retry(live, side, VISITOR)
     last = (await play(arena, live))[-1]
     assert last.votable
     assert len(good.asked) == 1, "the good side is not asked again"
@@ -172,7 +179,7 @@ async def test_blocked_or_empty_answer_opens_no_vote(store: VoteStore, ending: F
     last = (await play(arena, live))[-1]
     assert not last.votable
     with pytest.raises(VoteTooEarly):
-        await arena.vote(live.battle.id, Winner.TIE, ASK.voter)
+        await arena.vote(live.battle.id, Winner.TIE, VISITOR)
 
 
 async def test_stream_without_an_end_is_broken(store: VoteStore) -> None:
@@ -281,18 +288,18 @@ async def test_votes_are_refused_before_the_end_twice_and_from_others(store: Vot
     arena = arena_of(store, ScriptedModel("x", [gate, "late"]), ScriptedModel("y", ANSWER))
     live = await arena.begin(ASK)
     with pytest.raises(VoteTooEarly):
-        await arena.vote(live.battle.id, Winner.TIE, ASK.voter)
+        await arena.vote(live.battle.id, Winner.TIE, VISITOR)
     gate.set()
     await play(arena, live)
     with pytest.raises(NotYourBattle):
-        await arena.vote(live.battle.id, Winner.TIE, "w" * 64)
+        await arena.vote(live.battle.id, Winner.TIE, Visitor("w" * 64))
     with pytest.raises(UnknownBattle):
-        await arena.vote("0" * 32, Winner.TIE, ASK.voter)
-    await arena.vote(live.battle.id, Winner.TIE, ASK.voter)
+        await arena.vote("0" * 32, Winner.TIE, VISITOR)
+    await arena.vote(live.battle.id, Winner.TIE, VISITOR)
     with pytest.raises(AlreadyVoted):
-        await arena.vote(live.battle.id, Winner.MODEL_A, ASK.voter)
+        await arena.vote(live.battle.id, Winner.MODEL_A, VISITOR)
     with pytest.raises(BattleLocked):
-        await arena.follow_up(live, "And now?")
+        await arena.follow_up(live, "And now?", VISITOR)
     vote = await store.get_vote(live.battle.id)
     assert vote is not None
     assert vote.winner is Winner.TIE
@@ -304,9 +311,9 @@ async def test_follow_up_sends_each_side_its_own_words(store: VoteStore) -> None
     arena = arena_of(store, x, y, limits=Limits(turns=2))
     live = await arena.begin(replace(ASK, system_prompt="Be brief."))
     with pytest.raises(BattleRunning):
-        await arena.follow_up(live, "And?")
+        await arena.follow_up(live, "And?", VISITOR)
     await play(arena, live)
-    await arena.follow_up(live, "And?")
+    await arena.follow_up(live, "And?", VISITOR)
     await play(arena, live)
     for model, words in ((x, "x says"), (y, "y says")):
         roles = [(m.role, m.content) for m in model.asked[1][0]]
@@ -316,15 +323,15 @@ async def test_follow_up_sends_each_side_its_own_words(store: VoteStore) -> None
             (Role.ASSISTANT, words),
             (Role.USER, "And?"),
         ]
-    assert (await arena.vote(live.battle.id, Winner.TIE, ASK.voter)).conversation_a[
+    assert (await arena.vote(live.battle.id, Winner.TIE, VISITOR)).conversation_a[
         1
     ].prompt == "And?"
     second = await arena.begin(ASK)
     await play(arena, second)
-    await arena.follow_up(second, "1")
+    await arena.follow_up(second, "1", VISITOR)
     await play(arena, second)
     with pytest.raises(TooManyTurns):
-        await arena.follow_up(second, "2")
+        await arena.follow_up(second, "2", VISITOR)
 
 
 async def test_follow_up_after_a_retry_does_not_send_the_failed_half(store: VoteStore) -> None:
@@ -333,9 +340,9 @@ async def test_follow_up_after_a_retry_does_not_send_the_failed_half(store: Vote
     arena = arena_of(store, x, ScriptedModel("y", ANSWER))
     live = await arena.begin(ASK)
     await play(arena, live)
-    await arena.retry(live, next(s for s in Side if live.battle.spec(s).id == "x"))
+    await arena.retry(live, next(s for s in Side if live.battle.spec(s).id == "x"), VISITOR)
     await play(arena, live)
-    await arena.follow_up(live, "And?")
+    await arena.follow_up(live, "And?", VISITOR)
     await play(arena, live)
     assert "half" not in [m.content for m in x.asked[-1][0]]
 
@@ -348,8 +355,8 @@ async def test_single_mode_has_one_side_and_no_vote(store: VoteStore) -> None:
     assert list(last.sides) == [Side.A]
     assert not last.votable
     with pytest.raises(VoteTooEarly):
-        await arena.vote(live.battle.id, Winner.MODEL_A, ASK.voter)
-    await arena.follow_up(live, "Go on")
+        await arena.vote(live.battle.id, Winner.MODEL_A, VISITOR)
+    await arena.follow_up(live, "Go on", VISITOR)
     assert (await play(arena, live))[-1].sides[Side.A].text == "Because."
 
 
@@ -358,7 +365,7 @@ async def test_open_mode_keeps_the_chosen_sides_and_is_flagged(store: VoteStore)
     arena = arena_of(store, ScriptedModel("x", ANSWER), ScriptedModel("y", ANSWER))
     live = await arena.begin(replace(ASK, mode=Mode.OPEN, model_a="y", model_b="x"))
     await play(arena, live)
-    battle = await arena.vote(live.battle.id, Winner.MODEL_A, ASK.voter)
+    battle = await arena.vote(live.battle.id, Winner.MODEL_A, VISITOR)
     assert battle.spec_a.id == "y"
     assert Flag.OPEN_MODE in battle.flags
     pairs = await store.tally()
@@ -476,3 +483,201 @@ async def test_answers_that_could_not_be_saved_open_no_vote(
     last = (await play(arena, live))[-1]
     assert not last.saved
     assert not last.votable
+
+
+# --- caps and the line ----------------------------------------------------------------------
+
+
+async def test_a_visitor_is_told_when_to_come_back(store: VoteStore) -> None:
+    """Without a rate one script fills the store and the model's queue."""
+    models = [ScriptedModel(name, ANSWER) for name in "xy"]
+    arena = arena_of(store, *models, limits=Limits(per_minute=2, per_day=3))
+    for _ in range(2):
+        await play(arena, await arena.begin(ASK))
+    with pytest.raises(TooFast) as refusal:
+        await arena.begin(ASK)
+    assert refusal.value.values["limit"] == 2
+    assert (await store.counts()).battles == 2
+    assert arena.door.room.inside == 0
+    await play(arena, await arena.begin(replace(ASK, visitor=Visitor("w" * 64))))
+
+
+async def test_follow_ups_and_retries_count_too(store: VoteStore) -> None:
+    """A conversation of a thousand turns costs what a thousand battles do."""
+    x, y = ScriptedModel("x", ANSWER, [Overloaded()], ANSWER), ScriptedModel("y", ANSWER)
+    arena = arena_of(store, x, y, limits=Limits(per_minute=3))
+    live = await arena.begin(ASK)
+    await play(arena, live)
+    await arena.follow_up(live, "And?", VISITOR)
+    await play(arena, live)
+    failed = next(side for side in Side if live.battle.spec(side).id == "x")
+    await arena.retry(live, failed, VISITOR)
+    await play(arena, live)
+    with pytest.raises(TooFast):
+        await arena.follow_up(live, "And now?", VISITOR)
+    assert not live.running
+    assert live.battle.votable
+    assert arena.door.room.inside == 0
+
+
+async def test_new_browsers_of_one_address_share_its_cap(store: VoteStore) -> None:
+    """A private window for each prompt must not be a new allowance."""
+    models = [ScriptedModel(name, ANSWER) for name in "xy"]
+    arena = arena_of(store, *models, limits=Limits(per_minute=1, address_share=2))
+    for letter in "ab":
+        visitor = Visitor(letter * 64, address="f" * 64)
+        await play(arena, await arena.begin(replace(ASK, visitor=visitor)))
+    with pytest.raises(TooFast):
+        await arena.begin(replace(ASK, visitor=Visitor("c" * 64, address="f" * 64)))
+    await play(arena, await arena.begin(replace(ASK, visitor=Visitor("c" * 64, address="e" * 64))))
+
+
+async def test_one_visitor_does_not_take_all_places(store: VoteStore) -> None:
+    """A visitor with sixteen tabs leaves no place for anybody else."""
+    gate = asyncio.Event()
+    models = [ScriptedModel(name, [gate, "Late."]) for name in "xy"]
+    arena = arena_of(store, *models, limits=Limits(visitor_battles=1))
+    live = await arena.begin(ASK)
+    with pytest.raises(OneAtATime):
+        await arena.begin(replace(ASK, session="other tab"))
+    other = await arena.begin(replace(ASK, visitor=Visitor("w" * 64), session="other"))
+    gate.set()
+    await asyncio.gather(play(arena, live), play(arena, other))
+    await play(arena, await arena.begin(ASK))
+
+
+class MeteredModel(ScriptedModel):
+    """One whose caps the store counts: looking at them takes a while, and may close it."""
+
+    news: ModelStatus | None = None
+
+    async def refresh(self) -> None:
+        await asyncio.sleep(0)
+        self.state = self.news or self.state
+
+    def expenses(self) -> None:
+        return None
+
+
+async def test_a_model_that_others_used_up_is_not_drawn(store: VoteStore) -> None:
+    """Another process has spent the day's budget: a battle must not find that out by failing."""
+    cloud = MeteredModel("cloud", ANSWER)
+    arena = arena_of(store, ScriptedModel("x", ANSWER), ScriptedModel("y", ANSWER), cloud)
+    cloud.news = Unavailable(BudgetSpent(label="C", limit="1", until="00:00 UTC", variable="V"))
+    for _ in range(10):
+        live = await arena.begin(ASK)
+        assert {live.battle.spec(side).id for side in Side} == {"x", "y"}
+        await play(arena, live)
+
+
+async def test_two_sends_at_the_same_moment_are_one_too_many(store: VoteStore) -> None:
+    """A cap that is looked at before an await lets both through."""
+    gate = asyncio.Event()
+    models = [MeteredModel(name, [gate, "Late."]) for name in "xy"]
+    arena = arena_of(store, *models, limits=Limits(visitor_battles=1))
+    results = await asyncio.gather(
+        *(arena.begin(replace(ASK, session=str(n))) for n in range(5)), return_exceptions=True
+    )
+    assert sum(isinstance(r, LiveBattle) for r in results) == 1
+    assert sum(isinstance(r, OneAtATime) for r in results) == 4
+    gate.set()
+    await arena.aclose()
+    assert arena.door.room.inside == 0
+
+
+async def test_the_line_lets_in_when_a_battle_rests(store: VoteStore) -> None:
+    """Whoever waits must get the place of the battle that ended, and see the number fall."""
+    gate = asyncio.Event()
+    x, y = ScriptedModel("x", [gate, "Late."], ANSWER), ScriptedModel("y", ANSWER)
+    arena = arena_of(store, x, y, limits=Limits(battles=1, waiting=2))
+    live = await arena.begin(ASK)
+    tickets = [arena.door.enter() for _ in range(2)]
+    with pytest.raises(ArenaBusy):
+        arena.door.enter()
+    seen: list[int] = []
+
+    async def wait() -> None:
+        async for position in arena.door.line(tickets[1]):
+            seen.append(position)  # noqa: PERF401 -- a cancelled wait keeps what it saw
+
+    waiting = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    gate.set()
+    await play(arena, live)
+    assert tickets[0].position == 0
+    second = await arena.begin(replace(ASK, visitor=Visitor("w" * 64)), tickets[0])
+    await play(arena, second)
+    await asyncio.wait_for(waiting, 2)
+    assert seen[0] == 2
+    assert tickets[1].position == 0
+
+
+async def test_a_ticket_whose_turn_it_is_not_begins_nothing(store: VoteStore) -> None:
+    """A client that skips the wait must not skip the line."""
+    gate = asyncio.Event()
+    models = [ScriptedModel(name, [gate, "Late."]) for name in "xy"]
+    arena = arena_of(store, *models, limits=Limits(battles=1))
+    live = await arena.begin(ASK)
+    early = arena.door.enter()
+    with pytest.raises(ArenaBusy):
+        await arena.begin(replace(ASK, visitor=Visitor("w" * 64)), early)
+    assert arena.door.room.in_line == 0
+    gate.set()
+    await play(arena, live)
+
+
+async def test_a_tab_that_closes_gives_its_place_back(store: VoteStore) -> None:
+    """Each closed tab would take a place for ever."""
+    models = [ScriptedModel(name, ["A", asyncio.Event()]) for name in "xy"]
+    arena = arena_of(store, *models, limits=Limits(battles=1))
+    await arena.begin(ASK)
+    await arena.leave("tab")
+    assert arena.door.room.inside == 0
+    assert [model.running for model in models] == [0, 0]
+
+
+async def test_a_conversation_that_grows_too_long_is_refused(store: VoteStore) -> None:
+    """Each turn sends all turns before it again: the cap is on their sum."""
+    models = [ScriptedModel(name, ["偶" * 30]) for name in "xy"]
+    arena = arena_of(store, *models, limits=Limits(prompt_tokens=40))
+    live = await arena.begin(replace(ASK, text="数" * 8))
+    await play(arena, live)
+    with pytest.raises(TooManyTokens):
+        await arena.follow_up(live, "数" * 8, VISITOR)
+    assert len(live.battle.conversation_a) == 1
+    with pytest.raises(TooManyTokens):
+        await arena.begin(replace(ASK, text="数" * 41))
+    assert (await store.counts()).battles == 1
+
+
+async def test_visitors_are_hashed_with_the_salt_that_is_set(store: VoteStore) -> None:
+    """With another salt after a restart everybody would be a new voter."""
+    limits = Limits()
+    models = [ScriptedModel(name, ANSWER) for name in "xy"]
+    registry = Registry([Entry(model.slug, model) for model in models])
+    salted = Arena(registry, store, limits, salt="s" * 20)
+    again = Arena(registry, store, limits, salt="s" * 20)
+    kept = Arena(registry, store, limits)
+    one, same = await salted.door.visitor("id", ""), await again.door.visitor("id", "8.8.8.8")
+    assert one.voter == same.voter
+    assert one.address == ""
+    assert len(same.address) == 64
+    assert (await kept.door.visitor("id", "")).voter not in {one.voter, "id"}
+    account = await salted.door.visitor("account:7", "", signed_in=True)
+    assert account.signed_in
+    assert account.voter != one.voter
+
+
+async def test_a_vote_says_whether_the_voter_had_signed_in(store: VoteStore) -> None:
+    """An owner who counts signed-in votes only needs that on each vote."""
+    arena = arena_of(store, ScriptedModel("x", ANSWER), ScriptedModel("y", ANSWER))
+    for signed_in in (True, False):
+        visitor = replace(VISITOR, signed_in=signed_in)
+        live = await arena.begin(replace(ASK, visitor=visitor))
+        await play(arena, live)
+        await arena.vote(live.battle.id, Winner.MODEL_A, visitor)
+        vote = await store.get_vote(live.battle.id)
+        assert vote is not None
+        assert vote.signed_in is signed_in
+    (pair,) = await store.tally(signed_in_only=True)
+    assert pair.wins_first + pair.wins_second == 1
