@@ -72,3 +72,22 @@ class ScriptedModel:
             )  # fmt: skip
         finally:
             self.running -= 1
+
+
+class ClosedBook:
+    """A day's counts that allow nothing: for registries whose cloud models are never asked."""
+
+    async def count_today(self, name: str, limit: int) -> bool:
+        return False
+
+    async def today(self, name: str) -> int:
+        return 0
+
+    async def reserve_spend(self, name: str, micro_usd: int, limit_micro_usd: int | None) -> None:
+        return None
+
+    async def settle_spend(self, reservation: None, actual_micro_usd: int) -> None:
+        pass
+
+    async def spent_today(self, name: str) -> int:
+        return 0

@@ -8,6 +8,8 @@ from typing import Protocol, runtime_checkable
 
 from arena.domain import Delta, Finished, GenerationParams, Message, ModelSpec
 from arena.errors import ArenaError
+from arena.guard.budget import Expenses
+from arena.models.pace import Pulse
 
 StreamEvent = Delta | Finished
 
@@ -53,6 +55,42 @@ class Unavailable:
 
 
 ModelStatus = Dormant | Loading | Ready | Unavailable
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """A contestant whose caps other processes use up too."""
+
+    async def refresh(self) -> None:
+        """Bring `status()` up to date with what the day has used.
+
+        Raises:
+            StoreError: the store, which counts, did not answer.
+        """
+        ...
+
+    def expenses(self) -> Expenses | None:
+        """What it has cost today, when that was last looked at; None where nothing is paid."""
+        ...
+
+
+@runtime_checkable
+class Sending(Protocol):
+    """A contestant to whose address the visitor's text goes."""
+
+    @property
+    def sends_to(self) -> str:
+        """The host that gets it, with its port."""
+        ...
+
+
+@runtime_checkable
+class Pulsing(Protocol):
+    """A contestant that runs here, whose work can be watched."""
+
+    def pulse(self) -> Pulse:
+        """What it is doing now; never blocks."""
+        ...
 
 
 @runtime_checkable

@@ -13,13 +13,11 @@ import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from arena.domain import Delta, Finished, FinishReason, GenerationParams, Message, ModelSpec
 from arena.errors import (
     ContentBlocked,
-    DailyRequestsSpent,
     KeyMissing,
     KeyRejected,
     ModelError,
@@ -31,12 +29,13 @@ from arena.errors import (
     RateLimited,
     StreamBroken,
 )
+from arena.guard.budget import Expenses
+from arena.guard.meter import Meter, Reserve
 from arena.models.base import Dormant, Loading, ModelStatus, Ready, StreamEvent, Unavailable
 from arena.models.gemini_errors import (
     FALLBACK_VARIABLE,
     KEY_VARIABLE,
     MODEL_VARIABLE,
-    Failure,
     Reading,
     as_error,
     classify,
@@ -44,19 +43,27 @@ from arena.models.gemini_errors import (
 )
 from arena.models.gemini_wire import (
     Link,
-    Pump,
     connect,
     conversation,
+    disconnect,
     model_facts,
     request_config,
     sent_record,
 )
-from arena.phrases import Phrase
+from arena.models.remote import (
+    Connection,
+    Failure,
+    SharedTask,
+    cost_of,
+    is_sendable,
+    outcome,
+    retry_wait,
+)
 
 if TYPE_CHECKING:
     from google.genai import types
 
-    from arena.models.gemini_wire import Opening
+    from arena.models.remote import Opening
 
 log = logging.getLogger(__name__)
 
@@ -64,13 +71,8 @@ LABEL = "Gemini"
 GOOGLE_URL = "https://generativelanguage.googleapis.com/"
 
 _NAMES_S = 5.0
-_BACKOFF_S = (0.5, 1.5)
-_LONGEST_WAIT_S = 8.0
 _MAIN_RESTS_S = 900.0
 _FALLBACK_FOR = (ModelGone, NoFreeQuota, Overloaded, RateLimited)
-
-Reserve = Callable[[int], Awaitable[bool]]
-_T = TypeVar("_T")
 
 
 def slug_of(model: str) -> str:
@@ -86,27 +88,9 @@ def key_fault(key: str) -> ModelError | None:
     """
     if not key:
         return KeyMissing(label=LABEL, variable=KEY_VARIABLE)
-    if not (key.isascii() and key.isprintable()) or " " in key:
+    if not is_sendable(key):
         return KeyRejected("it has characters that no key has", variable=KEY_VARIABLE)
     return None
-
-
-class DailyCount:
-    """Counts requests by UTC day in this process's memory: the `Reserve` of last resort."""
-
-    def __init__(self, today: Callable[[], date] = lambda: datetime.now(UTC).date()) -> None:
-        self._today = today
-        self._day: date | None = None
-        self._used = 0
-
-    async def __call__(self, limit: int) -> bool:
-        """Count one request, and say whether it was within the limit."""
-        if (day := self._today()) != self._day:
-            self._day, self._used = day, 0
-        if self._used >= limit:
-            return False
-        self._used += 1
-        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +103,6 @@ class _Call:
     retries: int = 0
     waited: float = 0.0
     main_failure: Failure | None = None
-
-
-async def _outcome(work: Awaitable[_T]) -> _T | BaseException:
-    """The result or the exception, so that no error is raised while another is handled."""
-    (result,) = await asyncio.gather(work, return_exceptions=True)
-    return result
 
 
 class GeminiModel:
@@ -140,6 +118,7 @@ class GeminiModel:
         daily_requests: the owner's cap; every request for text counts, repeated ones too.
         reserve: gets the cap, counts one request against today's and says whether it was still
             allowed; asked right before each request. None counts in memory.
+        meter: the caps and the money of the day; made of the two above where it is None.
         silence_s: how long the provider may send nothing; a model that thinks is silent long.
         clock: seconds that never go back.
         sleep: waits between repeated requests.
@@ -155,6 +134,7 @@ class GeminiModel:
         thinking_tokens: int = 0,
         daily_requests: int = 200,
         reserve: Reserve | None = None,
+        meter: Meter | None = None,
         silence_s: float = 120.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -164,9 +144,12 @@ class GeminiModel:
         self._fallback = fallback_model if fallback_model and fallback_model != model else None
         self._base_url = base_url or GOOGLE_URL
         self._thinking_tokens = thinking_tokens
-        self._daily_requests = daily_requests
-        self._reserve = reserve or DailyCount()
-        self._silence_s = silence_s
+        self._meter = meter or Meter(
+            label=LABEL,
+            requests=daily_requests,
+            requests_variable="GEMINI_DAILY_REQUESTS",
+            reserve=reserve,
+        )
         self._clock = clock
         self._sleep = sleep
         self._spec = ModelSpec(
@@ -176,14 +159,18 @@ class GeminiModel:
             source=model,
             engine="google-genai",
             licence="Google API terms",
+            price_in=price.usd_in if (price := self._meter.price_of(model)) else None,
+            price_out=price.usd_out if price else None,
         )
         fault = key_fault(self._key)
         self._status: ModelStatus = Dormant() if fault is None else Unavailable(fault)
-        self._closed = False
-        self._link: Link | None = None
-        self._linking = asyncio.Lock()
-        self._checking: asyncio.Task[None] | None = None
-        self._pumps: set[Pump] = set()
+        self._connection = Connection(
+            label=LABEL,
+            package="google-genai",
+            build=lambda: connect(self._key, self._base_url, silence_s),
+            close=disconnect,
+        )
+        self._checking = SharedTask()
         self._facts: dict[str, dict[str, str]] = {}
         self._refused: dict[str, frozenset[str]] = {}
         self._names: tuple[str, ...] = ()
@@ -195,22 +182,30 @@ class GeminiModel:
         return self._spec
 
     def status(self) -> ModelStatus:
-        """How it is now."""
+        """How it is now; a day that is used up closes it until midnight, UTC."""
+        if isinstance(self._status, Ready):
+            refusal = self._meter.refusal() or self._meter.unknown_price(self._model)
+            if refusal is not None:
+                return Unavailable(refusal)
         return self._status
+
+    def expenses(self) -> Expenses | None:
+        """What it has cost today; None where nobody reckons."""
+        return self._meter.expenses()
+
+    async def refresh(self) -> None:
+        """Look at what the day has used; asks the store alone."""
+        await self._meter.refresh()
 
     async def start(self) -> None:
         """Ask the API whether key and model are good; free of charge and not counted."""
         if key_fault(self._key) is not None:
             return
-        if self._checking is None or self._checking.done():
+        if not self._checking.running:
             if isinstance(self._status, Ready) and not self._status.notice:
                 return
-            self._closed = False
-            self._checking = asyncio.create_task(self._check())
-        checking = self._checking
-        await asyncio.wait((checking,))
-        if not checking.cancelled():
-            checking.result()
+            self._connection.closed = False
+        await self._checking.run(self._check)
 
     async def _check(self) -> None:
         self._status = Loading()
@@ -234,7 +229,7 @@ class GeminiModel:
 
     async def _look_at(self, link: Link, model: str) -> Failure | None:
         """Ask for a model's facts; the failure, if there is one."""
-        found = await _outcome(link.client.aio.models.get(model=model))
+        found = await outcome(link.client.aio.models.get(model=model))
         if isinstance(found, BaseException):
             return classify(found, self._key)
         self._facts[model] = model_facts(found, model)
@@ -251,24 +246,7 @@ class GeminiModel:
         fault = key_fault(self._key)
         if fault is not None:
             raise fault
-        if self._closed:
-            raise ModelUnavailable(label=LABEL, why=Phrase.CLOSED, remedy=Phrase.DO_RESTART)
-        async with self._linking:
-            if self._link is None:
-                try:
-                    self._link = await asyncio.to_thread(
-                        connect, self._key, self._base_url, self._silence_s
-                    )
-                except ImportError as error:
-                    raise ModelUnavailable(
-                        str(error),
-                        label=LABEL,
-                        why=Phrase.PACKAGE_MISSING,
-                        package="google-genai",
-                        remedy=Phrase.DO_INSTALL,
-                        command="pip install -r requirements.txt",
-                    ) from None
-            return self._link
+        return await self._connection.link()
 
     async def stream(
         self, messages: Sequence[Message], params: GenerationParams
@@ -281,21 +259,20 @@ class GeminiModel:
             call = replace(call, model=self._fallback, main_failure=self._resting[0])
         while True:
             link = await self._linked()
-            await self._count_one()
-            reading = Reading(served=call.model)
             config, opening = self._request(link, call)
-            pump = Pump(opening)
-            self._pumps.add(pump)
-            try:
+            charge = await self._meter.admit(
+                call.model, call.messages, config["max_output_tokens"] or 0
+            )
+            reading = Reading(served=call.model)
+            async with self._connection.reading(opening) as pump:
                 while (chunk := await pump.next()) is not None:
                     if text := reading.take(chunk):
                         ttft_s = self._clock() - begun if ttft_s is None else ttft_s
                         yield Delta(text)
-            finally:
-                await pump.aclose()
-                self._pumps.discard(pump)
-            failure = None if reading.finish else pump.failure(self._key)
+            failure = None if reading.finish else pump.failure(self._classified)
             end = failure or reading.ending()
+            cost = cost_of(charge, reading, end)
+            await charge.settle(cost)
             if isinstance(end, FinishReason):
                 self._ready(call.model, served=reading.served)
                 yield Finished(
@@ -308,6 +285,7 @@ class GeminiModel:
                     total_s=self._clock() - begun,
                     served_model=reading.served,
                     sent=sent_record(call.model, config),
+                    cost_usd=cost,
                 )
                 return
             if reading.text_seen:
@@ -318,20 +296,15 @@ class GeminiModel:
 
     async def aclose(self) -> None:
         """Stop every stream and close the connections; `start` opens it again."""
-        self._closed = True
-        if self._checking is not None and not self._checking.done():
-            self._checking.cancel()
-            await asyncio.wait((self._checking,))
-        await asyncio.gather(*(pump.aclose() for pump in tuple(self._pumps)))
-        async with self._linking:  # a client that is being built right now is closed too
-            link, self._link = self._link, None
-        if link is not None:
-            await link.http.aclose()
-            link.client.close()
+        self._connection.closed = True
+        await self._checking.cancel()
+        await self._connection.aclose()
         if key_fault(self._key) is None:
             self._status = Dormant()
 
-    def _request(self, link: Link, call: _Call) -> tuple[types.GenerateContentConfigDict, Opening]:
+    def _request(
+        self, link: Link, call: _Call
+    ) -> tuple[types.GenerateContentConfigDict, Opening[types.GenerateContentResponse]]:
         turns, system = conversation(call.messages)
         limit = self._facts.get(call.model, {}).get("output_tokens")
         config = request_config(
@@ -346,15 +319,6 @@ class GeminiModel:
             model=call.model, contents=contents, config=config
         )
 
-    async def _count_one(self) -> None:
-        if not await self._reserve(self._daily_requests):
-            raise DailyRequestsSpent(
-                limit=self._daily_requests,
-                label=LABEL,
-                until="00:00 UTC",
-                variable="GEMINI_DAILY_REQUESTS",
-            )
-
     async def _next_call(
         self, call: _Call, config: types.GenerateContentConfigDict, failure: Failure
     ) -> _Call:
@@ -367,7 +331,7 @@ class GeminiModel:
         if refused:
             self._refused[call.model] = self._refused.get(call.model, frozenset()) | refused
             return call
-        wait = self._wait(call, failure)
+        wait = retry_wait(failure, retries=call.retries, waited=call.waited)
         if wait is not None:
             log.info("gemini: %s, again in %.1f s: %s", failure.kind.code, wait, failure.detail)
             await self._sleep(wait)
@@ -380,13 +344,8 @@ class GeminiModel:
             self._rest_main(failure)
         return replace(call, model=self._fallback, retries=0, main_failure=failure)
 
-    @staticmethod
-    def _wait(call: _Call, failure: Failure) -> float | None:
-        """Seconds until the same request goes out again; None if it does not."""
-        if not failure.again or call.retries >= len(_BACKOFF_S):
-            return None
-        wait = _BACKOFF_S[call.retries] if failure.wait_s is None else failure.wait_s
-        return wait if call.waited + wait <= _LONGEST_WAIT_S else None
+    def _classified(self, error: BaseException) -> Failure:
+        return classify(error, self._key)
 
     def _rest_main(self, failure: Failure) -> None:
         """Let the fallback answer for a while without asking the main model each time."""
@@ -396,6 +355,10 @@ class GeminiModel:
         facts = {"model": model, **self._facts.get(model, {})}
         if served:
             facts["served_model"] = served
+        if (
+            price := self._meter.price_of(served or model) or self._meter.price_of(model)
+        ) is not None:
+            facts |= price.facts()
         self._status = Ready(facts, notice="fallback" if model == self._fallback else "")
 
     async def _given_up(self, call: _Call, failure: Failure) -> ModelError:
@@ -407,7 +370,7 @@ class GeminiModel:
         if call.main_failure is not None and failure.lasting:
             model, failure = self._model, call.main_failure
         error = await self._error(failure, model)
-        if failure.lasting and not self._closed:
+        if failure.lasting and not self._connection.closed:
             self._status = Unavailable(error)
         return error
 
@@ -429,7 +392,7 @@ class GeminiModel:
                     if "generateContent" in (model.supported_actions or ())
                 ]
 
-        names = await _outcome(ask())
+        names = await outcome(ask())
         if isinstance(names, BaseException):
             log.info("gemini: no list of models: %s", classify(names, self._key).detail)
             return ()

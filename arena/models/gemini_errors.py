@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from arena.errors import (
     RequestRefused,
     StreamBroken,
 )
+from arena.models.remote import Failure, redacted, shortened, wait_words
 
 if TYPE_CHECKING:
     from google.genai import errors, types
@@ -31,10 +31,6 @@ FALLBACK_VARIABLE = "GEMINI_FALLBACK_MODEL"
 
 # Named when the API cannot be asked which models the key may call.
 USUAL_MODELS = ("gemini-flash-latest", "gemini-pro-latest")
-
-_DETAIL_CHARS = 2000
-_NAMES_SHOWN = 6
-_UNKNOWN_WAIT_S = 60.0
 
 _ENDINGS = {
     "STOP": FinishReason.STOP,
@@ -55,28 +51,6 @@ _ACCOUNT_CLOSED = "PUP_LIMITED_DISABLED"
 _NO_QUOTA = re.compile(r"\blimit:\s*0(?![\d.])")
 _SAMPLING = re.compile(r"\b(?:(temperature|top_?p)|(seed))\b", re.IGNORECASE)
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why one request failed, before it is put into words.
-
-    Attributes:
-        kind: the error that people will hear of.
-        detail: the provider's words without the key, for the log.
-        again: whether the same request may succeed within seconds.
-        wait_s: how long the provider asks to wait; None where it does not say.
-    """
-
-    kind: type[ModelError]
-    detail: str
-    again: bool = False
-    wait_s: float | None = None
-
-    @property
-    def lasting(self) -> bool:
-        """Whether it stays until the owner changes the key, the model or the billing."""
-        return issubclass(self.kind, KeyRejected | ModelGone | NoFreeQuota)
 
 
 @dataclass(slots=True)
@@ -147,6 +121,9 @@ def classify(error: BaseException, key: str) -> Failure:
     if isinstance(error, errors.APIError):
         return _refusal(error, key)
     detail = redacted(f"{type(error).__name__}: {error}", key)
+    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+        again = not isinstance(error, httpx2.TimeoutException)
+        return Failure(NetworkFailed, detail, again, refused=True)
     if isinstance(error, httpx2.TimeoutException | TimeoutError):
         return Failure(NetworkFailed, detail)
     if isinstance(error, httpx2.TransportError | OSError):
@@ -161,7 +138,7 @@ def _refusal(error: errors.APIError, key: str) -> Failure:
     kind = _kind_of_refusal(error.code, text)
     wait_s = retry_delay(error.details)
     again = kind is Overloaded or (kind is RateLimited and wait_s is not None)
-    return Failure(kind, redacted(text, key), again, wait_s)
+    return Failure(kind, redacted(text, key), again, wait_s, refused=True)
 
 
 def _kind_of_refusal(code: int, text: str) -> type[ModelError]:
@@ -174,14 +151,6 @@ def _kind_of_refusal(code: int, text: str) -> type[ModelError]:
     if 500 <= code < 600:
         return Overloaded
     return RequestRefused if 400 <= code < 500 else BadReply
-
-
-def redacted(text: str, key: str) -> str:
-    """The text without the key, shortened for the log.
-
-    The key goes first, so that the cut never leaves a part of it.
-    """
-    return (text.replace(key, "[key]") if key else text)[:_DETAIL_CHARS]
 
 
 def retry_delay(details: object) -> float | None:
@@ -234,13 +203,11 @@ def as_error(
         best = next((name for name in others if name == USUAL_MODELS[0]), others[0])
         return NoFreeQuota(failure.detail, model=model, variable=variable, suggestion=best)
     if failure.kind is RateLimited:
-        wait = _UNKNOWN_WAIT_S if failure.wait_s is None else failure.wait_s
-        return RateLimited(failure.detail, wait=f"{max(1, math.ceil(wait))} s")
+        return RateLimited(failure.detail, wait=wait_words(failure))
     return failure.kind(failure.detail)
 
 
 def listed(names: Sequence[str]) -> str:
     """The first few names, the usual ones in front, and how many more there are."""
     ordered = [n for n in USUAL_MODELS if n in names] + [n for n in names if n not in USUAL_MODELS]
-    more = len(ordered) - _NAMES_SHOWN
-    return ", ".join(ordered[:_NAMES_SHOWN]) + (f" … (+{more})" if more > 0 else "")
+    return shortened(ordered)

@@ -1,25 +1,17 @@
-"""Between the arena and the SDK: conversions, the client, and the pump that reads a stream.
-
-Pure functions above; below them what keeps the SDK's connections in hand.
-"""
+"""Between the arena and the SDK: conversions, and the client that keeps its own timeouts."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from arena.domain import GenerationParams, Message, Role
-from arena.errors import StreamBroken
-from arena.models.gemini_errors import Failure, classify
 
 if TYPE_CHECKING:
     import httpx2
     from google import genai
     from google.genai import types
-
-    Opening = Callable[[], Awaitable[AsyncIterator[types.GenerateContentResponse]]]
 
 API_VERSION = "v1beta"  # the `-latest` aliases do not exist in v1
 
@@ -138,36 +130,7 @@ def connect(key: str, base_url: str, silence_s: float) -> Link:
     return Link(genai.Client(vertexai=False, api_key=key, http_options=options), http)
 
 
-class Pump:
-    """Reads a stream in a task of its own.
-
-    Leaving the SDK's stream does not close its connection; cancelling the task that reads it
-    does, within milliseconds, whatever it waits for.
-    """
-
-    def __init__(self, opening: Opening) -> None:
-        self._queue: asyncio.Queue[types.GenerateContentResponse | None] = asyncio.Queue()
-        self._task = asyncio.create_task(self._read(opening))
-        self._task.add_done_callback(lambda _: self._queue.put_nowait(None))
-
-    async def _read(self, opening: Opening) -> None:
-        async for chunk in await opening():
-            self._queue.put_nowait(chunk)
-
-    async def next(self) -> types.GenerateContentResponse | None:
-        """The next chunk; None when there are no more, for whatever reason."""
-        return await self._queue.get()
-
-    def failure(self, key: str) -> Failure | None:
-        """Why it ended, once it has; None if it ended well."""
-        if self._task.cancelled():
-            return Failure(StreamBroken, "the model was closed")
-        error = self._task.exception()
-        return classify(error, key) if error is not None else None
-
-    async def aclose(self) -> None:
-        """Stop reading; returns when the connection is closed."""
-        self._task.cancel()
-        await asyncio.wait((self._task,))
-        if not self._task.cancelled():
-            self._task.exception()  # it has been looked at, or nobody wants it any more
+async def disconnect(link: Link) -> None:
+    """Close both clients."""
+    await link.http.aclose()
+    link.client.close()

@@ -6,14 +6,12 @@ import asyncio
 import logging
 import random
 import re
-import tomllib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from typing import Any
 
 from arena.errors import (
     EngineCrashed,
@@ -21,12 +19,32 @@ from arena.errors import (
     NoContestants,
     Overloaded,
     RateLimited,
-    RegistryError,
 )
-from arena.models.base import ChatModel, Dormant, Loading, ModelStatus, Ready, Unavailable
+from arena.guard.budget import DayBook, Purse
+from arena.guard.meter import Meter
+from arena.guard.prices import Price, overridden, price_of
+from arena.models.base import (
+    ChatModel,
+    Dormant,
+    Loading,
+    Metered,
+    ModelStatus,
+    Ready,
+    Unavailable,
+)
+from arena.models.declared import (
+    Declared,
+    LocalEntry,
+    OpenAiEntry,
+    declarations,
+    wrong_entry,
+)
 from arena.models.embedded import embedded_model
+from arena.models.gemini import LABEL as GEMINI_LABEL
 from arena.models.gemini import GeminiModel
-from arena.models.local import LocalModel, VariantModel
+from arena.models.local import LocalModel
+from arena.models.openai_contestant import openai_contestant
+from arena.models.variant import VariantModel
 from arena.settings import EMBEDDED, Settings
 
 log = logging.getLogger(__name__)
@@ -124,6 +142,15 @@ class Registry:
         """Try again a model that failed."""
         await self._by_slug[slug].model.start()
 
+    async def refresh(self) -> None:
+        """Bring the contestants up to date whose caps other processes use up too.
+
+        Raises:
+            StoreError: the store, which counts, did not answer.
+        """
+        metered = [e.model for e in self.entries if isinstance(e.model, Metered)]
+        await asyncio.gather(*(model.refresh() for model in metered))
+
     def revive(self) -> None:
         """Start again what a passing fault made unavailable; returns at once."""
         fallen = [e for e in self.entries if not e.is_variant and _passing(e.model.status())]
@@ -171,16 +198,24 @@ class Registry:
         Raises:
             NoContestants: fewer than two contestants are ready.
         """
-        ready = self.contestants(use_gemini=use_gemini)
-        pairs = [
-            (x, y)
-            for x, y in combinations([e for e in ready if not e.spare], 2)
-            if x.model.spec.base_id != y.model.spec.base_id
-        ] or list(combinations(ready, 2))
+        pairs = self._pairs(use_gemini=use_gemini)
         if not pairs:
             raise NoContestants
         first, second = rng.choice(pairs)
         return (first, second) if rng.random() < 0.5 else (second, first)
+
+    def pool(self, *, use_gemini: bool = True) -> tuple[Entry, ...]:
+        """All that `draw` could give now."""
+        drawn = {entry.slug for pair in self._pairs(use_gemini=use_gemini) for entry in pair}
+        return tuple(entry for entry in self.entries if entry.slug in drawn)
+
+    def _pairs(self, *, use_gemini: bool) -> list[tuple[Entry, Entry]]:
+        ready = self.contestants(use_gemini=use_gemini)
+        return [
+            (x, y)
+            for x, y in combinations([e for e in ready if not e.spare], 2)
+            if x.model.spec.base_id != y.model.spec.base_id
+        ] or list(combinations(ready, 2))
 
     async def aclose(self) -> None:
         """Stop every model."""
@@ -209,52 +244,27 @@ def slugify(name: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", tail.lower()).strip("-.") or "model"
 
 
-class _LocalEntry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    kind: Literal["local"]
-    source: str = Field(min_length=1)
-    label: str = ""
-    revision: str = "main"
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    licence: str = ""
-
-
-class _VariantEntry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    kind: Literal["variant"]
-    of: str
-    label: str = Field(min_length=1)
-    system_prompt: str = ""
-    temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, gt=0, le=1)
-
-
-_ENTRY: TypeAdapter[_LocalEntry | _VariantEntry] = TypeAdapter(
-    Annotated[_LocalEntry | _VariantEntry, Field(discriminator="kind")]
-)
-Reserve = Callable[[str, int], Awaitable[bool]]
-
-
-def build_registry(settings: Settings, reserve: Reserve) -> Registry:
+def build_registry(settings: Settings, book: DayBook[Any]) -> Registry:
     """The arena's contestants: the local model, its stand-in, Gemini, and those of ARENA_MODELS.
 
     Args:
         settings: what the owner set.
-        reserve: takes a name and a daily limit; counts one use in the store and says whether it
-            was still allowed.
+        book: counts the day's requests and money, over all processes.
 
     Raises:
         RegistryError: ARENA_MODELS cannot be read or has a wrong entry.
     """
     entries = _local_entries(settings)
-    entries.append(Entry("gemini", _gemini(settings, reserve)))
+    entries.append(Entry("gemini", _gemini(settings, book)))
     if settings.models_file is not None:
-        entries.extend(_declared(settings, {e.slug: e for e in entries}))
+        entries.extend(_declared(settings, book, {e.slug: e for e in entries}))
     return Registry(entries)
 
 
 def _local_entries(settings: Settings) -> list[Entry]:
-    embedded = embedded_model(settings.cache_dir, max_cache_gib=settings.max_cache_gib)
+    embedded = embedded_model(
+        settings.cache_dir, engine=settings.engine, max_cache_gib=settings.max_cache_gib
+    )
     if settings.local_model == EMBEDDED:
         return [
             Entry(embedded.slug, embedded, primary=True),
@@ -269,6 +279,7 @@ def _local_entries(settings: Settings) -> list[Entry]:
         source=source,
         revision=settings.local_revision,
         dtype=settings.local_dtype,
+        engine=settings.engine,
         licence="MIT" if phi else "",
         max_cache_gib=settings.max_cache_gib,
     )
@@ -290,58 +301,68 @@ def _spare(slug: str, base: LocalModel, *, standby: bool) -> Entry:
     return Entry(f"{slug}-steps", variant, spare=True, standby=standby)
 
 
-def _gemini(settings: Settings, reserve: Reserve) -> GeminiModel:
+def _gemini(settings: Settings, book: DayBook[Any]) -> GeminiModel:
     key = settings.gemini_api_key
 
-    async def reserve_call(limit: int) -> bool:
-        return await reserve("gemini", limit)
+    def price(model: str) -> Price | None:
+        known = price_of(model, datetime.now(UTC).date())
+        return overridden(known, settings.gemini_price_in, settings.gemini_price_out)
 
+    meter = Meter(
+        label=GEMINI_LABEL,
+        requests=settings.gemini_daily_requests,
+        requests_variable="GEMINI_DAILY_REQUESTS",
+        reserve=lambda limit: book.count_today("gemini", limit),
+        used=lambda: book.today("gemini"),
+        purse=Purse(
+            book,
+            name="gemini",
+            label=GEMINI_LABEL,
+            limit_usd=settings.gemini_daily_budget_usd,
+            variable="GEMINI_DAILY_BUDGET_USD",
+        ),
+        price_of=price,
+        price_variables=("GEMINI_PRICE_IN", "GEMINI_PRICE_OUT"),
+    )
     return GeminiModel(
         api_key=key.get_secret_value() if key else None,
         model=settings.gemini_model,
         fallback_model=settings.gemini_fallback_model,
         base_url=settings.gemini_base_url,
         thinking_tokens=settings.gemini_thinking_tokens,
-        daily_requests=settings.gemini_daily_requests,
-        reserve=reserve_call,
+        meter=meter,
     )
 
 
-def _declared(settings: Settings, known: dict[str, Entry]) -> list[Entry]:
+def _declared(settings: Settings, book: DayBook[Any], known: dict[str, Entry]) -> list[Entry]:
     """The entries of ARENA_MODELS, in its order; a variant may build on an earlier one."""
     path = settings.models_file or Path()
     found: list[Entry] = []
-    for slug, table in _read_tables(path).items():
+    for slug, declared in declarations(path):
+        if slug in known or slugify(slug) != slug:
+            raise wrong_entry(path, slug, "the name is taken, or not of a-z 0-9 . -")
         try:
-            if slug in known or slugify(slug) != slug:
-                raise ValueError("the name is taken, or not of a-z 0-9 . -")  # noqa: TRY301
-            entry = _entry(slug, _ENTRY.validate_python(table), settings, known)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"][1:]) or "kind"
-            problem = f"{where}: {first['msg']}"
-            raise RegistryError(file=path.name, entry=slug, problem=problem) from None
+            entry = _entry(slug, declared, settings, book, known)
         except ValueError as error:
-            raise RegistryError(file=path.name, entry=slug, problem=str(error)) from None
+            raise wrong_entry(path, slug, str(error)) from None
         known[slug] = entry
         found.append(entry)
     return found
 
 
-def _read_tables(path: Path) -> dict[str, object]:
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8")).get("models", {})
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RegistryError(file=path.name, entry="", problem=str(error)) from None
-    if not isinstance(tables, dict) or not tables:
-        raise RegistryError(file=path.name, entry="models", problem="there is no [models.<name>]")
-    return tables
-
-
 def _entry(
-    slug: str, declared: _LocalEntry | _VariantEntry, settings: Settings, known: dict[str, Entry]
+    slug: str,
+    declared: Declared,
+    settings: Settings,
+    book: DayBook[Any],
+    known: Mapping[str, Entry],
 ) -> Entry:
-    if isinstance(declared, _LocalEntry):
+    if isinstance(declared, OpenAiEntry):
+        model = openai_contestant(slug, declared, book)
+        if model.spec.id in {e.model.spec.id for e in known.values()}:
+            raise ValueError(f"the id {model.spec.id} is taken: votes would be pooled")
+        return Entry(slug, model)
+    if isinstance(declared, LocalEntry):
         return Entry(
             slug,
             LocalModel(
@@ -350,6 +371,7 @@ def _entry(
                 source=declared.source,
                 revision=declared.revision,
                 dtype=declared.dtype,
+                engine=settings.engine,
                 licence=declared.licence,
                 max_cache_gib=settings.max_cache_gib,
             ),

@@ -34,8 +34,9 @@ from arena.errors import (
     RequestRefused,
     StreamBroken,
 )
+from arena.guard.meter import DailyCount
 from arena.models.base import ChatModel, Dormant, Ready, Unavailable
-from arena.models.gemini import DailyCount, GeminiModel, key_fault, slug_of
+from arena.models.gemini import GeminiModel, key_fault, slug_of
 from arena.models.gemini_errors import listed, redacted, retry_delay
 from arena.models.gemini_wire import conversation, request_config
 from tests.models.gemini_server import (

@@ -20,10 +20,10 @@ from arena.errors import (
     RegistryError,
 )
 from arena.models.base import Dormant, Loading, ModelStatus, Ready, Unavailable
-from arena.models.local import VariantModel
 from arena.models.registry import Entry, Registry, build_registry, slugify
+from arena.models.variant import VariantModel
 from arena.settings import settings_from
-from tests.scripted import ScriptedModel
+from tests.scripted import ClosedBook, ScriptedModel
 
 GONE = Unavailable(ModelUnavailable(label="Phi", why="gone", remedy="get it"))
 
@@ -32,11 +32,6 @@ def variant(base: ScriptedModel, suffix: str, *, spare: bool = False) -> Entry:
     """A variant of a scripted model."""
     model = VariantModel(base, suffix=suffix, label=suffix)
     return Entry(f"{base.slug}-{suffix}", model, spare=spare)
-
-
-async def never(_name: str, _limit: int) -> bool:
-    """A reservation that is always refused."""
-    return False
 
 
 def pair_ids(registry: Registry, seed: int, *, use_gemini: bool = True) -> tuple[str, str]:
@@ -157,7 +152,7 @@ def built(tmp_path: Path, text: str | None, **more: str) -> Registry:
         file = tmp_path / "models.toml"
         file.write_text(text, encoding="utf-8")
         values["ARENA_MODELS"] = str(file)
-    return build_registry(settings_from(values), never)
+    return build_registry(settings_from(values), ClosedBook())
 
 
 def test_built_in_entries(tmp_path: Path) -> None:
