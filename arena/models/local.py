@@ -1,4 +1,4 @@
-"""A model that runs in this process, and variants that share its weights."""
+"""A model whose weights are here, on the engine that suits this machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from arena.domain import Delta, Finished, GenerationParams, Message, ModelSpec, Role
 from arena.errors import ArenaError, EngineCrashed, ModelError, ModelUnavailable
 from arena.models.base import (
-    ChatModel,
     Dormant,
     Loading,
     ModelStatus,
@@ -24,15 +23,14 @@ from arena.models.base import (
     StreamEvent,
     Unavailable,
 )
-from arena.models.engines.base import TokenRequest
-from arena.models.engines.download import Fetched, Report, fetch
+from arena.models.engines.base import Prepared, TokenEngine, TokenRequest
 from arena.models.engines.threads import in_thread, submit
+from arena.models.pace import Pace, Pulse
+from arena.models.preparing import ZERO_GPU, Fetch, Wanted, prepare
 from arena.phrases import Phrase
 
 if TYPE_CHECKING:
     from arena.models.chat_text import ChatText
-    from arena.models.engines.loading import Loaded
-    from arena.models.engines.transformers_engine import TransformersEngine
 
 log = logging.getLogger(__name__)
 
@@ -42,21 +40,23 @@ STOP_S = 15.0  # how long a close waits for a load, which nothing can cut short
 RESTARTS = 3
 """Restarts in a row, without one good answer between them, before it stays down."""
 
-Fetch = Callable[[Report], Fetched]
-
 
 @dataclass(frozen=True, slots=True)
 class _Running:
     """What answers."""
 
-    engine: TransformersEngine
+    prepared: Prepared
     text: ChatText
-    loaded: Loaded
     facts: Mapping[str, str]
+
+    @property
+    def engine(self) -> TokenEngine:
+        """Runs the weights."""
+        return self.prepared.engine
 
 
 class LocalModel:
-    """Loads weights with transformers and answers with them.
+    """Loads weights and answers with them.
 
     Args:
         slug: stable key; the spec's id is it plus the precision, once that is known.
@@ -65,11 +65,13 @@ class LocalModel:
         revision: branch, tag or commit of a Hub repository.
         dtype: `auto`, `float32`, `bfloat16` or `float16`.
         device: `auto`, `cuda` or `cpu`.
+        engine: `auto`, `transformers`, `onnx`, or `zerogpu`, which `load_now` alone starts.
         licence: name of the licence, for people.
         max_cache_gib: upper limit of the shared cache.
         stand_in: whether it only serves where another model could not be had.
         batching: False writes one answer at a time.
         fetch_files: gets the files in place of the Hub.
+        build_onnx: makes the form that ONNX Runtime GenAI runs, where the model has none.
         restart_after_s: pause before a dead engine is started again; None leaves that to `start`.
     """
 
@@ -82,11 +84,13 @@ class LocalModel:
         revision: str = "main",
         dtype: str = "auto",
         device: str = "auto",
+        engine: str = "auto",
         licence: str = "",
         max_cache_gib: float | None = None,
         stand_in: bool = False,
         batching: bool = True,
         fetch_files: Fetch | None = None,
+        build_onnx: Fetch | None = None,
         restart_after_s: float | None = RESTART_AFTER_S,
     ) -> None:
         self.slug = slug
@@ -100,13 +104,21 @@ class LocalModel:
             price_out=0.0,
             stand_in=stand_in,
         )
-        self._dtype = dtype
-        self._device = device
-        self._max_cache_gib = max_cache_gib
-        self._batching = batching
-        self._fetch: Fetch = fetch_files or (lambda r: fetch(source, revision, label, r))
+        self._wanted = Wanted(
+            source=source,
+            revision=revision,
+            label=label,
+            engine=engine,
+            device=device,
+            dtype=dtype,
+            max_cache_gib=max_cache_gib,
+            batching=batching,
+            fetch=fetch_files,
+            build_onnx=build_onnx,
+        )
         self._restart_after_s = restart_after_s
         self._restarts_left = RESTARTS
+        self._pace = Pace()
         self._status: ModelStatus = Dormant()
         self._running: _Running | None = None
         self._start: Future[None] | None = None
@@ -122,15 +134,32 @@ class LocalModel:
         """How it is now."""
         return self._status
 
+    def pulse(self) -> Pulse:
+        """What it is doing."""
+        return self._pace.pulse()
+
     async def start(self) -> None:
         """Load it, or start a dead engine again; returns when that has ended, well or badly."""
         await asyncio.wrap_future(self._begin())
+
+    def load_now(self) -> None:
+        """Load it on this thread; returns when that has ended, well or badly.
+
+        For ZeroGPU: a GPU is imitated only for the thread that imported `spaces`, and the weights
+        must be there before the page is served. So there nothing is loaded later either.
+        """
+        self._status = Loading()
+        self._start_in_thread()
 
     def _begin(self) -> Future[None]:
         """One start at a time, whoever asks and from whichever event loop."""
         with self._lock:
             if self._start is None or self._start.done():
-                if isinstance(self._status, Ready) or self._closed:
+                if (
+                    isinstance(self._status, Ready)
+                    or self._closed
+                    or self._wanted.engine == ZERO_GPU
+                ):
                     done: Future[None] = Future()
                     done.set_result(None)
                     return done
@@ -172,50 +201,38 @@ class LocalModel:
 
     def _load(self) -> _Running:
         began = time.perf_counter()
-        files = self._fetch(self._report)
-        self._report("load", None)
 
         from arena.models.chat_text import ChatText
-        from arena.models.engines import loading
-        from arena.models.engines.transformers_engine import TransformersEngine
 
-        loading.leave_a_core_free()
-        device = loading.choose_device() if self._device == "auto" else self._device
-        spec = self._spec
-        loaded = loading.load(
-            files.path, label=spec.label, source=spec.source, dtype=self._dtype, device=device
-        )
-        engine = TransformersEngine(
-            loaded.model,
-            shape=loaded.shape,
-            device=str(loaded.model.device),
-            batching=self._batching and not loaded.spread,
-            max_cache_gib=self._max_cache_gib,
-            on_crash=self._crashed,
-        )
-        text = ChatText(loaded.tokenizer, spec.label)
-        # Compiles the template, and finds out now rather than later if it refuses a plain question.
-        text.encode([Message(Role.USER, "?")])
+        prepared = prepare(self._wanted, self._report, self._crashed)
+        try:
+            text = ChatText(prepared.tokenizer, self._spec.label)
+            # Compiles the template, and finds out now if it refuses a plain question.
+            text.encode([Message(Role.USER, "?")])
+        except BaseException:
+            prepared.engine.stop()
+            raise
         self._spec = replace(
-            spec,
-            id=f"{self.slug}-{loaded.precision}",
-            revision=files.revision,
-            precision=loaded.precision,
-            context_tokens=loaded.shape.context,
+            self._spec,
+            id=f"{self.slug}-{prepared.precision}",
+            source=prepared.source,
+            revision=prepared.revision,
+            precision=prepared.precision,
+            context_tokens=prepared.context,
         )
         facts = {
-            **loading.facts(loaded),
+            **prepared.facts,
             "template_hash": text.template_hash,
             "load_seconds": f"{time.perf_counter() - began:.1f}",
-            **({"revision": files.revision} if files.revision else {}),
+            **({"revision": prepared.revision} if prepared.revision else {}),
         }
-        return _Running(engine, text, loaded, facts)
+        return _Running(prepared, text, facts)
 
     def _ready(self, running: _Running) -> None:
         engine = running.engine
         facts = {**running.facts, **engine.facts()}
         self._spec = replace(self._spec, engine=facts["engine"])
-        self._status = Ready(facts, engine.notice)
+        self._status = Ready(facts, engine.notice or running.prepared.notice)
 
     def _crashed(self, error: ModelError) -> None:
         """From the engine's thread, or from a reader that found it dead."""
@@ -258,16 +275,20 @@ class LocalModel:
             temperature=float(params.temperature),
             top_p=float(params.top_p),
             seed=secrets.randbelow(2**31) if params.seed is None else params.seed,
-            stop_ids=running.loaded.stop_ids,
+            stop_ids=running.prepared.stop_ids,
         )
         running.engine.check(request)
+        self._pace.answering += 1
         try:
             async with aclosing(self._answer(running, request, began)) as events:
                 async for event in events:
                     yield event
         except EngineCrashed as error:
-            self._crashed(error)
+            if self._wanted.engine != ZERO_GPU:  # there each answer has a process of its own
+                self._crashed(error)
             raise
+        finally:
+            self._pace.answering -= 1
 
     async def _answer(
         self, running: _Running, request: TokenRequest, began: float
@@ -279,6 +300,7 @@ class LocalModel:
         async with aclosing(running.engine.generate(request)) as batches:
             async for batch in batches:
                 written += len(batch.ids)
+                self._pace.add(len(batch.ids))
                 finish = batch.finish
                 # A stop token may be plain text to the tokenizer; it is no part of the answer.
                 text = decoder.push([i for i in batch.ids if i not in request.stop_ids])
@@ -320,82 +342,3 @@ class LocalModel:
         self._status = Dormant()
         if running is not None:
             running.engine.stop()
-
-
-class VariantModel:
-    """The weights of another model with a system prompt and parameters of its own.
-
-    Args:
-        base: whose weights it shares; it is neither started twice nor closed by the variant.
-        suffix: its id is the base's id, a dash and this.
-        label: name for people.
-        system_prompt: goes in front of the visitor's own system prompt.
-        overrides: values of `GenerationParams` that take the place of the visitor's.
-    """
-
-    def __init__(
-        self,
-        base: ChatModel,
-        *,
-        suffix: str,
-        label: str,
-        system_prompt: str | None = None,
-        overrides: Mapping[str, float | int] | None = None,
-    ) -> None:
-        self._base = base
-        self._suffix = suffix
-        self._label = label
-        self._system_prompt = system_prompt
-        self._overrides = dict(overrides or {})
-        # A wrong name or value is a mistake of the start, not of a visitor's request.
-        self._overridden(GenerationParams())
-
-    @property
-    def slug(self) -> str:
-        """Stable key, known before the base is loaded."""
-        return f"{getattr(self._base, 'slug', self._base.spec.id)}-{self._suffix}"
-
-    @property
-    def spec(self) -> ModelSpec:
-        """The base's, with what the variant sets."""
-        base = self._base.spec
-        return replace(
-            base,
-            id=f"{base.id}-{self._suffix}",
-            label=self._label,
-            variant_of=base.base_id,
-            system_prompt=self._system_prompt,
-            overrides=self._overrides,
-        )
-
-    def status(self) -> ModelStatus:
-        """The base's."""
-        return self._base.status()
-
-    async def start(self) -> None:
-        """Start the base."""
-        await self._base.start()
-
-    def stream(
-        self, messages: Sequence[Message], params: GenerationParams
-    ) -> AsyncGenerator[StreamEvent, None]:
-        """The base's answer under the variant's terms."""
-        return self._base.stream(self._framed(messages), self._overridden(params))
-
-    async def aclose(self) -> None:
-        """The base belongs to somebody else."""
-
-    def _framed(self, messages: Sequence[Message]) -> list[Message]:
-        own = [self._system_prompt] if self._system_prompt else []
-        system = own + [m.content for m in messages if m.role is Role.SYSTEM]
-        turns = [m for m in messages if m.role is not Role.SYSTEM]
-        if not system:
-            return turns
-        return [Message(Role.SYSTEM, "\n\n".join(system)), *turns]
-
-    def _overridden(self, params: GenerationParams) -> GenerationParams:
-        values = {
-            name: int(value) if name in ("max_new_tokens", "seed") else float(value)
-            for name, value in self._overrides.items()
-        }
-        return replace(params, **values)  # type: ignore[arg-type]

@@ -12,7 +12,8 @@ import pytest
 
 from arena.domain import Delta, Finished, GenerationParams, Message, Role
 from arena.models.base import ChatModel, Ready
-from arena.models.embedded import embedded_model
+from arena.models.embedded import embedded_model, ensure_dense
+from arena.models.engines import onnx_build
 from arena.models.local import LocalModel
 from tests.models.tiny_phi import save_tiny_phi
 
@@ -76,9 +77,42 @@ def tiny(tiny_folder: Path) -> Iterator[Case]:
 
 @pytest.fixture(scope="session")
 def smol(embedded_cache: Path) -> Iterator[Case]:
-    model = started(embedded_model(embedded_cache, device="cpu", max_cache_gib=0.2))
-    folder = next(path for path in embedded_cache.iterdir() if path.is_dir())
+    model = started(
+        embedded_model(embedded_cache, device="cpu", engine="transformers", max_cache_gib=0.2)
+    )
+    folder = ensure_dense(embedded_cache, lambda *_: None).path
     yield Case("smol", model, folder, *load_reference(folder))
+    asyncio.run(model.aclose())
+
+
+@pytest.fixture(scope="session")
+def wide_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small Phi-3 that ONNX Runtime can run, too."""
+    return save_tiny_phi(tmp_path_factory.mktemp("phi") / "wide-phi", wide=True)
+
+
+@pytest.fixture(scope="session")
+def wide_onnx_folder(wide_folder: Path) -> Path:
+    """Its weights as they are, in the form of ONNX Runtime GenAI."""
+    target = wide_folder.parent / "wide-phi-onnx"
+    onnx_build.ensure(
+        target, lambda: wide_folder, label="Wide", report=lambda *_: None, precision="fp32"
+    )
+    return target
+
+
+@pytest.fixture(scope="session")
+def wide_transformers(wide_folder: Path) -> Iterator[Case]:
+    model = LocalModel(slug="wide", label="Wide", source=str(wide_folder), device="cpu")
+    yield Case("transformers", started(model), wide_folder, *load_reference(wide_folder))
+    asyncio.run(model.aclose())
+
+
+@pytest.fixture(scope="session")
+def wide_onnx(wide_onnx_folder: Path, wide_transformers: Case) -> Iterator[Case]:
+    model = LocalModel(slug="wide", label="Wide", source=str(wide_onnx_folder), engine="onnx")
+    reference = wide_transformers.reference, wide_transformers.tokenizer
+    yield Case("onnx", started(model), wide_onnx_folder, *reference)
     asyncio.run(model.aclose())
 
 

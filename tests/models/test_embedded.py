@@ -135,7 +135,7 @@ async def test_without_the_package_the_remedy_is_the_command(
 
 async def test_the_second_start_is_quick(smol: Case, embedded_cache: Path) -> None:
     """The page of a laptop user should answer within seconds of the start."""
-    model = embedded_model(embedded_cache, device="cpu", max_cache_gib=0.1)
+    model = embedded_model(embedded_cache, device="cpu", engine="transformers", max_cache_gib=0.1)
     began = time.perf_counter()
     await model.start()
     took = time.perf_counter() - began

@@ -18,7 +18,8 @@ from arena.domain import Delta, FinishReason, GenerationParams, Message, Role
 from arena.errors import ContextTooLong, EngineCrashed, ModelUnavailable, OutOfMemory
 from arena.models.base import ChatModel, Dormant, Ready, Unavailable
 from arena.models.chat_text import ChatText
-from arena.models.local import LocalModel, VariantModel
+from arena.models.local import LocalModel
+from arena.models.variant import VariantModel
 from tests.models.conftest import QUESTION, Case, answer
 from tests.models.tiny_phi import LONG
 

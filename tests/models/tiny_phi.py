@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 TEXTS = [
@@ -47,17 +48,24 @@ def tiny_tokenizer():  # type: ignore[no-untyped-def]
     )
 
 
-def save_tiny_phi(folder: Path, *, seed: int = 0) -> Path:
-    """Make it and save it."""
+def save_tiny_phi(folder: Path, *, seed: int = 0, wide: bool = False) -> Path:
+    """Make it and save it.
+
+    Args:
+        folder: where to.
+        seed: for the weights.
+        wide: heads of 64 numbers and not of 16: ONNX Runtime rotates only multiples of 16.
+    """
     import torch
     from transformers import GenerationConfig, Phi3Config, Phi3ForCausalLM
 
     tokenizer = tiny_tokenizer()
     end, stop = tokenizer.convert_tokens_to_ids(["<|end|>", "<|endoftext|>"])
-    pairs = 6  # half of head_dim 16 x partial_rotary_factor 0.75
+    # Half of head_dim 16 (or 64) x partial_rotary_factor 0.75.
+    pairs, hidden, spread = (24, 256, 0.2) if wide else (6, 64, 0.4)
     config = Phi3Config(
         vocab_size=len(tokenizer),
-        hidden_size=64,
+        hidden_size=hidden,
         intermediate_size=128,
         num_hidden_layers=2,
         num_attention_heads=4,
@@ -69,12 +77,12 @@ def save_tiny_phi(folder: Path, *, seed: int = 0) -> Path:
             "rope_type": "longrope",
             "rope_theta": 10000.0,
             "partial_rotary_factor": 0.75,
-            "short_factor": [1.0 + 0.1 * i for i in range(pairs)],
-            "long_factor": [4.0 + 3.0 * i for i in range(pairs)],
+            "short_factor": [1.0 + 0.6 * i / pairs for i in range(pairs)],
+            "long_factor": [4.0 + 18.0 * i / pairs for i in range(pairs)],
             "original_max_position_embeddings": SHORT,
         },
         tie_word_embeddings=True,
-        initializer_range=0.4,  # large, so that the tokens depend on every position
+        initializer_range=spread,  # large, so that the tokens depend on every position
         bos_token_id=stop,
         eos_token_id=stop,
         pad_token_id=stop,
@@ -87,4 +95,8 @@ def save_tiny_phi(folder: Path, *, seed: int = 0) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    config_file = folder / "config.json"
+    saved = json.loads(config_file.read_text("utf-8"))
+    saved["rope_parameters"]["type"] = "longrope"  # the older name, which builders still read
+    config_file.write_text(json.dumps(saved), "utf-8")
     return folder

@@ -97,6 +97,38 @@ class TokenEngine(Protocol):
 CrashHandler = Callable[[ModelError], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A loaded model with what runs it.
+
+    Attributes:
+        precision: short name of the weights' number format, as it stands in ids.
+        context: longest prompt plus answer.
+        stop_ids: tokens that end an answer.
+        source, revision: what was really loaded.
+        facts: for the Models tab and the record.
+        notice: code of something people should know although it works, else empty.
+    """
+
+    engine: TokenEngine
+    tokenizer: Foreign
+    precision: str
+    context: int
+    stop_ids: frozenset[int]
+    source: str
+    revision: str
+    facts: Mapping[str, str]
+    notice: str = ""
+
+
+class Receiver(Protocol):
+    """Takes an answer's tokens from the thread that writes them."""
+
+    def push(self, item: Tokens | ModelError) -> None:
+        """Hand over; from any thread."""
+        ...
+
+
 class Sink:
     """Carries an answer's tokens from an engine's thread to the coroutine that reads them.
 

@@ -46,8 +46,36 @@ class Fetched:
     revision: str = ""
 
 
-def fetch(source: str, revision: str, label: str, report: Report) -> Fetched:
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A form in which a repository may hold a model.
+
+    Attributes:
+        wanted: of the names of a repository's files those to get; empty if it has not this form.
+        within: the model's folder in a copy of the repository; None if files are missing.
+        missing: why a repository without it is of no use.
+        remedy: what to do then.
+        probe: a name that the copy surely has, or surely has not been asked for.
+    """
+
+    wanted: Callable[[Sequence[str]], list[str]]
+    within: Callable[[Path], Path | None]
+    missing: Phrase
+    remedy: Phrase
+    probe: str
+
+
+def fetch(
+    source: str, revision: str, label: str, report: Report, form: Form | None = None
+) -> Fetched:
     """The files of a folder, a .gguf file, or a Hub repository (from its cache if complete there).
+
+    Args:
+        source: a Hub id, a folder, or a .gguf file.
+        revision: branch, tag or commit of a Hub repository.
+        label: the model's name in messages.
+        report: hears how far it is.
+        form: what to get of a Hub repository; None is transformers' own.
 
     Raises:
         ModelError: they can't be had; says why and what to do.
@@ -61,10 +89,20 @@ def fetch(source: str, revision: str, label: str, report: Report) -> Fetched:
         raise _unavailable(label, Phrase.NO_FILE, Phrase.DO_CHECK_MODEL, source=source)
     if source.startswith((".", "/", "~")) or source.count("/") > 1:
         raise _unavailable(label, Phrase.NO_FOLDER, Phrase.DO_CHECK_MODEL, source=source)
-    return _HubFetch(source, revision, label, report).run()
+    return _HubFetch(source, revision, label, report, form or SAFETENSORS).run()
 
 
-def whereabouts(source: str, revision: str, label: str) -> str:
+def in_cache(source: str, revision: str, label: str, form: Form | None = None) -> bool:
+    """Whether all files of a Hub repository are here; asks nobody.
+
+    Raises:
+        ModelUnavailable: that is no name of a repository.
+    """
+    hub = _HubFetch(source, revision, label, lambda *_: None, form or SAFETENSORS)
+    return hub.cached() is not None
+
+
+def whereabouts(source: str, revision: str, label: str, form: Form | None = None) -> str:
     """Where the files are, or would come from; downloads nothing.
 
     Raises:
@@ -73,7 +111,8 @@ def whereabouts(source: str, revision: str, label: str) -> str:
     if Path(source).expanduser().exists():
         fetch(source, revision, label, lambda *_: None)
         return f"here, in {source}"
-    return _HubFetch(source, revision, label, lambda *_: None).whereabouts()
+    hub = _HubFetch(source, revision, label, lambda *_: None, form or SAFETENSORS)
+    return hub.whereabouts()
 
 
 def _unavailable(
@@ -85,14 +124,15 @@ def _unavailable(
 class _HubFetch:
     """One repository of the Hub."""
 
-    def __init__(self, source: str, revision: str, label: str, report: Report) -> None:
+    def __init__(self, source: str, revision: str, label: str, report: Report, form: Form) -> None:
+        self._form = form
         self._source = source
         self._revision = revision
         self._label = label
         self._report = report
 
     def run(self) -> Fetched:
-        cached = self._cached()
+        cached = self.cached()
         if cached is not None:
             return cached
         self._report("download", None)
@@ -105,11 +145,11 @@ class _HubFetch:
             raise
         except Exception as error:
             raise self._explain(error) from error
-        return Fetched(folder, folder.name)
+        return Fetched(self._form.within(folder) or folder, folder.name)
 
     def whereabouts(self) -> str:
         """In words for people."""
-        cached = self._cached()
+        cached = self.cached()
         if cached is not None:
             return f"in the Hub's cache, revision {cached.revision[:12]}"
         try:
@@ -122,7 +162,8 @@ class _HubFetch:
         size = sum(f.size or 0 for f in info.siblings or [] if f.rfilename in wanted)
         return f"on the Hub, {gib(size)} to download at the first start"
 
-    def _cached(self) -> Fetched | None:
+    def cached(self) -> Fetched | None:
+        """The files, if all of them are here."""
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -133,7 +174,7 @@ class _HubFetch:
                     self._source,
                     revision=self._revision,
                     local_files_only=True,
-                    allow_patterns=["config.json"],
+                    allow_patterns=[self._form.probe],
                 )
             )
         except LocalEntryNotFoundError:
@@ -147,7 +188,8 @@ class _HubFetch:
                 source=self._source,
             ) from error
         # An interrupted download leaves a folder with some of the files.
-        return Fetched(folder, folder.name) if is_complete(folder) else None
+        within = self._form.within(folder)
+        return None if within is None else Fetched(within, folder.name)
 
     def _ask_hub(self) -> ModelInfo:
         from huggingface_hub import HfApi
@@ -161,19 +203,17 @@ class _HubFetch:
         return submit("hub-ask", ask).result(timeout=REACH_S + 0.5)
 
     def _wanted(self, info: ModelInfo) -> list[str]:
-        """Names of the files to get: settings, tokenizer, and one form of the weights."""
-        names = [s.rfilename for s in info.siblings or [] if "/" not in s.rfilename]
-        weights = [n for n in names if n.endswith(".safetensors")] or [
-            n for n in names if n.endswith(".bin") and n.startswith("pytorch_model")
-        ]
-        if not weights:
+        """Names of the files to get."""
+        names = [sibling.rfilename for sibling in info.siblings or []]
+        wanted = self._form.wanted(names)
+        if not wanted:
             raise UnsupportedModel(
-                f"files: {names}",
+                f"files: {names[:100]}",
                 source=self._source,
-                why=Phrase.NO_WEIGHTS,
-                remedy=Phrase.DO_SAFETENSORS,
+                why=self._form.missing,
+                remedy=self._form.remedy,
             )
-        return weights + [n for n in names if n.endswith(_SMALL_FILES)]
+        return wanted
 
     def _check_disk(self, info: ModelInfo, wanted: Sequence[str]) -> int:
         """Bytes that are needed."""
@@ -260,6 +300,24 @@ def is_complete(folder: Path) -> bool:
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
         return False
     return bool(weight_files(folder))
+
+
+def _transformers_files(names: Sequence[str]) -> list[str]:
+    """Settings, tokenizer, and one form of the weights."""
+    names = [name for name in names if "/" not in name]
+    weights = [n for n in names if n.endswith(".safetensors")] or [
+        n for n in names if n.endswith(".bin") and n.startswith("pytorch_model")
+    ]
+    return weights and weights + [n for n in names if n.endswith(_SMALL_FILES)]
+
+
+SAFETENSORS = Form(
+    wanted=_transformers_files,
+    within=lambda folder: folder if is_complete(folder) else None,
+    missing=Phrase.NO_WEIGHTS,
+    remedy=Phrase.DO_SAFETENSORS,
+    probe="config.json",
+)
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -114,7 +114,15 @@ def choose_attention(device: str, dtype: str) -> str:
     return "sdpa"
 
 
-def load(path: Path, *, label: str, source: str, dtype: str, device: str) -> Loaded:
+def load(
+    path: Path,
+    *,
+    label: str,
+    source: str,
+    dtype: str,
+    device: str,
+    through_ram: bool = False,
+) -> Loaded:
     """Read weights and tokenizer; blocks for seconds to minutes.
 
     Args:
@@ -123,6 +131,8 @@ def load(path: Path, *, label: str, source: str, dtype: str, device: str) -> Loa
         source: what the owner set, for messages.
         dtype: `auto` or a dtype's name.
         device: `cuda` or `cpu`.
+        through_ram: read it into RAM first and move it from this thread. transformers reads from
+            threads of its own, for which ZeroGPU does not imitate a GPU.
 
     Raises:
         UnsupportedModel: it would load wrongly, or needs code of its own.
@@ -134,9 +144,11 @@ def load(path: Path, *, label: str, source: str, dtype: str, device: str) -> Loa
         refuse_wrong_gguf(path, source)
     need = check_memory(path, dtype=dtype, device=device)
     attention = choose_attention(device, dtype)
-    place = choose_place(device, need)
+    place = {"": "cpu"} if through_ram else choose_place(device, need)
     try:
         tokenizer, model = _read(path, dtype=dtype, place=place, attention=attention)
+        if through_ram:
+            model.to(device)
     except ModelError:
         raise
     except Exception as error:

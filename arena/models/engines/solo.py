@@ -14,7 +14,7 @@ from transformers.generation.stopping_criteria import StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
 from arena.errors import EngineCrashed
-from arena.models.engines.base import Foreign, Sink, TokenRequest, Tokens, finish_of
+from arena.models.engines.base import Foreign, Receiver, TokenRequest, Tokens, finish_of
 from arena.models.engines.memory import is_out_of_memory, out_of_memory
 from arena.models.engines.seeded import SoloSampler
 
@@ -40,7 +40,7 @@ class Job:
     """A request, who reads it, and whether they still do."""
 
     request: TokenRequest
-    sink: Sink
+    sink: Receiver
     cancelled: threading.Event = field(default_factory=threading.Event)
 
 
@@ -101,12 +101,17 @@ class SoloRunner:
     def start(self) -> None:
         """Start the thread if it does not run."""
         self._stopped = False
-        if self._thread is not None and self._thread.is_alive():
+        if self.alive:
             return
         self._thread = threading.Thread(target=self._work, name="solo-generate", daemon=True)
         self._thread.start()
 
-    def submit(self, request: TokenRequest, sink: Sink) -> Job:
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs, so that whoever waits for tokens may hope for some."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def submit(self, request: TokenRequest, sink: Receiver) -> Job:
         """Queue a request behind the others; returns at once.
 
         Raises:
