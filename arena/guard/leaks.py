@@ -1,0 +1,239 @@
+"""Does a text name a contestant? Pure: text in, places out.
+
+A vote is blind only if neither the prompt nor an answer said who is who. What counts is a name
+that can tell: "as a large language model trained by Google" tells, "open Google Maps" does not,
+and neither does the letter phi. Where both are possible it counts as a leak: a lost vote costs
+less than one that was not blind.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final
+
+# Stored beside what was found. Raise it with every change of what is found, so that old results
+# are known to be old.
+VERSION: Final = 1
+
+
+class LeakKind(StrEnum):
+    """Whom a text names."""
+
+    PHI = "phi"
+    MICROSOFT = "microsoft"
+    GEMINI = "gemini"
+    GOOGLE = "google"
+    SMOLLM = "smollm"
+    HUGGING_FACE = "hugging_face"
+    LABEL = "label"
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """One place in a text that names a contestant.
+
+    Attributes:
+        kind: whom; `label` for a label of the registry that no other kind knows.
+        span: where, as the first index and the one past the last.
+    """
+
+    kind: LeakKind
+    span: tuple[int, int]
+
+
+# Japanese has no spaces, and \b sees none between 私は and Gemini: only Latin letters and digits
+# continue a Latin name, and only katakana a name in katakana.
+_L, _R = r"(?<![A-Za-z0-9_])", r"(?![A-Za-z0-9_])"
+_KL, _KR = r"(?<![ァ-ヴー])", r"(?![ァ-ヴー])"
+# Hyphens, spaces and dots that a name is written with. A long vowel mark stands in for a hyphen.
+_SEP = r"[\s\-‐–—−・.]?"
+_I_AM = r"(?:I\s+am|I['’]m|my\s+name\s+is|call\s+me|I\s+am\s+called|I['’]m\s+called)\s+[\"'“*]{0,3}"
+_ME_JA = r"(?:私|わたし|僕|ぼく|俺|名前)[はがも]、?\s?[「『\"*]{0,3}"
+_SAID_JA = r"[」』\"*]{0,3}\s?(?:と申します|と申し上げ|といいます|と言います|と呼んで|です)"
+_A_MODEL = r",?\s+(?:is\s+)?an?\s+(?:AI|(?:large\s+|small\s+)?language\s+model|assistant|chatbot)"
+_A_MODEL_JA = (
+    r"(?:という|は)、?(?:名前の)?(?:AI|人工知能|(?:大規模|小規模)?言語モデル|アシスタント)"
+)
+
+# What a maker's name stands before when it means a product of theirs and not the maker of a model.
+_GOOGLE_THINGS = (
+    r"(?:maps?|search|docs?|sheets?|slides?|drive|forms?|scholar|cloud|translate|chrome|colab|"
+    r"calendar|play|analytics|photos?|earth|meet|classroom|fonts?|books|trends|ads|pixel|home|"
+    r"assistant|apps?|workspace|keep|lens|news|finance|account|api|it|that|this|for)"
+)
+_GOOGLE_THINGS_JA = (
+    r"(?:マップ|検索|ドキュメント|スプレッドシート|ドライブ|フォーム|翻訳|クラウド|カレンダー|"
+    r"フォト|アース|クローム|プレイ|アカウント|アナリティクス|スカラー|で検索|で調べ)"
+)
+_MICROSOFT_THINGS = (
+    r"(?:excel|word|office|windows|teams|azure|powerpoint|power|sql|access|edge|outlook|onedrive|"
+    r"365|store|visual|vs|learn|paint|project|visio|sharepoint|surface|account|exchange|\.net)"
+)
+_MICROSOFT_THINGS_JA = (
+    r"(?:・?(?:エクセル|ワード|オフィス|ウィンドウズ|チームズ|アジュール|パワーポイント|アクセス|"
+    r"エッジ|アウトルック|アカウント|ストア))"
+)
+_HUB_THINGS = r"(?:transformers|hub|datasets?|tokenizers|accelerate|spaces?|library|pipelines?)"
+# The twins in the sky, and what is named after them.
+_TWINS_BEFORE = r"(?<!project )(?<!constellation )(?<!zodiac sign )(?<!sign of )(?<!nasa's )"
+_TWINS_AFTER = (
+    r"(?!\s+(?:constellation|zodiac|horoscope|observatory|telescope|spacecraft|capsule|program|"
+    r"project|mission|twins|season|sun|moon|rising|man|woman|III?\b|IV\b|VI{1,3}\b|IX\b|XI{0,2}\b)"
+    r"|\s*\((?:the\s+twins|may\b|ふたご座|双子座))"
+)
+
+
+def _any(*patterns: str) -> str:
+    return "|".join(f"(?:{pattern})" for pattern in patterns)
+
+
+def _self_named(name: str) -> tuple[str, ...]:
+    """Ways in which something says that this is its name, in English and Japanese."""
+    return (
+        rf"(?<![A-Za-z]){_I_AM}{name}{_R}",
+        rf"{_ME_JA}{name}{_R}(?![のーァ-ヴ])",
+        rf"{_L}{name}{_R}(?:と申します|と申し上げ|といいます|と言います|と呼んで)",
+    )
+
+
+# Only these match letter case: "Phi 4" is a name, "phi 4" a factor.
+_PHI_CASED = _any(
+    r"(?<![A-Za-z0-9_\\])Phi\s?[34](?:\.5)?(?![0-9A-Za-z_^]|\.\d|\s*[=(\[])",
+    rf"(?<![A-Za-z0-9_\\])Phi{_A_MODEL}",
+    rf"(?<![A-Za-z0-9_\\])Phi{_A_MODEL_JA}",
+    r"(?<![A-Za-z0-9_\\])Phi\s+(?:small\s+)?(?:language\s+models?|family\s+of|series\s+of)",
+)
+_PHI = _any(
+    rf"{_L}phi[\-‐–\s]?[1-9](?:\.5)?[\-‐–:_\s](?:mini|medium|small|vision|moe|multimodal)",
+    # φ-4 is a theory in physics, and phi-3 = … a difference.
+    rf"{_L}(?<!\\)phi[\-‐–][34](?:\.5)?(?![0-9]|\.\d|\s*[=<>*/^]|\s+(?:theory|field|potential|kink))",
+    rf"{_L}phi[\-‐–\s]?silica{_R}",
+    *_self_named(r"(?<!\\)phi"),
+    rf"{_KL}ファイ{_SEP}(?:[34]|フォー|スリー)(?:\.5)?(?![0-9号章番ァ-ヴー])",
+    rf"{_ME_JA}ファイ{_KR}{_SAID_JA}",
+    rf"{_KL}ファイ(?:と申します|といいます|と言います|と呼んで)",
+    rf"{_KL}ファイ{_A_MODEL_JA}",
+)
+_PATTERNS: Final[tuple[tuple[LeakKind, re.Pattern[str]], ...]] = (
+    (LeakKind.PHI, re.compile(_PHI, re.IGNORECASE)),
+    (LeakKind.PHI, re.compile(_PHI_CASED)),
+    (
+        LeakKind.MICROSOFT,
+        re.compile(
+            _any(
+                rf"{_L}(?<!\.)microsoft{_R}(?!\.[a-z]|(?:['’]s)?\s+{_MICROSOFT_THINGS}{_R})",
+                rf"{_KL}マイクロソフト{_KR}(?!{_MICROSOFT_THINGS_JA})",
+            ),
+            re.IGNORECASE,
+        ),
+    ),
+    (
+        LeakKind.GEMINI,
+        re.compile(
+            _any(
+                rf"{_TWINS_BEFORE}{_L}gemini{_R}(?!\.[a-z]{{2}}){_TWINS_AFTER}",
+                rf"{_KL}ジェミ(?:ニ|ナイ){_KR}(?!計画|宇宙|天文台|\s?\d*号|座)",
+            ),
+            re.IGNORECASE,
+        ),
+    ),
+    (
+        LeakKind.GOOGLE,
+        re.compile(
+            _any(
+                rf"(?<!\bto )(?<!\bjust ){_L}(?<!\.)google{_R}"
+                rf"(?!\.[a-z]|(?:['’]s)?\s+{_GOOGLE_THINGS}{_R}|{_GOOGLE_THINGS_JA})",
+                rf"{_L}deep\s?mind{_R}",
+                rf"{_KL}グーグル{_KR}(?!{_GOOGLE_THINGS_JA})",
+                rf"{_KL}ディープ・?マインド{_KR}",
+            ),
+            re.IGNORECASE,
+        ),
+    ),
+    (LeakKind.SMOLLM, re.compile(rf"{_L}smol[\s\-]?lm\d?{_R}|{_KL}スモールLM", re.IGNORECASE)),
+    (
+        LeakKind.HUGGING_FACE,
+        re.compile(
+            rf"{_L}(?<!\.)hugging\s?face{_R}(?!\.[a-z]|(?:['’]s)?\s+{_HUB_THINGS}{_R})"
+            rf"|{_KL}ハギング・?フェイス{_KR}",
+            re.IGNORECASE,
+        ),
+    ),
+)
+_SHORTEST_LABEL: Final = 3
+_INVISIBLE: Final = frozenset("\u00ad\u200b\u200c\u200d\u2060\ufeff")
+_VOICED: Final = frozenset("\uff9e\uff9f\u3099\u309a")
+
+
+def leaks_in(text: str, labels: Iterable[str] = ()) -> tuple[Leak, ...]:
+    """Every place of a text that names a contestant, in order; no two overlap.
+
+    Full-width and half-width letters count as the usual ones, and characters that nobody sees are
+    passed over.
+
+    Args:
+        text: a prompt or an answer, of any length.
+        labels: what the registry calls its contestants. A label counts as a whole, without what
+            follows a `·`, a comma or a bracket, and by its first word where something says that
+            this is its name. Labels below three characters are passed over.
+    """
+    plain, places = _plain(text)
+    found: list[Leak] = []
+    taken = bytearray(len(text))
+    # Labels come last and yield: `Gemini` is not to be found in a text on stars after all.
+    for kind, pattern in (*_PATTERNS, *_label_patterns(tuple(labels))):
+        for match in pattern.finditer(plain):
+            begin, end = places[match.start()], places[match.end()]
+            end = max(end, places[match.end() - 1] + 1)
+            if not any(taken[begin:end]):
+                taken[begin:end] = b"\1" * (end - begin)
+                found.append(Leak(kind, (begin, end)))
+    return tuple(sorted(found, key=lambda leak: leak.span))
+
+
+@lru_cache(maxsize=64)
+def _label_patterns(labels: tuple[str, ...]) -> tuple[tuple[LeakKind, re.Pattern[str]], ...]:
+    """Patterns of the labels that no other kind knows; the same labels come with every text."""
+    made = []
+    for label in labels:
+        plain = _plain(label)[0].strip()
+        base = re.split(r"\s*[·,、(（:/]", plain)[0].strip()
+        known = any(pattern.fullmatch(base) for _, pattern in _PATTERNS)
+        names = {plain, base} - ({base} if known else set())
+        names = {name for name in names if len(name) >= _SHORTEST_LABEL}
+        ways = [_spelled(name) for name in sorted(names, key=len, reverse=True)]
+        word = re.match(r"[A-Za-z]{3,}", base)
+        if word and not known:
+            ways += _self_named(re.escape(word[0]) + r"[\d.]*")
+        if ways:
+            made.append((LeakKind.LABEL, re.compile(_any(*ways), re.IGNORECASE)))
+    return tuple(made)
+
+
+def _spelled(name: str) -> str:
+    """A label with any of the ways to write its gaps, and nothing that continues it."""
+    parts = [re.escape(part) for part in re.split(r"[\s\-‐–_]+", name) if part]
+    return _L + r"[\s\-‐–_]?".join(parts) + _R
+
+
+def _plain(text: str) -> tuple[str, list[int]]:
+    """A text in the usual letters, and where each of its characters, and its end, stood before."""
+    if text.isascii():
+        return text, list(range(len(text) + 1))
+    out: list[str] = []
+    places: list[int] = []
+    at = 0
+    while at < len(text):
+        # A half-width kana and its voicing mark are one character: ｼﾞ is ジ.
+        size = 2 if at + 1 < len(text) and text[at + 1] in _VOICED else 1
+        for char in unicodedata.normalize("NFKC", text[at : at + size]):
+            if char not in _INVISIBLE:
+                out.append(char)
+                places.append(at)
+        at += size
+    return "".join(out), [*places, len(text)]

@@ -1,0 +1,119 @@
+"""How long the statistics take for a thousand, a hundred thousand and a million votes.
+
+Five contestants, random votes, everything switched on. The peer is evalica given one row a vote,
+once; the arena gives it one row an outcome of a pair and bootstraps from the counts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import evalica
+import numpy as np
+
+from arena.stats.ballots import WINNERS, Ballots, Contestant
+from arena.stats.bias import drift, length_bias, position_bias, voter_concentration
+from arena.stats.cells import cells
+from arena.stats.counting import decide
+from arena.stats.intervals import two_models
+from arena.stats.outcomes import add_up
+from arena.stats.ranking import Method, rank
+
+SIZES = (1_000, 100_000, 1_000_000)
+NAMES = tuple(Contestant(f"model-{number}", "v1") for number in range(5))
+
+
+def columns(votes: int) -> dict[str, Any]:
+    """Random votes as columns of codes."""
+    rng = np.random.default_rng(votes)
+    a = rng.integers(0, len(NAMES), votes)
+    return {
+        "a": a,
+        "b": (a + rng.integers(1, len(NAMES), votes)) % len(NAMES),
+        "winner": rng.integers(0, 4, votes),
+        "mode": np.zeros(votes, np.int32),
+        "language": rng.integers(0, 3, votes),
+        "category": rng.integers(0, 6, votes),
+        "voter": rng.integers(0, max(votes // 20, 1), votes),
+        "prompt": rng.integers(0, max(votes // 3, 1), votes),
+        "cast_at": rng.random(votes) * 1e7,
+        "read_seconds": rng.exponential(30.0, votes),
+        "chars_a": rng.integers(50, 4000, votes),
+        "chars_b": rng.integers(50, 4000, votes),
+    }
+
+
+def in_words(coded: dict[str, Any]) -> dict[str, Any]:
+    """The same as a store hands it over: tuples and strings."""
+    names = [(who.id, who.served_model) for who in NAMES]
+    return coded | {
+        "a": [names[code] for code in coded["a"].tolist()],
+        "b": [names[code] for code in coded["b"].tolist()],
+        "winner": [WINNERS[code].value for code in coded["winner"].tolist()],
+        "voter": [f"{code:064x}" for code in coded["voter"].tolist()],
+        "prompt": [f"{code:064x}" for code in coded["prompt"].tolist()],
+    }
+
+
+def seconds(work: Callable[[], object], rounds: int) -> float:
+    """Median of some rounds."""
+    taken = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - began)
+    return median(taken)
+
+
+def steps(votes: int) -> dict[str, Callable[[], object]]:
+    """What is timed, by the words of the table."""
+    coded = columns(votes)
+    words = in_words(coded)
+    ballots = Ballots.from_columns(coded, contestants=NAMES)
+    mask = decide(ballots).mask
+    outcomes = add_up(ballots, mask)
+    busiest = outcomes.busiest()
+    assert busiest is not None
+    counts = (busiest.wins_first, busiest.wins_second, busiest.ties, busiest.both_bad)
+    kinds = [evalica.Winner.X, evalica.Winner.Y, evalica.Winner.Draw, evalica.Winner.Draw]
+    xs, ys = coded["a"].tolist(), coded["b"].tolist()
+    winners = [kinds[code] for code in coded["winner"].tolist()]
+    return {
+        "columns of words into ballots": lambda: Ballots.from_columns(words),
+        "columns of codes into ballots": lambda: Ballots.from_columns(coded, contestants=NAMES),
+        "which votes count": lambda: decide(ballots),
+        "adding up by pair": lambda: add_up(ballots, mask),
+        "two contestants": lambda: two_models(*counts),
+        "ratings": lambda: rank(outcomes),
+        "ratings, bootstrap of 1,000": lambda: rank(outcomes, method=Method.BOOTSTRAP),
+        "peer: evalica once, a row a vote": lambda: evalica.bradley_terry(xs, ys, winners),
+        "cells": lambda: cells(ballots, mask),
+        "position": lambda: position_bias(ballots, mask),
+        "length": lambda: length_bias(ballots, mask),
+        "voters": lambda: voter_concentration(ballots, mask),
+        "drift": lambda: drift(ballots, mask),
+    }
+
+
+def run(rounds: int) -> str:
+    """The table, in milliseconds."""
+    table = {}
+    for votes in SIZES:
+        for name, work in steps(votes).items():
+            table[name, votes] = seconds(work, rounds) * 1000
+    names = list(dict.fromkeys(name for name, _ in table))
+    lines = [
+        f"| median of {rounds}, ms | " + " | ".join(f"{votes:,} votes" for votes in SIZES) + " |",
+        "|---|" + "---|" * len(SIZES),
+    ]
+    lines += [
+        f"| {name} | " + " | ".join(f"{table[name, votes]:.1f}" for votes in SIZES) + " |"
+        for name in names
+    ]
+    peer, own = "peer: evalica once, a row a vote", "ratings, bootstrap of 1,000"
+    ratio = table[own, SIZES[-1]] / table[peer, SIZES[-1]]
+    lines.append(f"\nA bootstrap of {SIZES[-1]:,} votes takes {ratio:.2f} of the peer's one fit.")
+    return "\n".join(lines)

@@ -1,0 +1,136 @@
+"""Arenas whose truth is known: votes drawn from given strengths and given faults."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from hypothesis import settings
+
+from arena.domain import Category, Mode, Winner
+from arena.stats.ballots import BallotRow, Ballots, Contestant, Floats
+from arena.stats.outcomes import Outcomes, PairOutcomes, outcomes_of
+
+# A machine that is busy with something else is no failure.
+ANY_TIME = settings(deadline=None)
+NAMES = tuple(Contestant(f"model-{letter}", "v1") for letter in "abcdefghij")
+A, B, C = NAMES[:3]
+# How often each pair of five meets: one pair in ten times as many battles as another.
+UNBALANCED = (10, 1, 1, 5, 8, 2, 1, 6, 1, 3)
+
+
+def row(
+    winner: Winner = Winner.MODEL_A, *, a: Contestant = A, b: Contestant = B, **changes: object
+) -> BallotRow:
+    """A vote that counts, unless the changes say otherwise."""
+    values: dict[str, object] = {
+        "mode": Mode.BLIND,
+        "language": "en",
+        "category": Category.MATH,
+        "voter": "v",
+        "cast_at": 0.0,
+    }
+    return BallotRow(a=a, b=b, winner=winner, **(values | changes))  # type: ignore[arg-type]
+
+
+def expected_score(strengths: Floats) -> dict[tuple[int, int], float]:
+    """How often the first of each pair is to win, ties as half."""
+    return {
+        (i, j): float(1.0 / (1.0 + np.exp(strengths[j] - strengths[i])))
+        for i, j in combinations(range(len(strengths)), 2)
+    }
+
+
+def draw_outcomes(
+    strengths: Floats,
+    votes: int,
+    rng: np.random.Generator,
+    *,
+    ties: float = 0.2,
+    weights: Sequence[float] | None = None,
+) -> Outcomes:
+    """Counts of an arena in which Bradley-Terry holds exactly.
+
+    Args:
+        strengths: shape (m,), natural log-odds.
+        votes: how many are cast.
+        rng: draws them.
+        ties: share of ties, less where one side nearly always wins.
+        weights: how often each pair meets, in the order of `itertools.combinations`.
+    """
+    scores = expected_score(strengths)
+    meet = np.array(weights if weights is not None else [1.0] * len(scores), dtype=np.float64)
+    cells = []
+    for score, often in zip(scores.values(), meet / meet.sum(), strict=True):
+        tie = min(ties, 1.8 * min(score, 1.0 - score))
+        cells += [often * (score - tie / 2), often * (1 - score - tie / 2), often * tie]
+    drawn = rng.multinomial(votes, cells).reshape(-1, 3).tolist()
+    return outcomes_of(
+        PairOutcomes(NAMES[i], NAMES[j], *counts)
+        for (i, j), counts in zip(scores, drawn, strict=True)
+        if sum(counts)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What else than strength moves the votes of `draw_ballots`.
+
+    Attributes:
+        left: log-odds that the left side has on top.
+        length: log-odds per doubling of the length.
+        drift: log-odds that the first contestant has gained at the end.
+        stuffed: votes of one more voter, all for the first contestant.
+    """
+
+    left: float = 0.0
+    length: float = 0.0
+    drift: float = 0.0
+    stuffed: int = 0
+
+
+def draw_ballots(
+    strengths: Floats,
+    votes: int,
+    rng: np.random.Generator,
+    *,
+    faults: Faults = Faults(),
+    ties: float = 0.0,
+    voters: int = 200,
+) -> Ballots:
+    """Votes of pairs at random, sides at random, with these faults.
+
+    The stronger a contestant, the longer it writes: what looks like an effect of length is then
+    one of strength, unless strength is taken out.
+    """
+    size = len(strengths)
+    a = rng.integers(0, size, votes)
+    b = (a + rng.integers(1, size, votes)) % size
+    long_a, long_b = (np.exp(rng.normal(6.0, 0.5, votes) + strengths[side]) for side in (a, b))
+    moment = np.arange(votes) / max(votes - 1, 1)
+    gained = faults.drift * moment * ((a == 0).astype(float) - (b == 0))
+    log_odds = strengths[a] - strengths[b] + faults.left + gained
+    log_odds += faults.length * np.log2(long_a / long_b)
+    winner = np.where(rng.random(votes) < 1.0 / (1.0 + np.exp(-log_odds)), 0, 1)
+    winner = np.where(rng.random(votes) < ties, 2, winner)
+    voter = rng.integers(0, voters, votes)
+    if faults.stuffed:
+        voter[: faults.stuffed], winner[: faults.stuffed] = voters, 0
+        a[: faults.stuffed], b[: faults.stuffed] = 0, 1
+    return Ballots.from_columns(
+        {
+            "a": a,
+            "b": b,
+            "winner": winner,
+            "mode": np.zeros(votes, np.int32),
+            "language": rng.integers(0, 2, votes),
+            "category": rng.integers(0, 6, votes),
+            "voter": voter,
+            "cast_at": 1e9 + 1e6 * moment,
+            "chars_a": np.ceil(long_a),
+            "chars_b": np.ceil(long_b),
+        },
+        contestants=NAMES[:size],
+    )
