@@ -1,0 +1,46 @@
+"""What a voter adds to a vote is of a closed list, or names one of the two."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from vote_samples import VOTER, battle, vote
+
+from arena.domain import Grade, Reason
+from arena.errors import BadGuess, StoreError
+from arena.votes.store import Counts, VoteStore
+
+
+@pytest.mark.parametrize("guess", ["llama", "", "a=phi", "Phi"])
+async def test_guess_names_one_of_the_two(store: VoteStore, guess: str) -> None:
+    """A mistyped guess was counted as a wrong one: people seemed to know the models badly."""
+    made = battle("phi", "gemini")
+    await store.add_battle(made)
+    with pytest.raises(BadGuess) as caught:
+        await store.cast_vote(vote(made, guess=guess))
+    assert "phi, gemini" in caught.value.remedy_text
+    assert await store.counts() == Counts(1, 0)
+    await store.cast_vote(vote(made, guess="gemini"))
+    with pytest.raises(BadGuess):
+        await store.annotate_vote(made.id, VOTER, guess=guess)
+    noted = await store.annotate_vote(made.id, VOTER, guess="phi", reasons=(Reason.UNSAFE,))
+    assert (noted.guess, noted.reasons) == ("phi", (Reason.UNSAFE,))
+
+
+@pytest.mark.parametrize("change", [{"reasons": ("nice",)}, {"grade_a": "great"}, {"grade_b": ""}])
+async def test_unknown_words_are_refused(store: VoteStore, change: dict[str, Any]) -> None:
+    """A tag that no chart knows was stored, and its votes were in none of them."""
+    made = battle()
+    await store.add_battle(made)
+    with pytest.raises(StoreError):
+        await store.cast_vote(vote(made, **change))
+    await store.cast_vote(vote(made))
+    with pytest.raises(StoreError):
+        await store.annotate_vote(made.id, VOTER, **change)
+    assert await store.get_vote(made.id) == vote(made)
+    noted = await store.annotate_vote(made.id, VOTER, grade_a=Grade.GOOD)
+    # None leaves what is there.
+    both = await store.annotate_vote(made.id, VOTER, grade_b=Grade.OK)
+    assert both == replace(noted, grade_b=Grade.OK)
