@@ -1,37 +1,227 @@
-"""The leaderboard: for now the plain counts by pair."""
+"""The leaderboard: what the votes say, for everybody. It asks, and shows; it computes nothing."""
 
 from __future__ import annotations
 
-import gradio as gr
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
-from arena.battle import Arena
-from arena.ui import tables_view
+import gradio as gr
+from gradio.components.plot import PlotData
+
+from arena.board import Board
+from arena.domain import Category
+from arena.errors import ArenaError
+from arena.report import Report, Selection
+from arena.stats.ballots import LANGUAGES
+from arena.stats.counting import Rules
+from arena.stats.outcomes import Pair
+from arena.ui import leaderboard_view, leaderboard_words, plots
+from arena.ui.i18n import say
+from arena.ui.plots import Picture
+from arena.ui.status_view import error_notice
 from arena.ui.visit import Visit
-from arena.ui.words import Words, html
+from arena.ui.words import Updates, Words, html, merged
+
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+ALL = ""
+TAB = "leaderboard"
+Choices = list[tuple[str, str]]
 
 
 class LeaderboardTab:
-    """Reads the votes when the tab is opened."""
+    """Reads the votes when the tab is opened, a filter is set, or somebody asks for it."""
 
-    def __init__(self, arena: Arena, words: Words) -> None:
-        self.arena = arena
+    def __init__(
+        self, board: Board, words: Words, *, signed_in_only: bool, with_accounts: bool = False
+    ) -> None:
+        self.board = board
         self.words = words
+        self.signed_in_only = signed_in_only
+        self.with_accounts = with_accounts
 
     def build(self, tabs: gr.HTML, visit: gr.State) -> None:
         """Make the components; call inside the panel's context."""
-        self.table = html(elem_id="leaderboard")
-        refresh = self.words.bind(
-            gr.Button(self.words.say("board.refresh"), size="sm", scale=0, elem_id="refresh"),
-            value="board.refresh",
-        )
+        with gr.Column(elem_id="leaderboard", elem_classes="leaderboard"):
+            # Until the first answer of the server: many new votes can take it a while.
+            self.lead = self.words.bind_made(
+                html(leaderboard_view.counting_html(self.words.language), elem_classes="lb-lead"),
+                lambda language: {"value": leaderboard_view.counting_html(language)},
+            )
+            self._build_filters()
+            self.table = html(elem_classes="lb-main")
+            with gr.Column(elem_classes="lb-plots"):
+                self.plots = {name: self._frame(name) for name in plots.NAMES}
+            self.details = html(elem_classes="lb-details")
+        self.inputs = [
+            visit, self.category, self.language, self.pair, self.truncated, self.signed_in,
+        ]  # fmt: skip
+        self.outputs = [
+            self.lead, self.table, self.details, self.pair,
+            *(part for frame in self.plots.values() for part in frame),
+        ]  # fmt: skip
+        filters = (self.category, self.language, self.pair, self.truncated, self.signed_in)
         gr.on(
-            [tabs.select, refresh.click], self.on_show, [visit], [self.table],
-            api_visibility="private", show_progress="hidden",
+            [tabs.select, self.refresh.click, *(part.input for part in filters)],
+            self.on_show, self.inputs, self.outputs, trigger_mode="always_last", **PRIVATE,
         )  # fmt: skip
 
-    async def on_show(self, visit: Visit) -> str:
-        """The table of all votes so far."""
-        pairs = await self.arena.store.tally()
-        return tables_view.board_html(
-            pairs, tables_view.labels_of(self.arena.registry), visit.language
+    def _frame(self, name: str) -> tuple[gr.Column, gr.HTML, gr.Plot]:
+        """A card for a picture, hidden until there is one."""
+        with gr.Column(
+            elem_id=f"plot-{name}", elem_classes="card lb-figure", visible=False
+        ) as card:
+            title = html()
+            plot = gr.Plot(show_label=False, container=False)
+        return card, title, plot
+
+    def follow(self, switched: Any) -> None:  # noqa: ANN401 -- Gradio's own event
+        """Say it in the page's new language, if it was opened."""
+        switched.then(self.on_switched, self.inputs, self.outputs, **PRIVATE)
+
+    def _build_filters(self) -> None:
+        text, bind = self.words.say, self.words.bind
+        with gr.Row(elem_classes="lb-filters"):
+            # Its choices come with each report.
+            self.pair = bind(
+                gr.Dropdown(
+                    [_all(self.words.language)], value=ALL, elem_id="board-pair", filterable=False,
+                    label=text("board.filter.pair"), visible=False,
+                ),
+                label="board.filter.pair",
+            )  # fmt: skip
+            self.category = self._choice("category", _categories)
+            self.language = self._choice("language", _languages)
+            self.truncated = bind(
+                gr.Checkbox(
+                    label=text("board.filter.truncated"), value=True, elem_id="board-truncated",
+                    container=False,
+                ),
+                label="board.filter.truncated",
+            )  # fmt: skip
+            self.signed_in = bind(
+                gr.Checkbox(
+                    label=text("board.filter.signed_in"), value=self.signed_in_only,
+                    elem_id="board-signed-in", container=False,
+                    interactive=not self.signed_in_only, visible=self.with_accounts,
+                ),
+                label="board.filter.signed_in",
+            )  # fmt: skip
+            self.refresh = bind(
+                gr.Button(text("board.refresh"), size="sm", scale=0, elem_id="refresh"),
+                value="board.refresh",
+            )
+
+    def _choice(self, name: str, choices: Any) -> gr.Dropdown:  # noqa: ANN401 -- see below
+        """A dropdown whose label and choices follow the page's language."""
+        made = gr.Dropdown(
+            choices(self.words.language), value=ALL, elem_id=f"board-{name}", filterable=False,
+            label=self.words.say(f"board.filter.{name}"),
+        )  # fmt: skip
+        return self.words.bind_made(
+            made,
+            lambda language: {
+                "label": say(language, f"board.filter.{name}"),
+                "choices": choices(language),
+            },
         )
+
+    async def on_show(  # noqa: PLR0917 -- Gradio passes them by position
+        self, visit: Visit, category: object, language: object, pair: object,
+        truncated: object, signed_in: object, event: gr.EventData,
+    ) -> Updates | Any:  # fmt: skip  # noqa: ANN401
+        """The tab was opened, or a filter set; the other tabs are not its business."""
+        told = event._data if isinstance(event._data, dict) else {}
+        if told.get("tab", TAB) != TAB:
+            return gr.skip()
+        visit.saw_board = True
+        return await self._show(visit, category, language, pair, truncated, signed_in)
+
+    async def on_switched(self, visit: Visit, *filters: object) -> Updates | Any:  # noqa: ANN401
+        """The page speaks another language now."""
+        return await self._show(visit, *filters) if visit.saw_board else gr.skip()
+
+    async def _show(  # noqa: PLR0917 -- as above
+        self, visit: Visit, category: object, language: object, pair: object,
+        truncated: object, signed_in: object,
+    ) -> Updates:  # fmt: skip
+        """The board as it stands, for what the filters ask."""
+        rules = self.rules(truncated=bool(truncated), signed_in=bool(signed_in))
+        selection = Selection(_category(category), _language(language))
+        try:
+            report = await self.board.report(rules, selection)
+            chosen = next((met for met in report.met if pair_key(met) == pair), None)
+            if chosen is not None:
+                report = await self.board.report(rules, replace(selection, pair=chosen))
+        except ArenaError as error:
+            return {
+                self.lead: error_notice(visit.language, error),
+                self.table: "",
+                self.details: "",
+            }
+        drawn = await asyncio.to_thread(plots.pictures, report, visit.language)
+        return merged(self._shown(report, visit.language), self._drawn(drawn))
+
+    def _drawn(self, drawn: Mapping[str, Picture]) -> Updates:
+        """The pictures that there are; what is hidden keeps no old one."""
+        found: Updates = {}
+        for name, (card, title, plot) in self.plots.items():
+            picture = drawn.get(name)
+            found[card] = gr.update(visible=picture is not None)
+            found[title] = leaderboard_view.figure_title(picture.title) if picture else ""
+            found[plot] = PlotData(type="plotly", plot=picture.figure) if picture else None
+        return found
+
+    def rules(self, *, truncated: bool, signed_in: bool) -> Rules:
+        """Which votes count; the owner's rule about accounts holds whatever a browser sends.
+
+        Args:
+            truncated: whether battles count in which an answer was cut off.
+            signed_in: whether only votes count of people who signed in.
+        """
+        return Rules(truncated=not truncated, not_signed_in=self.signed_in_only or signed_in)
+
+    def _shown(self, report: Report, language: str) -> Updates:
+        pairs = [_all(language), *_pairs(report, language)]
+        chosen = report.selection.pair
+        return {
+            self.lead: leaderboard_view.lead_html(report, language),
+            self.table: leaderboard_view.board_html(report, language),
+            self.details: leaderboard_view.details_html(report, language),
+            self.pair: gr.update(
+                choices=pairs, value=pair_key(chosen) if chosen else ALL,
+                visible=len(report.met) > 1,
+            ),
+        }  # fmt: skip
+
+
+def pair_key(pair: Pair) -> str:
+    """A pair as the browser sends it back; only compared, never taken apart."""
+    return " | ".join(f"{who.id} {who.served_model}" for who in pair)
+
+
+def _all(language: str) -> tuple[str, str]:
+    return say(language, "board.filter.all"), ALL
+
+
+def _pairs(report: Report, language: str) -> Choices:
+    return [(f"{report.name(a)} – {report.name(b)}", pair_key((a, b))) for a, b in report.met]
+
+
+def _categories(language: str) -> Choices:
+    return [_all(language), *((say(language, f"category.{c}"), c.value) for c in Category)]
+
+
+def _languages(language: str) -> Choices:
+    names = ((leaderboard_words.language_name(language, code), code) for code in LANGUAGES)
+    return [_all(language), *names]
+
+
+def _category(value: object) -> Category | None:
+    """What the browser sent, if it is one."""
+    return Category(value) if isinstance(value, str) and value in set(Category) else None
+
+
+def _language(value: object) -> str | None:
+    return value if isinstance(value, str) and value in LANGUAGES else None

@@ -1,0 +1,136 @@
+"""The leaderboard's tab on a real store, without a browser: what filters may ask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from arena.board import Board
+from arena.domain import Category, Flag, Mode
+from arena.ui.leaderboard_tab import LeaderboardTab, pair_key
+from arena.ui.visit import Visit
+from arena.ui.words import Words, html
+from arena.votes.store import VoteStore
+from tests.votes.vote_samples import battle, vote
+
+
+async def filled(store: VoteStore) -> None:
+    """Five votes: three in Japanese mathematics, one in English code, one in open mode."""
+    for number, winner in enumerate(("model_a", "model_b", "tie")):
+        fought = battle("phi", "gem", voter=f"{number:064x}")
+        await store.add_battle(fought)
+        await store.cast_vote(vote(fought, winner))
+    cut = battle("phi", "smol", category=Category.CODING, language="en", voter="b" * 64,
+                 flags=frozenset({Flag.TRUNCATED}))  # fmt: skip
+    shown = battle("phi", "gem", mode=Mode.OPEN, voter="c" * 64)
+    for fought in (cut, shown):
+        await store.add_battle(fought)
+        await store.cast_vote(vote(fought))
+
+
+def made(store: VoteStore, **options: Any) -> LeaderboardTab:
+    """The tab inside a page of its own."""
+    options = {"signed_in_only": False, **options}
+    with gr.Blocks():
+        tab = LeaderboardTab(Board(store), Words("en"), **options)
+        tab.build(html("", js_on_load="0"), gr.State(Visit()))
+    return tab
+
+
+def visit() -> Visit:
+    """A visitor who reads English."""
+    made_visit = Visit()
+    made_visit.language = "en"
+    return made_visit
+
+
+async def asked(tab: LeaderboardTab, *filters: object, by: object = None) -> dict[Any, Any]:
+    """What the tab shows for these filters."""
+    values = (*filters, *("", "", "", True, False)[len(filters) :])
+    found: dict[Any, Any] = await tab.on_show(visit(), *values, gr.EventData(None, by))
+    return found
+
+
+async def test_tab_shows_the_votes(store: VoteStore) -> None:
+    """The sentence, the funnel and the pairs to choose from, of what is in the store."""
+    await filled(store)
+    tab = made(store)
+    found = await asked(tab, by={"tab": "leaderboard"})
+    assert "Phi" in found[tab.lead]
+    assert "<b>5</b><span>all votes" in found[tab.table]
+    assert "<b>4</b><span>counted" in found[tab.table]
+    assert found[tab.pair]["visible"] is True
+    assert [label for label, _ in found[tab.pair]["choices"]] == ["all", "Gem – Phi", "Phi – Smol"]
+    assert set(found) == set(tab.outputs)
+
+
+async def test_other_tabs_are_not_counted(store: VoteStore) -> None:
+    """Every click on a tab read all votes, whichever tab it was."""
+    tab = made(store)
+    found = await asked(tab, by={"tab": "models"})
+    assert tab.lead not in found
+    seen = visit()
+    assert tab.lead not in await tab.on_switched(seen, "", "", "", True, False)
+    await tab.on_show(seen, "", "", "", True, False, gr.EventData(None, {"tab": "leaderboard"}))
+    assert tab.lead in await tab.on_switched(seen, "", "", "", True, False)
+
+
+@pytest.mark.parametrize(
+    ("filters", "count"),
+    [
+        (("", "", "", True, False), 5),
+        (("math", "", "", True, False), 4),
+        (("coding", "en", "", True, False), 1),
+        (("coding", "ja", "", True, False), 0),
+        # What no control of the page sends, a raw call may.
+        (("astrology", "fr", "nobody", "maybe", None), 5),
+        ((["math"], {}, 7, 1, 0), 5),
+    ],
+)
+async def test_filters(store: VoteStore, filters: tuple[object, ...], count: int) -> None:
+    """A filter narrows the votes; what is no filter narrows nothing and breaks nothing."""
+    await filled(store)
+    tab = made(store)
+    found = await asked(tab, *filters)
+    if count:
+        assert f"<b>{count}</b><span>all votes" in found[tab.table]
+    else:
+        assert "No votes of this kind yet." in found[tab.lead]
+
+
+async def test_cut_answers_and_accounts(store: VoteStore) -> None:
+    """The two switches are rules: what they leave out stands in the funnel."""
+    await filled(store)
+    tab = made(store)
+    found = await asked(tab, "", "", "", False, False)
+    assert "an answer was cut off at its limit" in found[tab.table]
+    found = await asked(tab, "", "", "", True, True)
+    assert "the voter had not signed in" in found[tab.table]
+    # The owner's rule holds whatever a browser sends.
+    only = made(store, signed_in_only=True)
+    found = await asked(only, "", "", "", True, False)
+    assert "the voter had not signed in" in found[only.table]
+
+
+async def test_a_pair_is_shown_as_two(store: VoteStore) -> None:
+    """A chosen pair gets the table of two, and stays chosen."""
+    await filled(store)
+    tab = made(store)
+    board = await tab.board.report(tab.rules(truncated=True, signed_in=False))
+    key = pair_key(board.met[0])
+    found = await asked(tab, "", "", key, True, False)
+    assert "Head to head" in found[tab.table]
+    assert found[tab.pair]["value"] == key
+    gone = await asked(tab, "", "", "somebody | else", True, False)
+    assert gone[tab.pair]["value"] == ""
+
+
+async def test_store_that_cannot_be_read_says_so(store: VoteStore) -> None:
+    """A stack trace, or an old board, in place of the reason."""
+    tab = made(store)
+    await store.aclose()
+    found = await asked(tab)
+    assert "could not be" in found[tab.lead] or "not be saved" in found[tab.lead]
+    assert found[tab.table] == ""

@@ -1,0 +1,257 @@
+"""The leaderboard's HTML and pictures, without a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from arena.domain import Mode
+from arena.report import make_report
+from arena.report_names import SIMULATED, Name
+from arena.stats.ballots import Ballots, Contestant
+from arena.stats.intervals import Estimate
+from arena.ui import leaderboard_view as view
+from arena.ui import plots
+from arena.ui.i18n import LANGUAGES
+from tests.boards import DAY, GEM, PHI, QWEN, SMOL, five_hundred, report, votes
+
+VOID = {"br", "img", "hr", "input"}
+
+
+class Balance(HTMLParser):
+    """Finds tags that are closed in the wrong order, and those that nobody closes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def whole(rows: list[object], language: str = "en") -> str:
+    """All HTML of one board."""
+    made = report(rows)  # type: ignore[arg-type]
+    html = (
+        view.lead_html(made, language)
+        + view.board_html(made, language)
+        + view.details_html(made, language)
+    )
+    Balance(html)
+    return html
+
+
+def plain(html: str) -> str:
+    """What a person reads."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html)).strip()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        votes(PHI, GEM, 1, 0, mode=Mode.OPEN),
+        votes(PHI, GEM, 0, 0, 1),
+        votes(PHI, GEM, 7, 14, 3, 3),
+        five_hundred(),
+        [*votes(PHI, GEM, 2, 12), *votes(QWEN, SMOL, 6, 3)],
+    ],
+)
+def test_every_board_is_whole_html(rows: list[object], language: str) -> None:
+    """One tag that nobody closes shifts the rest of the page."""
+    html = whole(rows, language)
+    assert "None" not in html
+    assert "nan" not in html
+
+
+def test_numbers_of_two_stand_in_the_table() -> None:
+    """The table must say what the votes say."""
+    text = plain(whole(votes(PHI, GEM, 7, 14, 3, 3)))
+    assert "27 all votes" in text
+    assert re.search(r"1 Phi phi-v1 7 33% \[17, 55\]", text)
+    assert re.search(r"2 Gem gem-v1 14 67% \[45, 83\]", text)
+    assert "ties 11% [4, 28] 3" in text
+    assert "p = 0.19 (exact test)" in text
+
+
+def test_ranking_has_rank_ranges_and_votes() -> None:
+    """A single rank where two places are possible would claim too much."""
+    text = plain(whole(five_hundred()))
+    assert re.search(r"1 Gem gem-v1 \d+ \[\d+, \d+\] \d+% \[\d+, \d+\] 340", text)
+    close = plain(whole([*votes(PHI, GEM, 5, 5), *votes(PHI, SMOL, 5, 5)]))
+    assert "1–3" in close
+    assert "85% 180" in text or "% 180" in text, "the matrix says how many votes a pair has"
+
+
+def test_reasons_stand_in_the_fold() -> None:
+    """Votes that vanish without a word look like cheating."""
+    rows = [*votes(PHI, GEM, 2, 1), *votes(PHI, GEM, 2, 0, mode=Mode.OPEN, voter="x")]
+    text = plain(whole(rows))
+    assert "Why 2 votes do not count 2 the names were shown (open mode)" in text
+    assert "Why" not in plain(whole(votes(PHI, GEM, 2, 1)))
+
+
+def test_groups_have_their_own_lines() -> None:
+    """Two models of rank 1 in one table need the line that says why."""
+    html = whole([*votes(PHI, GEM, 2, 12), *votes(QWEN, SMOL, 6, 3)])
+    assert html.count('<tr class="group">') == 2
+    assert "Group 2" in html
+    assert "Group" not in plain(view.board_html(report(five_hundred()), "en"))
+
+
+def test_small_cells_are_hidden_and_said_so() -> None:
+    """A cell of two votes at 100% is noise that people would quote."""
+    text = plain(whole([*votes(PHI, GEM, 3, 4, language="ja"), *votes(PHI, GEM, 2, 0)]))
+    assert "Math · Japanese 7 43% [16, 75]" in text
+    assert "Math · English" not in text
+    assert "1 cell with fewer than 6 decisive votes is hidden." in text
+
+
+EVIL = "<img src=x onerror=alert(1)>&\"'"
+
+
+def test_labels_are_escaped_everywhere() -> None:
+    """A label comes from a file or an import; it must not become part of the page."""
+    evil = Contestant("evil", f"<u>{EVIL}")
+    other = Contestant("other", "o")
+    rows = [*votes(evil, GEM, 9, 8), *votes(evil, other, 8, 9), *votes(GEM, other, 9, 9)]
+    names = {"evil": Name(EVIL), "gem": Name("Gem"), "other": Name("<b>Other</b>")}
+    for votes_of in (rows, rows[:17]):
+        made = make_report(Ballots.from_rows(votes_of), names)
+        for language in LANGUAGES:
+            html = (
+                view.lead_html(made, language)
+                + view.board_html(made, language)
+                + view.details_html(made, language)
+                + "".join(
+                    view.figure_title(p.title) for p in plots.pictures(made, language).values()
+                )
+            )
+            assert "<img" not in html
+            assert "<u>" not in html
+            assert "<b>Other" not in html
+            Balance(html)
+            for picture in plots.pictures(made, language).values():
+                assert "<img" not in picture.figure
+
+
+def test_titles_of_pictures_are_escaped() -> None:
+    """A picture's title names the two contestants."""
+    assert "<img" not in view.figure_title(EVIL)
+
+
+def test_simulated_votes_are_marked_twice() -> None:
+    """The mark is in the first line, and at each contestant whose label does not say it."""
+    made_up = Contestant("x", f"x {SIMULATED}")
+    made = make_report(Ballots.from_rows(votes(PHI, made_up, 4, 3)), {"x": Name("X")})
+    lead, board = view.lead_html(made, "en"), view.board_html(made, "en")
+    assert '<p class="made-up">7 of these votes are simulated' in lead
+    assert board.count('<i class="made-up">simulated</i>') == 1
+    assert "made-up" not in whole(five_hundred())
+
+
+@pytest.mark.parametrize(
+    ("estimate", "drawn"),
+    [
+        (Estimate(0.5, 0.25, 0.75), "left:25.0%;width:50.0%"),
+        (Estimate(1.0, 0.9, 1.2), "left:90.0%;width:10.0%"),
+        (Estimate(None, 0.0, 1.0), ""),
+    ],
+)
+def test_interval_bars_stay_on_their_line(estimate: Estimate, drawn: str) -> None:
+    """A bar that leaves its cell covers its neighbour."""
+    html = view.interval_bar(estimate)
+    assert drawn in html
+    assert bool(html) == bool(drawn)
+
+
+# --- the pictures -------------------------------------------------------------------------------
+
+
+def days(rows: list[object]) -> list[object]:
+    """The same votes, one an hour."""
+    from dataclasses import replace
+
+    return [
+        replace(row, cast_at=number * DAY / 24, chars_a=100 + number, chars_b=200)  # type: ignore[type-var]
+        for number, row in enumerate(rows)
+    ]
+
+
+def measured(rows: list[object]) -> list[object]:
+    """The same votes with speeds and costs that differ by contestant."""
+    from dataclasses import replace
+
+    speed = {PHI: 4.0, GEM: 2.0, SMOL: 1.0}
+    cost = {PHI: 0.0, GEM: 0.01, SMOL: 0.0}
+    return [
+        replace(
+            row, tokens_a=101, ttft_a=0.5, total_a=0.5 + speed[row.a], cost_a=cost[row.a],
+            tokens_b=101, ttft_b=0.5, total_b=0.5 + speed[row.b], cost_b=cost[row.b],
+            read_seconds=60,
+        )  # type: ignore[attr-defined,type-var]
+        for row in rows
+    ]  # fmt: skip
+
+
+def test_pictures_need_enough_data() -> None:
+    """An empty frame, or a line through one point, tells nobody anything."""
+    assert plots.pictures(report([]), "en") == {}
+    assert plots.pictures(report(votes(PHI, GEM, 1, 0)), "en") == {}
+    full = plots.pictures(report(days(measured(five_hundred()))), "en")  # type: ignore[arg-type]
+    assert set(full) <= set(plots.NAMES)
+    assert set(full) >= {"ratings", "pairs", "speed", "cost", "checks", "days"}
+    assert "cells" not in full, "one kind of question is nothing to compare"
+    two = plots.pictures(report(days(measured(votes(PHI, GEM, 20, 30)))), "en")  # type: ignore[arg-type]
+    assert set(two) == {"speed", "cost", "checks", "days"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_pictures_are_plain_json_and_say_their_votes(language: str) -> None:
+    """plotly.js gets numbers only: no address, no template of colours, no button bar."""
+    rows = days(measured([*five_hundred(), *votes(PHI, GEM, 9, 9, language="ja")]))
+    made = report(rows)  # type: ignore[arg-type]
+    found = plots.pictures(made, language)
+    assert "cells" not in found or made.shown_pair is not None
+    for name, picture in found.items():
+        figure = json.loads(picture.figure)
+        assert "http" not in picture.figure, name
+        assert figure["config"]["displayModeBar"] is False
+        assert figure["layout"]["dragmode"] is False
+        assert figure["layout"]["paper_bgcolor"] == "rgba(0,0,0,0)"
+        assert re.search(r" · [\d,]+ (votes?|票)$", picture.title), picture.title
+
+
+def test_rating_picture_has_the_ratings_of_the_report() -> None:
+    """A picture that disagrees with its table is worse than none."""
+    made = report(five_hundred())
+    figure = json.loads(plots.pictures(made, "en")["ratings"].figure)
+    ratings = [standing.rating.rating for standing in made.standings if standing.rating]
+    assert numbers(figure["data"][0]["x"]) == pytest.approx([r.value for r in ratings])
+    error = figure["data"][0]["error_x"]
+    assert numbers(error["array"]) == pytest.approx([r.high - (r.value or 0) for r in ratings])
+    assert numbers(error["arrayminus"]) == pytest.approx([(r.value or 0) - r.low for r in ratings])
+    assert figure["layout"]["yaxis"]["ticktext"][0] == "Gem (340)"
+
+
+def numbers(column: object) -> list[float]:
+    """A column of plotly's, which may come packed."""
+    assert isinstance(column, list), column
+    return [float(value) for value in column]
+
+
+def test_names_of_close_points_do_not_cover_each_other() -> None:
+    """Two models of one speed and nearly one rating were unreadable."""
+    places = plots._text_places([34.0, 38.0, 90.0], [1019.0, 1005.0, 830.0])
+    assert places == ["top right", "bottom right", "middle left"]

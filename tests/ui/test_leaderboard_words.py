@@ -1,0 +1,193 @@
+"""The leaderboard's sentences, word for word: the first thing that people believe."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arena.domain import Category, Mode
+from arena.report import Headline, Report, Selection
+from arena.stats.ballots import BallotRow, Mark
+from arena.stats.bias import Check
+from arena.stats.counting import Reason, Rules, StepName
+from arena.stats.intervals import Estimate, Verdict
+from arena.ui import leaderboard_words as words
+from arena.ui.i18n import LANGUAGES, table
+from tests.boards import GEM, PHI, QWEN, SMOL, five_hundred, report, votes
+
+SENTENCES: list[tuple[list[BallotRow], str, str]] = [
+    ([], "No votes yet. The first one is yours.", "まだ投票がありません。最初の一票をどうぞ。"),
+    (
+        votes(PHI, GEM, 1, 0, mode=Mode.OPEN),
+        "1 vote so far, but none that counts yet.",
+        "これまでの 1 票に、集計できるものはまだありません。",
+    ),
+    (
+        votes(PHI, GEM, 0, 0, 2, 1),
+        "Phi and Gem: 3 votes, but none for one of the two yet.",
+        "Phi と Gem: 3 票ありますが、どちらかを選んだ票はまだありません。",
+    ),
+    (
+        votes(PHI, GEM, 7, 14, 3, 3),
+        (
+            "Phi wins 33% [17, 55] of 21 decisive votes against Gem; "
+            "about 70 more votes would separate them."
+        ),
+        (
+            "Phi は Gem に対して、勝敗のついた 21 票の 33% [17, 55] で勝っています。"
+            "差がはっきりするには、あと約 70 票が必要です。"
+        ),
+    ),
+    (
+        votes(PHI, GEM, 2, 2),
+        "Phi and Gem have won 2 each: 4 decisive votes cannot tell them apart.",
+        "Phi と Gem は 2 勝ずつです。勝敗のついた 4 票では差があるとは言えません。",
+    ),
+    (
+        votes(PHI, GEM, 12, 2),
+        "Phi beats Gem: it wins 86% [60, 96] of 14 decisive votes.",
+        "Phi は Gem より良いと言えます。勝敗のついた 14 票の 86% [60, 96] で勝っています。",
+    ),
+    (
+        votes(PHI, GEM, 2, 12),
+        "Gem beats Phi: it wins 86% [60, 96] of 14 decisive votes.",
+        "Gem は Phi より良いと言えます。勝敗のついた 14 票の 86% [60, 96] で勝っています。",
+    ),
+]
+
+
+@pytest.mark.parametrize(("rows", "english", "japanese"), SENTENCES)
+def test_sentence_about_two(rows: list[BallotRow], english: str, japanese: str) -> None:
+    """Each variant must say what the numbers say, in both languages, with its singular."""
+    made = report(rows)
+    assert words.sentence(made, "en") == english
+    assert words.sentence(made, "ja") == japanese
+
+
+def test_every_headline_is_said_in_both_languages() -> None:
+    """A headline without its sentence is a page without its first line."""
+    for headline in Headline:
+        for language in LANGUAGES:
+            assert f"board.say.{headline}" in table(language)
+
+
+def test_sentence_about_a_leader() -> None:
+    """`Leads` is for who is clearly ahead of everybody."""
+    made = report(five_hundred())
+    assert made.ranking is not None
+    rating = words.points(made.ranking.ratings[0].rating)
+    assert words.sentence(made, "en") == (
+        f"Gem leads with {rating}, clearly ahead of the other 2 models."
+    )
+    assert words.sentence(made, "ja") == (
+        f"首位は Gem（{rating}）で、ほかの 2 モデルをはっきり上回っています。"
+    )
+
+
+def test_sentence_about_a_shared_lead() -> None:
+    """Who cannot be told from the first must be named, and nobody else."""
+    made = report([*votes(PHI, GEM, 10, 12), *votes(PHI, SMOL, 40, 2), *votes(GEM, SMOL, 40, 2)])
+    assert words.sentence(made, "en").endswith(", but cannot be told from Phi.")
+    assert words.sentence(made, "ja").endswith("、Phi との差はまだ言えません。")
+    equal = [*votes(PHI, GEM, 2, 2), *votes(PHI, SMOL, 2, 2), *votes(PHI, QWEN, 2, 2)]
+    everybody = report(equal)
+    assert words.sentence(everybody, "en").endswith("told from Phi, Qwen and Smol.")
+    assert "Phi、Qwen と Smol との差" in words.sentence(everybody, "ja")
+
+
+def test_sentence_under_a_filter_does_not_ask_for_the_first_vote() -> None:
+    """`No votes yet` under a filter would be untrue of the arena."""
+    made = report(votes(PHI, GEM, 1, 0), selection=Selection(category=Category.TOOLS))
+    assert words.sentence(made, "en") == "No votes of this kind yet."
+    assert words.sentence(made, "ja") == "この条件の投票はまだありません。"
+
+
+def noted(made: Report) -> str:
+    """All notes in both languages."""
+    return " / ".join(line for language in ("en", "ja") for line in words.notes(made, language))
+
+
+def test_notes_say_what_must_be_known() -> None:
+    """An interval that is too narrow, or ratings that can't be compared, must not pass unsaid."""
+    few = report([*votes(PHI, GEM, 1, 2), *votes(PHI, SMOL, 2, 1)])
+    assert "the intervals are approximate" in noted(few)
+    assert "区間はおおよそ" in noted(few)
+    apart = report([*votes(PHI, GEM, 9, 8), *votes(QWEN, SMOL, 9, 9)])
+    assert "2 groups of models have never met" in noted(apart)
+    assert "2 つのグループ" in noted(apart)
+    only_wins = report([*votes(PHI, GEM, 9, 0), *votes(GEM, SMOL, 9, 0)])
+    assert "rest on an assumption" in noted(only_wins)
+    assert "仮定" in noted(only_wins)
+    assert noted(report(five_hundred())) == ""
+    assert "signed in" in noted(report(five_hundred(), Rules(not_signed_in=True)))
+
+
+def test_notes_mark_simulated_and_imported_votes() -> None:
+    """The mark must come first and give the number."""
+    made = replace(report(votes(PHI, GEM, 4, 2, marks=Mark.IMPORTED)), simulated=1)
+    english = words.notes(made, "en")
+    assert english[0] == "1 of these votes is simulated: a program made it up, nobody cast it."
+    assert english[1] == "6 of these votes were cast elsewhere and imported."
+    assert "模擬" in words.notes(made, "ja")[0]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_reason_step_and_verdict_has_its_words(language: str) -> None:
+    """A new reason without its words would break the page on the first such vote."""
+    keys = [f"board.reason.{reason}" for reason in Reason]
+    keys += [f"board.step.{step}" for step in StepName]
+    keys += [f"board.verdict.{verdict}" for verdict in Verdict]
+    keys += [f"board.check.state.{state}" for state in (*Check, "failed")]
+    for name in ("position", "length", "voters", "drift"):
+        keys += [f"board.check.{name}", *(f"board.check.{name}.{s}" for s in ("seen", "none_seen"))]
+    keys += [f"category.{category}" for category in Category]
+    assert not set(keys) - set(table(language))
+
+
+@pytest.mark.parametrize(
+    ("estimate", "shown"),
+    [
+        (Estimate(0.405, 0.3349, 0.495), "41% [33, 50]"),
+        (Estimate(None, 0.0, 1.0), "–"),
+        (Estimate(1.0, 0.7, 1.0), "100% [70, 100]"),
+        (Estimate(0.0, 0.0, 0.004), "0% [0, 0]"),
+    ],
+)
+def test_shares_are_rounded_as_people_do(estimate: Estimate, shown: str) -> None:
+    """Python rounds halves to even: 40.5% would be 40 and 41.5% 42."""
+    assert words.share(estimate) == shown
+
+
+@given(st.integers(0, 10**7))
+def test_about_keeps_two_figures(number: int) -> None:
+    """`About 1,127 more votes` claims a precision that an estimate has not."""
+    found = words.about(number)
+    assert abs(found - number) <= number / 20
+    assert len(str(found).rstrip("0")) <= 2
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "–"), (0.0, "$0"), (0.00001, "<$0.0001"), (0.00584, "$0.0058"), (1.5, "$1.50")],
+)
+def test_dollars(value: float | None, shown: str) -> None:
+    """A small cost must not be shown as nothing, nor an unknown one."""
+    assert words.dollars(value) == shown
+
+
+def test_checks_speak_plainly() -> None:
+    """A verdict by a word of the statistics is no verdict for a person."""
+    few = words.checks(report(votes(PHI, GEM, 3, 4)), "en")
+    assert [check.state for check in few] == [Check.TOO_FEW] * 4
+    assert few[0].text == "7 decisive votes so far; the check needs 30."
+    one_side = report([row for row in votes(PHI, GEM, 40, 40) if row.a == PHI])
+    assert words.checks(one_side, "en")[0].text == "Nobody has changed sides yet."
+    busy = votes(PHI, GEM, 30, 0, voter="busy") + votes(PHI, GEM, 10, 22)
+    found = {check.name: check for check in words.checks(report(busy), "en")}
+    assert found["One voter"].state == Check.SEEN
+    assert "the busiest cast 48% of the votes" in found["One voter"].text
+    broken = replace(report(busy), checks=replace(report(busy).checks, length=None))
+    assert words.checks(broken, "ja")[1].state == "failed"
