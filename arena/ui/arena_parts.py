@@ -14,6 +14,7 @@ from arena.models.registry import is_google
 from arena.presets import Preset
 from arena.settings import Settings
 from arena.ui import presets_view, status_view, view
+from arena.ui.extras import ExtrasPart
 from arena.ui.i18n import say
 from arena.ui.words import Words, html
 
@@ -69,6 +70,8 @@ class ArenaParts:
         with gr.Row(elem_classes="panes", elem_id="panes") as self.panes_row:
             self.panes = {side: self._build_pane(side) for side in Side}
         self._build_votes()
+        self.extras = ExtrasPart(self.arena)
+        self.extras.build()
         self._build_prompt()
         self._build_settings()
 
@@ -248,7 +251,7 @@ class ArenaParts:
                 )  # fmt: skip
                 self.max_new_tokens = bind(
                     gr.Slider(
-                        16, self.settings.max_new_tokens, defaults.max_new_tokens, step=16,
+                        1, self.settings.max_new_tokens, defaults.max_new_tokens, step=1,
                         label=text("settings.max_new_tokens"), elem_id="max-new-tokens",
                     ),
                     label="settings.max_new_tokens",
@@ -274,6 +277,7 @@ class ArenaParts:
         return [
             *panes, *self.votes.values(), self.reveal, self.new_battle, self.prompt, self.send,
             self.stop, self.notice, self.judge, self.mode, *self.models.values(), self.panes_row,
+            self.extras.box,
         ]  # fmt: skip
 
     def presets_html(self, language: str) -> str:

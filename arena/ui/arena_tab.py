@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import gradio as gr
 
-from arena.battle import Ask
 from arena.domain import Mode, Side, Winner
 from arena.errors import ArenaError
-from arena.live import Frame, LiveBattle
+from arena.guard.limits import Visitor
+from arena.guard.waiting import Ticket
+from arena.live import Frame, LiveBattle, still_frame
 from arena.presets import Preset, pick
+from arena.record import Ask
 from arena.ui import presets_view, status_view, view
 from arena.ui.arena_parts import VOTES, ArenaParts
 from arena.ui.i18n import say
 from arena.ui.visit import Visit, params_from, preset_behind
 from arena.ui.words import Updates, news
-from arena.votes.store import voter_hash
 
 PRIVATE: dict[str, Any] = {
     "api_visibility": "private",
@@ -49,6 +51,9 @@ class ArenaTab(ArenaParts):
         self.stop.click(self.on_stop, [self.visit], [self.notice], queue=False, **PRIVATE)
         for winner, button in self.votes.items():
             button.click(self.vote_handler(winner), [self.visit], outputs, **PRIVATE)
+        self.extras.box.select(
+            self.on_extra, [self.visit], [self.extras.box, self.notice], **PRIVATE
+        )
         fresh = [self.visit, self.mode]
         self.new_battle.click(self.on_new, fresh, outputs, **PRIVATE)
         self.mode.input(self.on_new, fresh, outputs, **PRIVATE)
@@ -75,51 +80,85 @@ class ArenaTab(ArenaParts):
             return
         text = str(text or "")
         preset = preset_behind(text, visit.preset)
-        ask = Ask(
-            text=text, mode=kind, params=params, voter=await self._voter(visit),
-            session=request.session_hash or "", ui_language=visit.language,
-            use_gemini=bool(use_gemini), preset=preset, system_prompt=system,
-            model_a=model_a, model_b=model_b,
-        )  # fmt: skip
+        live = self._open_battle(visit)
+        goes_on = live if preset is None else None
         try:
-            live = self._open_battle(visit)
-            if live is not None and preset is None:
-                await self.arena.follow_up(live, text)
-            else:
-                live = None
-                async for update in self._wait(visit, ask):
-                    yield update
-                if visit.waiting:
-                    visit.waiting = False
-                    live = await self.arena.begin(ask)
-                    await self.arena.leave(ask.session, keep=live.battle.id)
-                    visit.forget_battle()
-                    visit.battle_id, visit.played = live.battle.id, preset
-            if live is None:
-                yield self.settle(visit)
-                return
+            ask = Ask(
+                text=text, mode=kind, params=params, visitor=await self._visitor(visit, request),
+                session=request.session_hash or "", ui_language=visit.language,
+                use_gemini=bool(use_gemini), preset=preset, system_prompt=system,
+                model_a=model_a, model_b=model_b,
+            )  # fmt: skip
+            async with aclosing(self._admitted(visit, ask, begins=goes_on is None)) as waiting:
+                async for step in waiting:
+                    if not isinstance(step, Ticket):
+                        yield step
+                        continue
+                    live = await self._begin(visit, ask, goes_on, step)
+                    visit.preset = None
+                    async for update in self._stream(visit, live):
+                        yield update
+                    return
         except ArenaError as error:
-            visit.waiting = False
             yield self.settle(visit) | self.complain(error, visit.language)
             return
-        visit.preset = None
-        async for update in self._stream(visit, live):
-            yield update
+        yield self.settle(visit)  # stopped while it waited
 
-    async def _wait(self, visit: Visit, ask: Ask) -> AsyncGenerator[Updates, None]:
-        """Say which models are awaited until the battle can begin; Stop ends it."""
-        visit.waiting = True
+    async def _begin(
+        self, visit: Visit, ask: Ask, goes_on: LiveBattle | None, place: Ticket
+    ) -> LiveBattle:
+        """The next turn of the open battle, or a new battle in its stead."""
+        if goes_on is not None:
+            await self.arena.follow_up(goes_on, ask.text, ask.visitor, place)
+            return goes_on
+        live = await self.arena.begin(ask, place)
+        await self.arena.leave(ask.session, keep=live.battle.id)
+        visit.forget_battle()
+        visit.battle_id, visit.played = live.battle.id, ask.preset
+        return live
+
+    async def _admitted(
+        self, visit: Visit, ask: Ask | None, *, begins: bool
+    ) -> AsyncGenerator[Updates | Ticket, None]:
+        """Say what is awaited, models first, then a place; the last item is the place.
+
+        Stop ends it without one. A place that no battle took is given back.
+        """
+        visit.wait()
+        try:
+            if begins and ask is not None:
+                async for text in self._models_awaited(visit, ask):
+                    yield self._awaiting(text)
+            if visit.gave_up():
+                return
+            ticket = self.arena.door.enter()
+            try:
+                async for position in self.arena.door.line(ticket):
+                    if visit.gave_up():
+                        return
+                    yield self._awaiting(say(visit.language, "wait.line", position=position))
+                visit.waiting = False
+                yield ticket
+            finally:
+                if not ticket.taken:
+                    ticket.leave()
+        finally:
+            visit.waiting = False
+
+    async def _models_awaited(self, visit: Visit, ask: Ask) -> AsyncGenerator[str, None]:
         self.arena.registry.revive()
         async for entries in self.arena.wait_for_contestants(ask):
             if not visit.waiting:
                 return
             names = ", ".join(status_view.state_line(e, visit.language) for e in entries)
-            text = say(visit.language, "wait.loading", names=names or "…")
-            yield {
-                self.notice: status_view.notice_html(text, error=False),
-                self.stop: gr.update(interactive=True),
-                self.send: gr.update(interactive=False),
-            }
+            yield say(visit.language, "wait.loading", names=names or "…")
+
+    def _awaiting(self, text: str) -> Updates:
+        return {
+            self.notice: status_view.notice_html(text, error=False),
+            self.stop: gr.update(interactive=True),
+            self.send: gr.update(interactive=False),
+        }
 
     async def _stream(self, visit: Visit, live: LiveBattle) -> AsyncGenerator[Updates, None]:
         first = True
@@ -161,24 +200,34 @@ class ArenaTab(ArenaParts):
         turns = [live.battle.conversation(side)[-1].answer for side in live.battle.sides]
         return all(answer is not None and answer.usable for answer in turns)
 
-    async def _voter(self, visit: Visit) -> str:
-        salt = self.settings.voter_salt
-        text = salt.get_secret_value() if salt else await self.arena.store.salt()
-        return voter_hash(text, visit.voter())
+    async def _visitor(self, visit: Visit, request: gr.Request) -> Visitor:
+        """Who asks; the address is what the server believes, see ARENA_TRUSTED_PROXIES."""
+        address = request.client.host if request.client else ""
+        return await self.arena.door.visitor(
+            visit.identity(), address, signed_in=visit.account is not None
+        )
 
     def retry_handler(self, side: Side) -> Any:  # noqa: ANN401 -- a Gradio listener
         """The listener of one retry button."""
 
-        async def on_retry(visit: Visit) -> AsyncGenerator[Updates, None]:
+        async def on_retry(visit: Visit, request: gr.Request) -> AsyncGenerator[Updates, None]:
             try:
                 live = self.arena.live(visit.battle_id)
                 self.arena.registry.revive()
-                await self.arena.retry(live, side)
+                visitor = await self._visitor(visit, request)
+                async with aclosing(self._admitted(visit, None, begins=False)) as waiting:
+                    async for step in waiting:
+                        if not isinstance(step, Ticket):
+                            yield step
+                            continue
+                        await self.arena.retry(live, side, visitor, step)
+                        async for update in self._stream(visit, live):
+                            yield update
+                        return
             except ArenaError as error:
-                yield self.complain(error, visit.language)
+                yield self.settle(visit) | self.complain(error, visit.language)
                 return
-            async for update in self._stream(visit, live):
-                yield update
+            yield self.settle(visit)
 
         return on_retry
 
@@ -193,16 +242,30 @@ class ArenaTab(ArenaParts):
     def vote_handler(self, winner: Winner) -> Any:  # noqa: ANN401 -- a Gradio listener
         """The listener of one vote button."""
 
-        async def on_vote(visit: Visit) -> Updates:
+        async def on_vote(visit: Visit, request: gr.Request) -> Updates:
             try:
                 live = self.arena.live(visit.battle_id)
-                await self.arena.vote(live.battle.id, winner, await self._voter(visit))
+                visitor = await self._visitor(visit, request)
+                await self.arena.vote(live.battle.id, winner, visitor, visit.extras.guess)
             except ArenaError as error:
                 return self.complain(error, visit.language)
             visit.vote = winner
             return self.show(live.frame(), visit) | {self.notice: ""}
 
         return on_vote
+
+    async def on_extra(self, visit: Visit, event: gr.EventData, request: gr.Request) -> Updates:
+        """A guess, a reason, a grade or a comment."""
+        kind, value = (str(getattr(event, name, "")) for name in ("kind", "value"))
+        try:
+            await self.extras.click(visit, await self._visitor(visit, request), kind, value)
+        except ArenaError as error:
+            return self.complain(error, visit.language)
+        except ValueError:
+            return self.complain(say(visit.language, "error.invalid_params"))
+        live = self.arena.live_or_none(visit.battle_id)
+        shown = self.extras.shown(live.frame() if live else None, visit)
+        return {self.extras.box: shown, self.notice: ""}
 
     async def on_new(self, visit: Visit, mode: str, request: gr.Request) -> Updates:
         """An empty page in the chosen mode."""
@@ -256,16 +319,33 @@ class ArenaTab(ArenaParts):
 
     def show(self, frame: Frame, visit: Visit) -> Updates:
         """One frame as updates of the components."""
-        return self._page(view.battle_view(frame, visit.language, visit.vote), visit.language) | {
+        shared = frame is visit.shared
+        page = view.battle_view(frame, visit.language, visit.vote, shared=shared)
+        return self._page(page, visit.language) | {
             self.judge: presets_view.judge_html(
                 None if frame.running else visit.played, visit.language
-            )
+            ),
+            self.extras.box: "" if shared else self.extras.shown(frame, visit),
         }
+
+    async def open_link(self, visit: Visit, battle_id: str) -> Updates:
+        """Put the battle of a link on the page, to be read only."""
+        try:
+            found = await self.arena.shared(battle_id)
+        except ArenaError as error:
+            return self.complain(error, visit.language)
+        if found is None:
+            return self.complain(say(visit.language, "error.no_such_link"))
+        battle, vote = found
+        visit.forget_battle()
+        visit.shared, visit.vote, visit.mode = still_frame(battle), vote.winner, battle.mode
+        return {}
 
     def relabel(self, live: LiveBattle | None, visit: Visit) -> Updates:
         """The panes in the visit's language; the prompt that is being written stays."""
-        if live is not None:
-            return self.show(live.frame(), visit)
+        frame = live.frame() if live is not None else visit.shared
+        if frame is not None:
+            return self.show(frame, visit)
         idle = view.idle_view(visit.language, visit.mode)
         return {pane.head: idle.panes[side].head for side, pane in self.panes.items()}
 
@@ -291,6 +371,7 @@ class ArenaTab(ArenaParts):
             self.mode: gr.update(interactive=not page.running),
             self.panes_row: gr.update(elem_classes=kind),
             self.judge: "",
+            self.extras.box: "",
         }
 
     def complain(self, problem: ArenaError | str, language: str = "ja") -> Updates:

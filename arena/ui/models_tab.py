@@ -1,17 +1,25 @@
-"""The facts of every model, read from what is loaded."""
+"""The facts of every model, read from what is loaded, and the state of the votes."""
 
 from __future__ import annotations
+
+import time
+from typing import Any
 
 import gradio as gr
 
 from arena.battle import Arena
+from arena.errors import ArenaError
 from arena.ui import tables_view
+from arena.ui.status_view import error_notice
 from arena.ui.visit import Visit
-from arena.ui.words import html
+from arena.ui.words import Updates, html
+
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+TICK_SECONDS = 2.0
 
 
 class ModelsTab:
-    """Reads the models' states when the tab is opened."""
+    """Reads the models' states when the tab is opened, and again while it is."""
 
     def __init__(self, arena: Arena) -> None:
         self.arena = arena
@@ -19,10 +27,34 @@ class ModelsTab:
     def build(self, tabs: gr.HTML, visit: gr.State) -> None:
         """Make the components; call inside the panel's context."""
         self.cards = html(elem_id="models")
-        tabs.select(
-            self.on_show, [visit], [self.cards], api_visibility="private", show_progress="hidden"
-        )
+        self.timer = gr.Timer(TICK_SECONDS, active=False)
+        tabs.select(self.on_show, [visit], [self.cards, self.timer], **PRIVATE)
+        self.timer.tick(self.on_tick, [visit], [self.cards], queue=False, **PRIVATE)
 
-    def on_show(self, visit: Visit) -> str:
-        """A card a model."""
-        return tables_view.models_html(self.arena.registry, visit.language)
+    async def on_show(self, visit: Visit, event: gr.EventData) -> Updates:
+        """A tab was opened: this one shows what is now, and keeps on; the others end that."""
+        opened = getattr(event, "tab", "") == "models"
+        if not opened:
+            return {self.timer: gr.Timer(active=False)}
+        visit.shown_cards = await self._cards(visit.language)
+        return {self.cards: visit.shown_cards, self.timer: gr.Timer(active=True)}
+
+    async def on_tick(self, visit: Visit) -> Any:  # noqa: ANN401 -- or nothing
+        """The cards, if anything on them has changed."""
+        cards = await self._cards(visit.language)
+        if cards == visit.shown_cards:
+            return gr.skip()
+        visit.shown_cards = cards
+        return cards
+
+    async def _cards(self, language: str) -> str:
+        """A card a model, and one about the votes."""
+        store, registry = self.arena.store, self.arena.registry
+        try:
+            await registry.refresh()
+            counts = await store.counts()
+        except ArenaError as error:
+            return error_notice(language, error) + tables_view.models_html(registry, language)
+        state = store.journal.state()
+        card = tables_view.store_html(store.place, counts, state, language, time.time())
+        return tables_view.models_html(registry, language, card)

@@ -13,7 +13,12 @@
   const wanted = () => new URLSearchParams(location.search).get("lang") || read("arena-language");
 
   // What the server may know of this browser when the page opens.
-  window.arenaClient = () => ({ visitor: visitor(), language: wanted(), accepts: navigator.language || "" });
+  window.arenaClient = () => ({
+    visitor: visitor(),
+    language: wanted(),
+    accepts: navigator.language || "",
+    battle: new URLSearchParams(location.search).get("battle") || "",
+  });
   // The server has put the page into this language; a choice is kept, a guess is not.
   window.arenaSpeaks = (language, chosen) => {
     document.documentElement.lang = language;

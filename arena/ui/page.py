@@ -9,14 +9,16 @@ from typing import Any
 import gradio as gr
 
 from arena.battle import Arena
+from arena.board import Board
 from arena.presets import Preset
 from arena.settings import Settings
 from arena.ui import status_view
+from arena.ui.api import Api
 from arena.ui.arena_tab import ArenaTab
 from arena.ui.i18n import choose_language, say
 from arena.ui.leaderboard_tab import LeaderboardTab
 from arena.ui.models_tab import ModelsTab
-from arena.ui.visit import Visit, known_visitor
+from arena.ui.visit import Visit, account_of, known_battle, known_visitor
 from arena.ui.words import Updates, Words, html, merged
 
 HERE = Path(__file__).parent
@@ -97,8 +99,15 @@ class Page:
         self.settings = settings
         self.words = words
         self.arena_tab = ArenaTab(arena, presets, settings, words)
-        self.leaderboard = LeaderboardTab(arena, words)
+        board = Board(arena.store)
+        self.leaderboard = LeaderboardTab(
+            board,
+            words,
+            signed_in_only=settings.signed_in_votes_only,
+            with_accounts=bool(settings.oauth_client_id),
+        )
         self.models = ModelsTab(arena)
+        self.api = Api(arena, board, settings)
 
     def build(self) -> gr.Blocks:
         """Make and connect everything."""
@@ -120,6 +129,7 @@ class Page:
                 self.models.build(self.tabs, self.visit)
             self.arena_tab.connect()
             self._connect(demo)
+            self.api.publish()
         page: gr.Blocks = demo
         return page
 
@@ -136,6 +146,11 @@ class Page:
                 ),
                 lambda chosen: {"value": status_view.chips_html(self.arena.registry, chosen)},
             )
+            self.account = html("", elem_id="account", elem_classes="account-box")
+            if self.settings.oauth_client_id:
+                # Gradio adds the routes for signing in when it finds this button. Its own script
+                # goes by the button's text, which changes with the language, so a link is shown.
+                gr.LoginButton(visible=False)
             self.switch = self.words.bind(
                 gr.Button(
                     self.words.say("lang.switch"), size="sm", scale=0, min_width=80,
@@ -158,7 +173,9 @@ class Page:
             self.chips, self.banner, self.wake, self.arena_tab.preset_list,
             self.arena_tab.privacy,
         ]  # fmt: skip
-        dynamic = [*self.words.components, *self.arena_tab.live_outputs(), self.wake]
+        dynamic = [
+            *self.words.components, *self.arena_tab.live_outputs(), self.wake, self.account,
+        ]  # fmt: skip
         whole = [*dict.fromkeys(dynamic), self.spoken]
         opened = demo.load(
             self.on_load, [self.visit, self.client], whole,
@@ -167,6 +184,7 @@ class Page:
         switched = self.switch.click(self.on_switch, [self.visit], whole, **PRIVATE)
         opened.then(None, [self.spoken], js="(language) => window.arenaSpeaks(language, false)")
         switched.then(None, [self.spoken], js="(language) => window.arenaSpeaks(language, true)")
+        self.leaderboard.follow(switched)
         self.wake.click(self.on_wake, None, [self.wake], **PRIVATE)
         timer.tick(
             self.on_tick, [self.visit, self.arena_tab.use_gemini], ticking, queue=False, **PRIVATE
@@ -175,14 +193,19 @@ class Page:
 
     # --- what happens --------------------------------------------------------------------------
 
-    async def on_load(self, visit: Visit, client: object) -> Updates:
-        """The page opens: who it is, as far as the browser says, and in which language."""
+    async def on_load(
+        self, visit: Visit, client: object, profile: gr.OAuthProfile | None
+    ) -> Updates:
+        """The page opens: who it is, as far as is known, and in which language."""
         told = client if isinstance(client, dict) else {}
+        visit.account = account_of(profile)
         visit.visitor = known_visitor(told.get("visitor")) or visit.visitor
         visit.language = choose_language(
             self.settings.language, str(told.get("language", "")), str(told.get("accepts", ""))
         )
-        return self._in_language(visit)
+        battle = known_battle(told.get("battle"))
+        said = await self.arena_tab.open_link(visit, battle) if battle else {}
+        return merged(self._in_language(visit), said)
 
     def _in_language(self, visit: Visit) -> Updates:
         """The whole page in the visit's language, with the battle as it stands."""
@@ -191,8 +214,15 @@ class Page:
             self.words.updates(visit.language),
             self._wake_update(visit.language),
             self.arena_tab.relabel(live, visit),
-            {self.spoken: visit.language},
+            {self.spoken: visit.language, self.account: self._account_html(visit)},
         )
+
+    def _account_html(self, visit: Visit) -> str:
+        if not self.settings.oauth_client_id:
+            return ""
+        name = visit.account.name if visit.account else None
+        only = self.settings.signed_in_votes_only
+        return status_view.account_html(name, visit.language, votes_only=only)
 
     async def on_switch(self, visit: Visit) -> Updates:
         """The other language."""

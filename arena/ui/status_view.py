@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from html import escape
+from urllib.parse import urlsplit
 
 from arena.domain import ModelSpec
 from arena.errors import ArenaError
-from arena.models.base import Dormant, Loading, ModelStatus, Ready, Unavailable
+from arena.models.base import Dormant, Loading, ModelStatus, Ready, Sending, Unavailable
 from arena.models.registry import Entry, Registry, is_google
 from arena.ui.i18n import error_line, error_texts, say, say_or
 
@@ -49,6 +50,9 @@ def status_words(status: ModelStatus, spec: ModelSpec, language: str) -> tuple[s
         return " · ".join(p for p in parts if p) or say(language, "status.ready"), ""
     if isinstance(status, Unavailable):
         message, remedy = error_texts(language, status.error)
+        until = status.error.values.get("until")
+        if until is not None:  # a cap of the day: the owner meant it so
+            return say(language, "status.spent", until=until), f"{message} {remedy}"
         variable = status.error.values.get("variable")
         if variable is None:
             return say(language, "status.unavailable"), f"{message} {remedy}"
@@ -87,10 +91,45 @@ def privacy_html(registry: Registry, language: str, *, use_gemini: bool) -> str:
     google = use_gemini and any(
         is_google(e) and not isinstance(e.model.status(), Unavailable) for e in registry.entries
     )
+    hosts = sorted({host for e in registry.entries if (host := _far_host(e))})
     where = say(language, "notice.google" if google else "notice.local")
+    if hosts:
+        away = say(language, "notice.hosts", hosts=", ".join(hosts))
+        where = f"{where} {away}" if google else away
     text = f"{say(language, 'notice.stored')} {where}"
     keys = escape(say(language, "notice.keys"))
     return f'<div class="privacy"><span>{escape(text)}</span><span class="keys">{keys}</span></div>'
+
+
+def account_html(name: str | None, language: str, *, votes_only: bool) -> str:
+    """Who signed in and the way out, or the way in.
+
+    Args:
+        name: of the account; None where nobody signed in.
+        language: of the page.
+        votes_only: other people's votes are not counted, which they should know.
+    """
+    why = say(language, "account.why")
+    if votes_only:
+        why = f"{why}. {say(language, 'account.only')}"
+    action = "account.sign_in" if name is None else "account.sign_out"
+    target = "login/huggingface" if name is None else "logout"
+    who = "" if name is None else f'<span class="who">{escape(name)}</span>'
+    link = (
+        f'<a id="sign-in" href="{target}?_target_url=/" title="{escape(why, quote=True)}">'
+        f"{escape(say(language, action))}</a>"
+    )
+    return f'<div class="account">{who}{link}</div>'
+
+
+def _far_host(entry: Entry) -> str:
+    """To which other machine a visitor's text may go for that contestant; empty for none."""
+    model = entry.model
+    if not isinstance(model, Sending) or isinstance(entry.model.status(), Unavailable):
+        return ""
+    host = urlsplit(f"//{model.sends_to}").hostname or ""
+    here = host in {"localhost", "::1"} or host.startswith("127.")
+    return "" if here else model.sends_to
 
 
 def notice_html(text: str, *, error: bool = True) -> str:

@@ -1,49 +1,61 @@
-"""The leaderboard's table and the models' cards. Pure: no Gradio, no I/O."""
+"""The models' cards. Pure: no Gradio, no I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from html import escape
 
-from arena.models.base import Ready
+from arena.models.base import Metered, Pulsing, Ready
+from arena.models.pace import Pulse
 from arena.models.registry import Entry, Registry
-from arena.ui.i18n import say, say_or
+from arena.ui.i18n import error_line, say, say_or
+from arena.ui.memory_view import cache_rows
 from arena.ui.status_view import status_words
-from arena.votes.store import Contestant, PairTally
+from arena.votes.journal import CopyState
+from arena.votes.store import Counts
 
 
-def board_html(pairs: Sequence[PairTally], labels: Mapping[str, str], language: str) -> str:
-    """A plain table of votes by pair; the rest of the statistics build on the same records."""
-    counted = [(p, (p.wins_first, p.wins_second, p.ties, p.both_bad)) for p in pairs]
-    counted = [(pair, counts) for pair, counts in counted if sum(counts)]
-    open_votes = sum(pair.open_votes for pair in pairs)
-    left_out = say(language, "board.open", votes=open_votes) if open_votes else ""
-    if not counted:
-        return f'<div class="empty">{escape(say(language, "board.empty"))} {escape(left_out)}</div>'
-    columns = ("model_1", "model_2", "wins_1", "wins_2", "ties", "both_bad", "total")
-    head = "".join(f"<th>{escape(say(language, f'board.{name}'))}</th>" for name in columns)
-    rows = []
-    for pair, counts in counted:
-        names = "".join(_contestant(who, labels) for who in (pair.first, pair.second))
-        cells = "".join(f'<td class="num">{n}</td>' for n in (*counts, sum(counts)))
-        rows.append(f"<tr>{names}{cells}</tr>")
-    lead = say(language, "board.count", votes=sum(sum(counts) for _, counts in counted))
-    return (
-        f'<p class="lead">{escape(lead)} {escape(left_out)}</p><div class="scroll">'
-        f'<table class="board"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody>'
-        "</table></div>"
-    )
-
-
-def _contestant(who: Contestant, labels: Mapping[str, str]) -> str:
-    name = escape(labels.get(who.id, who.id))
-    return f"<td><b>{name}</b><small>{escape(who.served_model)}</small></td>"
-
-
-def models_html(registry: Registry, language: str) -> str:
+def models_html(registry: Registry, language: str, store_card: str = "") -> str:
     """A card a contestant, with its facts; a built-in variant only while it can play."""
     shown = [entry for entry in registry.entries if entry.ready or not entry.spare]
-    return f'<div class="cards">{"".join(_card(entry, language) for entry in shown)}</div>'
+    cards = "".join(_card(entry, language) for entry in shown)
+    return f'<div class="cards">{cards}{store_card}</div>'
+
+
+def store_html(place: str, counts: Counts, copy: CopyState, language: str, now: float) -> str:
+    """A card about the votes: how many, where, and how their copy stands.
+
+    Args:
+        place: the store's; only its kind is shown, since the page may be public.
+        counts: what it holds.
+        copy: how the copy stands; an empty place means that there is none.
+        language: of the page.
+        now: seconds since the epoch.
+    """
+    rows = {
+        "store.battles": str(counts.battles),
+        "store.votes": str(counts.votes),
+        "store.place": "Postgres" if place.startswith("postgresql") else "SQLite",
+        "store.copy": copy.place or say(language, "store.no_copy"),
+    }
+    if copy.place:
+        rows["store.copy_state"] = copy_words(copy, language, now)
+        rows["store.unpushed"] = str(copy.unpushed)
+    if copy.error is not None:
+        rows["models.remedy"] = error_line(language, copy.error)
+    cells = "".join(_row(key, value, language) for key, value in rows.items())
+    title = escape(say(language, "store.title"))
+    return f'<section class="card" id="store"><h3>{title}</h3><dl>{cells}</dl></section>'
+
+
+def copy_words(copy: CopyState, language: str, now: float) -> str:
+    """How the copy stands, in a few words."""
+    if copy.restoring:
+        return say(language, "store.restoring")
+    if copy.error is not None:
+        return say(language, "store.failing")
+    if copy.pushed_at is None:
+        return say(language, "store.not_yet")
+    return say(language, "store.pushed", minutes=int(max(0.0, now - copy.pushed_at) // 60))
 
 
 def _card(entry: Entry, language: str) -> str:
@@ -59,17 +71,50 @@ def _card(entry: Entry, language: str) -> str:
         "models.system_prompt": spec.system_prompt or "",
     }
     if isinstance(status, Ready) and not entry.is_variant:
-        rows |= {f"fact.{key}": value for key, value in status.facts.items()}
+        hidden = ("price_", "kv_bytes")
+        facts = {k: v for k, v in status.facts.items() if not k.startswith(hidden)}
+        rows |= {f"fact.{key}": value for key, value in facts.items()}
+        rows |= cache_rows(status.facts, language)
+    if isinstance(status, Ready) and isinstance(entry.model, Pulsing):
+        rows |= _pulse(entry.model.pulse(), language)
+    rows |= _money(entry, language)
     cells = "".join(_row(key, value, language) for key, value in rows.items() if value)
     return f'<section class="card"><h3>{escape(spec.label)}</h3><dl>{cells}</dl></section>'
+
+
+def _pulse(pulse: Pulse, language: str) -> dict[str, str]:
+    """What it is doing now, and the best that was seen."""
+    now = say(language, "pulse.idle")
+    if pulse.answering:
+        speed = f"{pulse.tokens_per_second:.1f}"
+        now = say(language, "pulse.answering", answers=pulse.answering, speed=speed)
+    rows = {"models.now": now}
+    if pulse.fastest is not None:
+        rows["models.fastest"] = f"{pulse.fastest:.1f} tok/s"
+    return rows
+
+
+def _money(entry: Entry, language: str) -> dict[str, str]:
+    """What it costs and has cost today; nothing for what runs here."""
+    spec, model = entry.model.spec, entry.model
+    if not spec.price_in and not spec.price_out:
+        return {}
+    status = model.status()
+    facts = status.facts if isinstance(status, Ready) else {}
+    price = say(language, "money.price", into=f"{spec.price_in:g}", out=f"{spec.price_out:g}")
+    if facts.get("price_verified") == "no":
+        price = f"{price} {say(language, 'money.unverified', day=facts['price_as_of'])}"
+    rows = {"models.price": price}
+    expenses = model.expenses() if isinstance(model, Metered) else None
+    if expenses is not None:
+        limit = expenses.limit_usd
+        key = "money.today" if limit is None else "money.today_of"
+        today = f"{expenses.today_usd:.4f}"
+        rows["models.today"] = say(language, key, today=today, limit=f"{limit or 0:g}")
+    return rows
 
 
 def _row(key: str, value: str, language: str) -> str:
     name = say_or(language, key, key.removeprefix("fact."))
     text = f"{int(value):,}" if value.isascii() and value.isdigit() else value
     return f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>"
-
-
-def labels_of(registry: Registry) -> dict[str, str]:
-    """Display names by id, for tables."""
-    return {e.model.spec.id: e.model.spec.label for e in registry.entries}

@@ -52,8 +52,10 @@ def idle_view(language: str, mode: Mode) -> PageView:
     return PageView(panes, single=mode is Mode.SINGLE)
 
 
-def battle_view(frame: Frame, language: str, vote: Winner | None) -> PageView:
-    """The page during and after a battle."""
+def battle_view(
+    frame: Frame, language: str, vote: Winner | None, *, shared: bool = False
+) -> PageView:
+    """The page during and after a battle; `shared` is somebody else's, by its link."""
     battle = frame.battle
     named = battle.mode is not Mode.BLIND or vote is not None
     panes = {side: _pane(frame, side, language, named=named) for side in battle.sides}
@@ -65,7 +67,7 @@ def battle_view(frame: Frame, language: str, vote: Winner | None) -> PageView:
         running=frame.running,
         votable=frame.votable and vote is None,
         chosen=vote,
-        bar="" if frame.running else _bar(frame, language, vote),
+        bar="" if frame.running else _bar(frame, language, vote, shared=shared),
         single=battle.mode is Mode.SINGLE,
         follow_up=follow_up,
     )
@@ -168,11 +170,17 @@ def tokens_per_second(finished: Finished) -> float | None:
     return (finished.completion_tokens - 1) / seconds if seconds > 0.001 else None
 
 
-def _bar(frame: Frame, language: str, vote: Winner | None) -> str:
+def _bar(frame: Frame, language: str, vote: Winner | None, *, shared: bool) -> str:
     battle = frame.battle
     if vote is not None and battle.spec_b is not None:
         a, b = (f"<b>{escape(spec.label)}</b>" for spec in (battle.spec_a, battle.spec_b))
-        return say(language, f"vote.done.{vote}", a=a, b=b)
+        if shared:
+            return say(language, f"vote.shared.{vote}", a=a, b=b)
+        link = (
+            f'<a class="share" href="?battle={battle.id}" target="_blank" rel="noopener">'
+            f"{escape(say(language, 'vote.link'))}</a>"
+        )
+        return f"{say(language, f'vote.done.{vote}', a=a, b=b)} {link}"
     if not _all_done(frame):
         return escape(say(language, "vote.failed")) if battle.mode is not Mode.SINGLE else "&nbsp;"
     return escape(say(language, "vote.single" if battle.mode is Mode.SINGLE else "vote.ask"))

@@ -28,6 +28,7 @@ FLAGS = [
     "--disable-background-networking", "--disable-component-update",
 ]  # fmt: skip
 READY_S = 120
+OURS = ("ARENA_", "GEMINI_", "GOOGLE_", "GRADIO_", "HF_", "OAUTH_", "SPACE")
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,12 @@ def answers(url: str) -> bool:
 def serve(folder: Path, cache: Path, **extra: str) -> Served:
     """Start the app: no Hub, no key unless given, its own database."""
     port = free_port()
-    clean = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("ARENA_", "GEMINI_", "GOOGLE_", "GRADIO_", "HF_"))
-    }
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     env = clean | {
         "ARENA_DATABASE_URL": f"sqlite:///{folder / 'arena.db'}",
         "ARENA_CACHE_DIR": str(cache),
         "ARENA_MAX_NEW_TOKENS": "32",
+        "ARENA_MAX_BATTLES_PER_MINUTE": "100",
         "GRADIO_SERVER_PORT": str(port),
         "HF_HOME": str(folder / "hub"),
         "HF_HUB_OFFLINE": "1",
@@ -105,7 +103,7 @@ def end(served: Served) -> int:
     """SIGTERM, as a Space sends it; the exit code."""
     served.process.send_signal(signal.SIGTERM)
     try:
-        return served.process.wait(20)
+        return served.process.wait(10)
     except subprocess.TimeoutExpired:
         served.process.kill()
         raise

@@ -85,7 +85,7 @@ def test_nothing_that_is_sent_tells_the_sides_apart(both: Both, open_page: Open)
     expect(page.locator("#vote-a")).to_be_enabled(timeout=SLOW)
     sent = page.evaluate("window.tapped")
     assert "Bonjour" in sent, "the tap must see the streams"
-    for word in ("gemini-pro-latest", "smollm2-135m-f32", "transformers", "google", "tok/s"):
+    for word in ("gemini-pro-latest", "smollm2-135m-int4", "onnxruntime", "google", "tok/s"):
         assert word not in sent, word
     for word in ("Gemini", "SmolLM2"):
         assert word not in re.sub(r'"value":"<div class=.{0,2}chips.*?</div>', "", sent), word

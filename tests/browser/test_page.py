@@ -76,7 +76,7 @@ def test_preset_two_streams_vote_reveal_row(app: Served, open_page: Open) -> Non
     assert len(app.rows("select id from battles")) == before + 1
     _, preset, model_a, model_b, conversation, winner = rows[0]
     assert (preset, winner) == ("coding-for-loop-en", "model_b")
-    assert {model_a, model_b} == {"smollm2-135m-f32", "smollm2-135m-f32-steps"}
+    assert {model_a, model_b} == {"smollm2-135m-int4", "smollm2-135m-int4-steps"}
     written = json.loads(conversation)[0]["answer"]["text"]
     words = re.findall(r"[A-Za-z]{4,}", re.sub(r"```\w*", "", written))
     assert words
@@ -287,3 +287,21 @@ def test_page_is_up_while_the_model_still_converts(tmp_path: Path, open_page: Op
         expect(page.locator("#notice .notice")).to_have_count(0)
     finally:
         assert end(served) == 0
+
+
+def test_sigterm_in_the_middle_of_answers_loses_nothing(
+    tmp_path: Path, embedded_cache: Path, open_page: Open
+) -> None:
+    """A Space is restarted whenever its owner pushes; what was written so far must be on disk."""
+    long = {"ARENA_LOCAL_MODEL": "embedded", "ARENA_MAX_NEW_TOKENS": "4096"}
+    served = serve(tmp_path, embedded_cache, **long)
+    page = open_page(served.url)
+    ready(page)
+    ask(page, "Tell me a very long story about a lighthouse.")
+    expect(page.locator("#pane-a .bot")).not_to_be_empty(timeout=SLOW)
+    assert end(served) == 0  # within ten seconds
+    ((finish_a, finish_b, talk),) = served.rows(
+        "select finish_a, finish_b, conversation_a from battles"
+    )
+    assert (finish_a, finish_b) == ("cancelled", "cancelled")
+    assert json.loads(talk)[0]["answer"]["text"].strip()

@@ -36,10 +36,9 @@ from arena.models.base import Dormant, Loading, Ready, Unavailable
 from arena.models.registry import Entry, Registry
 from arena.phrases import Phrase
 from arena.ui import presets_view, status_view, tables_view
-from arena.ui.i18n import LANGUAGES, choose_language, error_texts, say, table
+from arena.ui.i18n import LANGUAGES, choose_language, error_texts, table
 from arena.ui.view import battle_view, idle_view, tokens_per_second
 from arena.ui.visit import known_visitor, params_from, preset_behind
-from arena.votes.store import Contestant, PairTally
 from tests.scripted import ScriptedModel
 
 PHI = ModelSpec("phi-4-mini-bf16", "Phi-4-mini", "local", "microsoft/Phi-4-mini-instruct",
@@ -156,8 +155,6 @@ def test_labels_are_escaped() -> None:
         tables_view.models_html(registry, "en"),
     ):
         assert "<i></i>" not in html.replace("<i></i>", "", 1)
-    pairs = [PairTally(Contestant("<i>", "<u>"), Contestant("b", "c"), wins_first=1)]
-    assert "<u>" not in tables_view.board_html(pairs, {}, "en")
 
 
 @pytest.mark.parametrize("mode", list(Mode))
@@ -328,13 +325,3 @@ def test_preset_stays_while_its_text_is_recognisable(presets: Any) -> None:
     assert preset_behind(preset.text + " Be brief.", preset) is preset
     assert preset_behind("What is the capital of France?", preset) is None
     assert preset_behind("x", None) is None
-
-
-def test_board_counts_and_says_what_it_left_out() -> None:
-    """A table that adds open-mode votes in, or hides that it does not, is not true."""
-    pairs = [PairTally(Contestant("a", "1"), Contestant("b", "2"), 3, 2, 1, 4, open_votes=5)]
-    html = tables_view.board_html(pairs, {"a": "Alpha"}, "en")
-    assert "10 blind votes" in html
-    assert "5 votes of open mode" in html
-    assert "Alpha" in html
-    assert say("ja", "board.empty") in tables_view.board_html([], {}, "ja")

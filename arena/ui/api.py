@@ -1,0 +1,171 @@
+"""What programs may call: `compare`, `leaderboard` and `models`. All else is the page's own.
+
+A comparison is an open-mode battle like one from the page: recorded, flagged, left out of the
+main ranking, and under the same caps.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import Any
+
+import gradio as gr
+from gradio.events import api
+
+from arena.battle import Arena
+from arena.board import Board
+from arena.domain import Finished, GenerationParams, Mode, ModelSpec, Side
+from arena.errors import ArenaError
+from arena.live import Frame, SideView
+from arena.models.base import Dormant, Loading, Ready, Unavailable
+from arena.models.registry import Entry
+from arena.record import Ask
+from arena.report_json import report_json
+from arena.settings import Settings
+from arena.stats.counting import Rules
+from arena.ui.visit import params_from
+
+Json = dict[str, Any]
+STATES = {Ready: "ready", Loading: "loading", Unavailable: "unavailable", Dormant: "dormant"}
+
+
+class Api:
+    """The public functions."""
+
+    def __init__(self, arena: Arena, board: Board, settings: Settings) -> None:
+        self.arena = arena
+        self.board = board
+        self.settings = settings
+
+    def publish(self) -> None:
+        """Register them; call inside the page's context."""
+        api(self.compare, api_name="compare", concurrency_limit=None)
+        api(self.leaderboard, api_name="leaderboard", concurrency_limit=None)
+        api(self.models, api_name="models", concurrency_limit=None)
+
+    async def compare(  # noqa: PLR0917 -- a program passes them by name
+        self, prompt: str, model_a: str, model_b: str, request: gr.Request,
+        system_prompt: str = "", temperature: float = 0.7, top_p: float = 1.0,
+        max_new_tokens: int = 512, seed: int = -1,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Send one prompt to two models and wait for both answers.
+
+        Args:
+            prompt: the question.
+            model_a: a `slug` of `models`.
+            model_b: another one, or the same.
+            request: put in by Gradio.
+            system_prompt: goes to both; empty sends none.
+            temperature: 0 (greedy) to 2.
+            top_p: above 0, up to 1.
+            max_new_tokens: budget of visible tokens.
+            seed: 0 to 2147483647 repeats an answer of a local model; -1 draws one.
+
+        Returns:
+            `battle`, `prompt`, and for `a` and `b`: `model`, `text`, `finish`, `error` (null, or
+            code, message and remedy) and the numbers of `stats`.
+        """
+        try:
+            params = params_from(temperature, top_p, max_new_tokens, "" if seed == -1 else seed)
+        except ValueError as error:
+            raise gr.Error(f"invalid_params: {error}", print_exception=False) from None
+        try:
+            return await self._compared(
+                params, (str(prompt), str(system_prompt)), (model_a, model_b), request
+            )
+        except ArenaError as error:
+            raise _told(error) from None
+
+    async def _compared(
+        self, params: GenerationParams, texts: tuple[str, str], slugs: tuple[str, str],
+        request: gr.Request,
+    ) -> Json:  # fmt: skip
+        session = request.session_hash or ""
+        address = request.client.host if request.client else ""
+        ask = Ask(
+            text=texts[0],
+            system_prompt=texts[1],
+            mode=Mode.OPEN,
+            params=params,
+            # A program has no browser: its address is who it is, or its session where that says
+            # nothing.
+            visitor=await self.arena.door.visitor(f"api:{address or session}", address),
+            session=session,
+            ui_language="en",
+            model_a=slugs[0],
+            model_b=slugs[1],
+        )
+        live = await self.arena.begin(ask)
+        last: Frame | None = None
+        async with aclosing(self.arena.frames(live)) as frames:
+            async for frame in frames:
+                last = frame
+        await self.arena.leave(session)
+        assert last is not None  # noqa: S101 -- frames always ends with one
+        found: Json = {"battle": live.battle.id, "prompt": live.battle.conversation_a[0].prompt}
+        for side in Side:
+            found[side.value] = _answer(last.sides[side], last.battle.spec(side))
+        return found
+
+    async def leaderboard(self) -> dict[str, Any]:
+        """The leaderboard as the page shows it without filters.
+
+        Returns:
+            `votes`, the number of those that count; `pairs`: for each two contestants their ids,
+            what really answered, wins of each, ties, both bad; and everything else that
+            `python -m arena leaderboard --json` prints.
+        """
+        rules = Rules(not_signed_in=self.settings.signed_in_votes_only)
+        try:
+            return report_json(await self.board.report(rules))
+        except ArenaError as error:
+            raise _told(error) from None
+
+    async def models(self) -> list[dict[str, Any]]:
+        """The contestants: `slug` (what `compare` takes), label, id, state, price, and facts."""
+        return [_model(entry) for entry in self.arena.registry.entries]
+
+
+def _told(error: ArenaError) -> gr.Error:
+    """The error as a program gets it: code, sentence, remedy; never its detail."""
+    return gr.Error(f"{error.code}: {error.sentence} {error.remedy_text}", print_exception=False)
+
+
+def _answer(view: SideView, spec: ModelSpec) -> Json:
+    finished = view.answer.finished if view.answer else None
+    error = view.error
+    return {
+        "model": spec.id,
+        "label": spec.label,
+        "text": view.text,
+        "finish": finished.reason.value if finished else None,
+        "error": None
+        if error is None
+        else {"code": error.code, "message": error.sentence, "remedy": error.remedy_text},
+        "stats": _stats(finished, view.answer.cost_usd if view.answer else None),
+    }
+
+
+def _stats(finished: Finished | None, cost_usd: float | None) -> Json:
+    if finished is None:
+        return {}
+    names = ("prompt_tokens", "completion_tokens", "thinking_tokens", "ttft_s", "total_s")
+    return {name: getattr(finished, name) for name in (*names, "served_model")} | {
+        "cost_usd": cost_usd
+    }
+
+
+def _model(entry: Entry) -> Json:
+    spec, status = entry.model.spec, entry.model.status()
+    return {
+        "slug": entry.slug,
+        "id": spec.id,
+        "label": spec.label,
+        "provider": spec.provider,
+        "licence": spec.licence,
+        "variant_of": spec.variant_of,
+        "price_in": spec.price_in,
+        "price_out": spec.price_out,
+        "state": STATES[type(status)],
+        "facts": dict(status.facts) if isinstance(status, Ready) else {},
+    }

@@ -1,0 +1,117 @@
+"""Signing in with a real browser against a loopback OpenID provider; all the rest is real."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import READY_S, Served, end, serve
+from tests.browser.oidc_server import CLIENT_ID, Provider, running_provider
+
+pytestmark = pytest.mark.browser
+SLOW = READY_S * 1000
+Open = Callable[..., Page]
+
+
+@dataclass(frozen=True)
+class Space:
+    """The app as a Space with OAuth runs it, and the provider that it trusts."""
+
+    app: Served
+    provider: Provider
+
+    @property
+    def url(self) -> str:
+        """By name: only there does Chromium keep a secure cookie without TLS."""
+        return self.app.url.replace("127.0.0.1", "localhost")
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory: pytest.TempPathFactory, embedded_cache: Path) -> Iterator[Space]:
+    """A Space's environment, whose only invented part is the provider's address."""
+    with running_provider() as provider:
+        served = serve(
+            tmp_path_factory.mktemp("space"), embedded_cache, ARENA_LOCAL_MODEL="embedded",
+            ARENA_MAX_NEW_TOKENS="16", ARENA_SIGNED_IN_VOTES_ONLY="1", SYSTEM="spaces",
+            SPACE_ID="someone/arena", OAUTH_CLIENT_ID=CLIENT_ID, OAUTH_SCOPES="openid profile",
+            OAUTH_CLIENT_SECRET="secret-of-the-tests", OPENID_PROVIDER_URL=provider.url,
+        )  # fmt: skip
+        yield Space(served, provider)
+        assert end(served) == 0
+
+
+def person(sub: str, name: str) -> dict[str, str]:
+    """An account as the provider describes it."""
+    return {
+        "sub": sub, "name": name.title(), "preferred_username": name,
+        "profile": f"https://example.test/{name}", "picture": "https://example.test/p.png",
+    }  # fmt: skip
+
+
+def sign_in(page: Page, name: str) -> None:
+    """Follow the link, to the provider and back."""
+    page.locator("#sign-in").click()
+    expect(page.locator("#account .who")).to_have_text(name, timeout=SLOW)
+
+
+def vote(page: Page) -> None:
+    """One battle and its vote."""
+    expect(page.locator("#status-smollm2-135m.ok")).to_be_attached(timeout=SLOW)
+    page.locator("#prompt textarea").fill("Say hello.")
+    page.locator("#send").click()
+    expect(page.locator("#vote-a")).to_be_enabled(timeout=SLOW)
+    page.locator("#vote-a").click()
+    expect(page.locator("#reveal")).to_contain_text("voted", timeout=SLOW)
+
+
+def test_one_person_is_one_voter_in_every_browser(space: Space, open_page: Open) -> None:
+    """Two browsers of one person must not be two voters, nor two people one."""
+    space.provider.person = person("user-7", "hanako")
+    for _ in range(2):
+        page = open_page(space.url)
+        expect(page.locator("#sign-in")).to_have_attribute(
+            "title", re.compile("Only votes of people")
+        )
+        sign_in(page, "hanako")
+        vote(page)
+    rows = space.app.rows("select voter, signed_in from votes")
+    assert len(rows) == 2
+    assert len({voter for voter, _ in rows}) == 1
+    assert all(signed_in for _, signed_in in rows)
+
+    space.provider.person = person("user-8", "taro")
+    page = open_page(space.url)
+    sign_in(page, "taro")
+    vote(page)
+    assert len(set(space.app.rows("select voter from votes"))) == 2
+
+    page.locator("#tab-leaderboard").click()
+    expect(page.locator("#leaderboard")).to_contain_text("3 blind votes", timeout=SLOW)
+
+
+def test_a_vote_without_an_account_is_kept_but_not_counted(space: Space, open_page: Open) -> None:
+    """An owner who asked for signed-in votes must not find others in the table."""
+    before = len(space.app.rows("select battle_id from votes where signed_in"))
+    page = open_page(space.url)
+    vote(page)
+    assert len(space.app.rows("select battle_id from votes where not signed_in")) == 1
+    page.locator("#tab-leaderboard").click()
+    words = f"{before} blind votes" if before else "no votes yet"
+    expect(page.locator("#leaderboard")).to_contain_text(words, timeout=SLOW)
+
+
+def test_signing_out_ends_it_and_no_name_is_stored(space: Space, open_page: Open) -> None:
+    """A shared computer, and a database that somebody else reads one day."""
+    space.provider.person = person("user-9", "secretname")
+    page = open_page(space.url)
+    sign_in(page, "secretname")
+    page.locator("#sign-in").click()
+    expect(page.locator("#account .who")).to_have_count(0, timeout=SLOW)
+    stored = space.app.database.read_bytes()
+    for word in (b"secretname", b"user-9", b"hanako", b"user-7"):
+        assert word not in stored

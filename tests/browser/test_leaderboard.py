@@ -1,0 +1,105 @@
+"""The leaderboard in a real browser: it moves with a vote, draws, and calls nobody."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import ConsoleMessage, Page, Request, expect
+
+from tests.browser.conftest import Served
+from tests.browser.test_page import SLOW, ask, finished, ready
+
+pytestmark = pytest.mark.browser
+Open = Callable[..., Page]
+
+
+def counted(page: Page) -> int:
+    """How many votes the opened leaderboard has, whether they count or not."""
+    expect(page.locator("#leaderboard .say")).to_be_visible(timeout=SLOW)
+    first = page.locator("#leaderboard .lb-funnel li b").first
+    return int(first.inner_text().replace(",", "")) if first.count() else 0
+
+
+def vote(page: Page, text: str, button: str) -> None:
+    """Ask, wait for both answers and vote."""
+    ready(page)
+    ask(page, text)
+    finished(page)
+    page.locator(f"#{button}").click()
+    expect(page.locator("#reveal")).to_contain_text("voted", timeout=SLOW)
+
+
+def test_a_vote_moves_the_leaderboard(app: Served, open_page: Open) -> None:
+    """A board that was read once at the start, or is cached for good, shows last week."""
+    page = open_page(app.url)
+    page.locator("#tab-leaderboard").click()
+    before = counted(page)
+    page.locator("#tab-arena").click()
+    vote(page, "Name three rivers.", "vote-a")
+    page.locator("#tab-leaderboard").click()
+    expect(page.locator("#leaderboard .lb-funnel li b").first).to_have_text(
+        f"{before + 1:,}", timeout=SLOW
+    )
+    expect(page.locator("#leaderboard .say")).to_contain_text("SmolLM2-135M", timeout=SLOW)
+    rows = len(app.rows("select battle_id from votes"))
+    assert counted(page) == rows
+
+
+def test_pictures_are_drawn_and_nobody_is_called(app: Served, open_page: Open) -> None:
+    """A picture that needs another server is an empty frame for whoever is offline."""
+    complaints: list[str] = []
+    asked: list[str] = []
+
+    def heard(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            complaints.append(message.text)
+
+    def sent(request: Request) -> None:
+        if not request.url.startswith((app.url, "data:", "blob:")):
+            asked.append(request.url)
+
+    page = open_page(app.url)
+    page.on("console", heard)
+    page.on("request", sent)
+    vote(page, "Name three lakes.", "vote-b")
+    page.locator("#tab-leaderboard").click()
+    # Two contestants with measured speeds are enough for this one.
+    drawn = page.locator("#plot-speed .js-plotly-plot .main-svg").first
+    expect(drawn).to_be_visible(timeout=SLOW)
+    expect(page.locator("#plot-speed .scatterlayer .point")).to_have_count(2)
+    expect(page.locator("#plot-speed h3")).to_have_text(re.compile(r"^Speed and .+ · \d+ votes?$"))
+    expect(page.locator("#plot-ratings")).to_have_count(0)
+    assert complaints == []
+    assert asked == []
+
+
+def test_language_and_filters_reach_the_board(app: Served, open_page: Open) -> None:
+    """A switched page with an English board, or a filter that does nothing, is half a page."""
+    page = open_page(app.url)
+    page.locator("#tab-leaderboard").click()
+    expect(page.locator("#leaderboard .say")).to_be_visible(timeout=SLOW)
+    page.locator("#board-category input").click()
+    page.get_by_role("option", name="Tools").click()
+    expect(page.locator("#leaderboard .say")).to_have_text("No votes of this kind yet.")
+    page.locator("#language").click()
+    expect(page.locator("#leaderboard .say")).to_have_text(
+        "この条件の投票はまだありません。", timeout=SLOW
+    )
+    expect(page.locator("#refresh")).to_have_text("更新")
+
+
+def test_board_fits_a_phone(app: Served, open_page: Open) -> None:
+    """A table that is wider than a phone must scroll by itself, not with the whole page."""
+    page = open_page(app.url, viewport={"width": 390, "height": 844})
+    vote(page, "Name three seas.", "vote-a")
+    page.locator("#tab-leaderboard").click()
+    expect(page.locator("#plot-speed .main-svg").first).to_be_visible(timeout=SLOW)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    box = page.locator("#plot-speed").bounding_box()
+    svg = page.locator("#plot-speed .main-svg").first.bounding_box()
+    assert box is not None
+    assert svg is not None
+    assert svg["x"] >= box["x"] - 1
+    assert svg["x"] + svg["width"] <= box["x"] + box["width"] + 1

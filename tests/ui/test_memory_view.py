@@ -1,0 +1,55 @@
+"""Memory figures, computed from a config and not typed in."""
+
+from __future__ import annotations
+
+import pytest
+
+from arena.ui.memory_view import cache_rows, size, tokens_short
+
+# Phi-4-mini's published config in 16 bits: 2 * 32 layers * 8 heads * 128 * 2 bytes.
+PHI = {
+    "kv_bytes_per_token": str(2 * 32 * 8 * 128 * 2),
+    "heads": "24",
+    "kv_heads": "8",
+    "context": "131072",
+}
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (1024, "1 KiB"), (46_080, "45 KiB"), (131_072, "128 KiB"), (1536 * 1024, "1.5 MiB"),
+        (16 * 2**30, "16 GiB"), (48 * 2**30, "48 GiB"), (999 * 1024, "999 KiB"),
+    ],
+)  # fmt: skip
+def test_sizes_are_in_units_that_people_read(count: int, text: str) -> None:
+    """17179869184 bytes is a number that nobody compares with a graphics card."""
+    assert size(count) == text
+
+
+def test_phis_cache_is_a_third_of_full_heads() -> None:
+    """The article's `a third` must follow from the config, at each length."""
+    rows = cache_rows(PHI, "en")
+    assert rows["kv.token"] == "128 KiB (full heads: 384 KiB; 33%)"
+    assert rows["kv.short"] == "4K: 512 MiB (full heads: 1.5 GiB; 33%)"
+    assert rows["kv.context"] == "128K: 16 GiB (full heads: 48 GiB; 33%)"
+
+
+def test_full_heads_have_nothing_to_compare() -> None:
+    """`100% of itself` is noise."""
+    rows = cache_rows(PHI | {"kv_heads": "24"}, "ja")
+    assert rows["kv.token"] == "128 KiB"
+
+
+def test_a_short_context_is_shown_once_and_gaps_are_left_out() -> None:
+    """A model that cannot read 4K tokens has no memory for them, and a cloud model has no heads."""
+    assert list(cache_rows(PHI | {"context": "2048"}, "en")) == ["kv.token", "kv.short"]
+    assert cache_rows({"heads": "24"}, "en") == {}
+    assert cache_rows(PHI | {"heads": "?"}, "en") == {}
+
+
+def test_contexts_have_their_common_names() -> None:
+    """131072 is 128K to everybody who compares models."""
+    assert tokens_short(131072) == "128K"
+    assert tokens_short(8192) == "8K"
+    assert tokens_short(5000) == "5,000"

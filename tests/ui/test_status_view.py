@@ -1,0 +1,67 @@
+"""The lines that say how things are."""
+
+from __future__ import annotations
+
+import pytest
+
+from arena.errors import BudgetSpent
+from arena.models.base import Ready, Unavailable
+from arena.models.registry import Entry, Registry
+from arena.ui.status_view import account_html, chips_html, privacy_html
+from tests.scripted import ScriptedModel
+
+
+class FarModel(ScriptedModel):
+    """One behind an address."""
+
+    def __init__(self, name: str, host: str) -> None:
+        super().__init__(name, ["x"])
+        self.sends_to = host
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("engine.example:8000", True), ("10.1.2.3:8000", True), ("localhost:8000", False),
+        ("127.0.0.1:8000", False), ("[::1]:8000", False),
+    ],
+)  # fmt: skip
+def test_the_page_says_where_the_text_goes(host: str, said: bool) -> None:  # noqa: FBT001
+    """`It does not leave this server` must not stand beside an engine somewhere else."""
+    registry = Registry(
+        [Entry("x", ScriptedModel("x", ["x"])), Entry("far", FarModel("far", host))]
+    )
+    text = privacy_html(registry, "en", use_gemini=False)
+    assert (host in text) is said
+    assert ("does not leave" in text) is not said
+
+
+def test_an_engine_that_is_down_gets_nothing() -> None:
+    """It is not drawn, so the text stays here."""
+    far = FarModel("far", "engine.example")
+    far.state = Unavailable(BudgetSpent(label="Far", limit="1", until="00:00 UTC", variable="V"))
+    registry = Registry([Entry("x", ScriptedModel("x", ["x"])), Entry("far", far)])
+    assert "engine.example" not in privacy_html(registry, "ja", use_gemini=True)
+
+
+def test_a_spent_budget_is_on_the_chip() -> None:
+    """Visitors must see why Gemini plays no more, and until when."""
+    model = ScriptedModel("gemini", ["x"], provider="google")
+    model.state = Unavailable(
+        BudgetSpent(
+            label="Gemini", limit="2", until="00:00 UTC", variable="GEMINI_DAILY_BUDGET_USD"
+        )
+    )
+    for language in ("ja", "en"):
+        text = chips_html(Registry([Entry("gemini", model)]), language)
+        assert "00:00 UTC" in text
+        assert "$2" in text
+    model.state = Ready()
+    assert "00:00" not in chips_html(Registry([Entry("gemini", model)]), "en")
+
+
+def test_names_of_accounts_are_escaped() -> None:
+    """A provider lets people choose their names."""
+    assert "<b>" not in account_html("<b>x", "en", votes_only=True)
+    assert 'href="logout' in account_html("x", "en", votes_only=False)
+    assert 'href="login/huggingface' in account_html(None, "ja", votes_only=False)
