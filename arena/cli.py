@@ -6,11 +6,18 @@ import argparse
 import asyncio
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from arena.domain import Exclusion
 from arena.errors import ArenaError
 from arena.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from arena.votes.store import VoteStore
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,24 +25,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: done, or the arena can run. 1: the arena can't run. 2: a setting or the store is wrong.
     """
-    parser = argparse.ArgumentParser(prog="python -m arena", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("doctor", help="what this machine has, and what to do for each gap")
-    export = commands.add_parser("export", help="write all battles and votes, one JSON a line")
-    export.add_argument("file", nargs="?", default="-", help="where to; - is standard output")
-    chosen = parser.parse_args(arguments)
+    chosen = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.ERROR)
     try:
-        settings = load_settings()
-        if chosen.command == "doctor":
-            return asyncio.run(_doctor(settings))
-        return asyncio.run(_export(settings, str(chosen.file)))
+        return asyncio.run(_COMMANDS[chosen.command](load_settings(), chosen))
     except ArenaError as error:
         print(f"{error.sentence}\n{error.remedy_text}\n{error.detail}".strip(), file=sys.stderr)
         return 2
 
 
-async def _doctor(settings: Settings) -> int:
+def _parser() -> argparse.ArgumentParser:
+    from arena.votes.export_columns import FileFormat, Shape
+
+    parser = argparse.ArgumentParser(prog="python -m arena", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("doctor", help="what this machine has, and what to do for each gap")
+    board = commands.add_parser("leaderboard", help="the leaderboard as text")
+    board.add_argument("--json", action="store_true", help="all of it, for a program")
+    export = commands.add_parser("export", help="write battles and votes to a file")
+    export.add_argument("file", nargs="?", default="-", help="where to; - is standard output")
+    export.add_argument("--format", choices=list(FileFormat), default=FileFormat.JSONL)
+    export.add_argument("--shape", choices=list(Shape), default=Shape.ARENA)
+    export.add_argument("--ties", action="store_true", help="ties give training data too")
+    export.add_argument("--mask", action="store_true", help="mask what may lead to a person")
+    given = commands.add_parser("import", help="read an export, or a set like LMArena's, back")
+    given.add_argument("file", type=Path)
+    given.add_argument("--source", help="what its votes are marked with; else the file's name")
+    given.add_argument("--skip-bad", action="store_true", help="leave bad rows out")
+    exclude = commands.add_parser("exclude", help="let a battle's vote not count; it is kept")
+    exclude.add_argument("battle", help="the battle's id")
+    reason = exclude.add_mutually_exclusive_group(required=True)
+    reason.add_argument("--why", help="the reason, for whoever reads the data")
+    reason.add_argument("--undo", action="store_true", help="let it count again")
+    move = commands.add_parser("move", help="copy the store to another database and compare both")
+    move.add_argument("target", help="where to, e.g. postgresql+psycopg://user:password@host/name")
+    move.add_argument("--source", help="where from; the store of ARENA_DATABASE_URL if not given")
+    return parser
+
+
+async def _doctor(settings: Settings, _chosen: argparse.Namespace) -> int:
     from arena.doctor import can_run, examine, report
 
     findings = await examine(settings)
@@ -43,14 +71,94 @@ async def _doctor(settings: Settings) -> int:
     return 0 if can_run(findings) else 1
 
 
-async def _export(settings: Settings, file: str) -> int:
-    from arena.votes.export import export_jsonl
+async def _leaderboard(settings: Settings, chosen: argparse.Namespace) -> int:
+    from arena.terminal import leaderboard
+
+    language = "en" if settings.language == "auto" else settings.language
+    async with _opened(settings) as store:
+        text = await leaderboard(
+            store, language=language, signed_in_only=settings.signed_in_votes_only,
+            as_json=chosen.json,
+        )  # fmt: skip
+    print(text)
+    return 0
+
+
+async def _export(settings: Settings, chosen: argparse.Namespace) -> int:
+    from arena.votes.export import export
+    from arena.votes.export_columns import FileFormat, Shape
+
+    target = sys.stdout if chosen.file == "-" else Path(chosen.file)
+    async with _opened(settings) as store:
+        report = await export(
+            store, target, file_format=FileFormat(chosen.format), shape=Shape(chosen.shape),
+            ties=chosen.ties, mask=chosen.mask,
+        )  # fmt: skip
+    print(report.text, file=sys.stderr)
+    return 0
+
+
+async def _import(settings: Settings, chosen: argparse.Namespace) -> int:
+    from arena.votes.imports import import_file
+
+    async with _opened(settings) as store:
+        report = await import_file(
+            store, chosen.file, source=chosen.source, skip_bad=chosen.skip_bad
+        )
+    print(report.text, file=sys.stderr)
+    return 0
+
+
+async def _exclude(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Decide about one vote; where there is a copy on the Hub, it hears of it at once."""
+    why = chosen.why or "taken back"
+    decided = Exclusion(chosen.battle, why, datetime.now(UTC), lifted=bool(chosen.undo))
+    async with _opened(settings, copied=True) as store:
+        await store.add_exclusion(decided)
+        vote = await store.get_vote(decided.battle_id)
+    kept = "has no vote" if vote is None else f"vote {vote.winner}, kept"
+    done = "counts again" if decided.lifted else "does not count any more"
+    print(f"battle {decided.battle_id} ({kept}) {done}", file=sys.stderr)
+    return 0
+
+
+async def _move(settings: Settings, chosen: argparse.Namespace) -> int:
+    from arena.votes.move import move
+
+    report = await move(chosen.source or settings.database_url, chosen.target)
+    print(report.text, file=sys.stderr)
+    return 0
+
+
+@asynccontextmanager
+async def _opened(settings: Settings, *, copied: bool = False) -> AsyncGenerator[VoteStore, None]:
+    """The store that the settings name; `copied` tells its copy on the Hub of what changes.
+
+    The copy is pushed at the end, for some seconds at most; what could not be pushed is at the
+    arena's next start, if its disk is still there.
+    """
+    from arena.votes.hub import make_journal
+    from arena.votes.journal import NoJournal
     from arena.votes.store import VoteStore
 
-    store = await asyncio.to_thread(VoteStore.open, settings.database_url)
+    journal = make_journal(settings) if copied else NoJournal()
+    store = await asyncio.to_thread(VoteStore.open, settings.database_url, journal=journal)
     try:
-        lines = await export_jsonl(store, sys.stdout if file == "-" else Path(file))
+        await journal.start(store)
+        yield store
+        await journal.aclose()
+        if (left := journal.state()).unpushed:
+            reason = left.error.sentence if left.error else ""
+            print(f"{left.unpushed} changes are not in the copy yet. {reason}", file=sys.stderr)
     finally:
         await store.aclose()
-    print(f"{lines} battles written to {file}", file=sys.stderr)
-    return 0
+
+
+_COMMANDS: dict[str, Callable[[Settings, argparse.Namespace], Coroutine[None, None, int]]] = {
+    "doctor": _doctor,
+    "leaderboard": _leaderboard,
+    "export": _export,
+    "import": _import,
+    "exclude": _exclude,
+    "move": _move,
+}

@@ -21,6 +21,7 @@ LIBRARIES = (
     "transformers",
     "accelerate",
     "google-genai",
+    "openai",
     "SQLAlchemy",
     "alembic",
 )

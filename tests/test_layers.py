@@ -15,29 +15,50 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("arena.domain", "arena.phrases", "arena.errors"),
     ("arena.settings", "arena.presets"),
     ("arena.guard", "arena.stats", "arena.models", "arena.votes"),
-    ("arena.live", "arena.record", "arena.battle"),
-    ("arena.ui", "arena.doctor", "arena.cli", "arena.__main__"),
+    (
+        "arena.live",
+        "arena.record",
+        "arena.door",
+        "arena.battle",
+        "arena.report",
+        "arena.report_names",
+        "arena.report_json",
+        "arena.board",
+    ),
+    ("arena.ui", "arena.health", "arena.doctor", "arena.terminal", "arena.cli", "arena.__main__"),
     ("app",),
 )
 # Inside one layer, an import must still not go in a circle.
 WITHIN: dict[str, tuple[str, ...]] = {
     "arena.errors": ("arena.phrases",),
     "arena.presets": (),
+    "arena.models": ("arena.guard",),
+    "arena.votes": ("arena.guard", "arena.stats"),
     "arena.live": (),
     "arena.record": (),
-    "arena.battle": ("arena.live", "arena.record"),
+    "arena.door": (),
+    "arena.battle": ("arena.live", "arena.record", "arena.door"),
+    "arena.health": (),
+    "arena.report": ("arena.report_names",),
+    "arena.report_names": (),
+    "arena.report_json": ("arena.report",),
+    "arena.board": ("arena.report", "arena.report_names"),
     "arena.doctor": (),
-    "arena.cli": ("arena.doctor",),
+    "arena.terminal": ("arena.ui",),
+    "arena.cli": ("arena.doctor", "arena.terminal"),
     "arena.__main__": ("arena.cli",),
 }
 ONLY: dict[str, tuple[str, ...]] = {
     "gradio": ("arena.ui", "app"),
+    "plotly": ("arena.ui.plots",),
+    "evalica": ("arena.stats",),
     "torch": ("arena.models",),
     "transformers": ("arena.models",),
     "accelerate": ("arena.models",),
     "onnxruntime_genai": ("arena.models",),
     "google": ("arena.models",),
     "openai": ("arena.models",),
+    "spaces": ("arena.models", "app"),
     "sqlalchemy": ("arena.votes",),
     "alembic": ("arena.votes",),
 }
@@ -113,7 +134,8 @@ def test_only_settings_reads_the_environment() -> None:
         if name == "arena.settings":
             continue
         lines = path.read_text(encoding="utf-8").splitlines()
-        found = [line for line in lines if reads.search(line)]
+        sets = re.compile(r'^\s*os\.environ\["\w+"\] = ')
+        found = [line for line in lines if reads.search(line) and not sets.match(line)]
         # One module hands its whole environment to a child process.
         allowed = name == "arena.models.embedded" and all("PYTHONPATH" in line for line in found)
         assert not found or allowed, (name, found)

@@ -1,0 +1,58 @@
+"""Leaderboards made by hand, for the tests of what shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from arena.domain import Winner
+from arena.report import Report, Selection, make_report
+from arena.report_names import Name
+from arena.stats.ballots import BallotRow, Ballots, Contestant
+from arena.stats.counting import Rules
+from tests.stats.arenas import row
+
+PHI = Contestant("phi", "phi-v1")
+GEM = Contestant("gem", "gem-v1")
+QWEN = Contestant("qwen", "qwen-v1")
+SMOL = Contestant("smol", "smol-v1")
+NAMES = {
+    "phi": Name("Phi", local=True),
+    "gem": Name("Gem"),
+    "qwen": Name("Qwen", local=True),
+    "smol": Name("Smol", local=True),
+}
+DAY = 86_400.0
+
+
+def votes(  # noqa: PLR0917 - counts, in the order of the leaderboard
+    a: Contestant, b: Contestant, wins_a: int, wins_b: int, ties: int = 0, bad: int = 0,
+    **changes: object,
+) -> list[BallotRow]:  # fmt: skip
+    """Votes of one pair; the sides change from vote to vote, every voter votes once."""
+    cast = [Winner.MODEL_A] * wins_a + [Winner.MODEL_B] * wins_b
+    cast += [Winner.TIE] * ties + [Winner.BOTH_BAD] * bad
+    other = {Winner.MODEL_A: Winner.MODEL_B, Winner.MODEL_B: Winner.MODEL_A}
+    rows = []
+    for number, winner in enumerate(cast):
+        values = {"voter": f"v{number}", "cast_at": 100.0 + number, **changes}
+        if number % 2:
+            rows.append(row(other.get(winner, winner), a=b, b=a, **values))
+        else:
+            rows.append(row(winner, a=a, b=b, **values))
+    return rows
+
+
+def report(
+    rows: Sequence[BallotRow], rules: Rules | None = None, selection: Selection | None = None
+) -> Report:
+    """What the leaderboard says of these votes."""
+    return make_report(Ballots.from_rows(rows), NAMES, rules=rules, selection=selection)
+
+
+def five_hundred() -> list[BallotRow]:
+    """Three contestants, clearly apart: Gem, then Phi, then Smol."""
+    return [
+        *votes(PHI, GEM, 40, 110, 6, 4),
+        *votes(PHI, SMOL, 120, 30, 8, 2),
+        *votes(GEM, SMOL, 150, 20, 5, 5),
+    ]
