@@ -16,7 +16,8 @@ run: $(VENV)/.run
 
 test: $(VENV)/.run $(VENV)/.dev
 	@scripts/browser
-	$(BIN)/python -m pytest
+	@scripts/postgres
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -31,12 +32,14 @@ doctor: $(VENV)/.run
 $(BIN)/python:
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" scripts/environment
 
-$(VENV)/.run: requirements.txt requirements-embedded.txt | $(BIN)/python
+$(VENV)/.run: requirements.txt requirements-cpu.txt requirements-embedded.txt | $(BIN)/python
 	$(BIN)/python -m pip install -r requirements.txt
 	$(BIN)/python -m pip install --no-deps -r requirements-embedded.txt
+	@# The 4-bit engine is for machines without an NVIDIA GPU.
+	command -v nvidia-smi >/dev/null || $(BIN)/python -m pip install -r requirements-cpu.txt
 	@touch $@
 
-$(VENV)/.dev: requirements.txt requirements-dev.txt | $(BIN)/python
+$(VENV)/.dev: $(wildcard requirements*.txt) | $(BIN)/python
 	$(BIN)/python -m pip install -r requirements-dev.txt
 	@touch $@
 

@@ -35,7 +35,7 @@ def coverage(chosen: argparse.Namespace) -> str:
 
 
 def consumers(chosen: argparse.Namespace) -> str:
-    """Needs packages from PyPI, and minutes."""
+    """Needs packages that it installs, and minutes."""
     from bench.consumers import run
 
     return run(chosen)
