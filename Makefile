@@ -17,7 +17,9 @@ run: $(VENV)/.run
 test: $(VENV)/.run $(VENV)/.dev
 	@scripts/browser
 	@scripts/postgres
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser"
+	@# Playwright keeps an event loop running, so the browser's tests have a process of their own.
+	$(BIN)/python -m pytest -m browser
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
