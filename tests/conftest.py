@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 
 from arena.presets import Preset, load_presets
 from arena.votes.store import VoteStore
+
+ROOT = Path(__file__).parent.parent
+MAKERS = ("arena/models/embedded.py", "arena/models/engines/onnx_build.py", "requirements-cpu.txt")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,10 +42,14 @@ def rng() -> random.Random:
 @pytest.fixture(scope="session")
 def presets() -> tuple[Preset, ...]:
     """The arena's own examples."""
-    return load_presets(Path(__file__).parent.parent / "prompts")
+    return load_presets(ROOT / "prompts")
 
 
 @pytest.fixture(scope="session")
-def embedded_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the embedded model is converted to, once for all tests of a run."""
-    return tmp_path_factory.mktemp("embedded")
+def embedded_cache(pytestconfig: pytest.Config) -> Path:
+    """Where the embedded model is converted to: once, for all processes that run tests.
+
+    The folder's name changes with the code that fills it, so an old model is never tested.
+    """
+    code = hashlib.sha256(b"".join((ROOT / maker).read_bytes() for maker in MAKERS)).hexdigest()
+    return pytestconfig.cache.mkdir(f"embedded-{code[:12]}")

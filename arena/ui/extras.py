@@ -69,11 +69,11 @@ class ExtrasPart:
         if visit.battle_id is None:
             raise VoteTooEarly
         if kind == "guess":
-            known = {identity for _, identity in self.pool()}
+            known = dict(self.pool())
             if visit.vote is not None or value not in known:
                 raise ValueError(kind)
-            again = visit.extras.guess == value
-            visit.extras = replace(visit.extras, guess=None if again else value)
+            again = visit.extras.guess == known[value]
+            visit.extras = replace(visit.extras, guess=None if again else known[value])
             return
         wanted = changed(visit.extras, kind, value)
         await self.arena.store.annotate_vote(

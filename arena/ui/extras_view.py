@@ -1,7 +1,7 @@
 """What a voter may add: a guess before the vote; reasons, grades and a comment after it. Pure.
 
 Before the vote nothing here may depend on which side is which: the guess offers the whole pool, in
-the order of its labels.
+the order of its labels, and a click sends the label. Ids stay behind until the vote.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def guess_html(pool: Sequence[tuple[str, str]], extras: Extras, language: str) -
         language: of the page.
     """
     buttons = "".join(
-        _button("guess", identity, label, chosen=extras.guess == identity)
+        _button("guess", label, label, chosen=extras.guess == identity)
         for label, identity in sorted(pool)
     )
     return _row(say(language, "extra.guess"), buttons)

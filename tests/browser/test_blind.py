@@ -43,6 +43,9 @@ window.fetch = async (...given) => {
 """
 
 
+GUESSES = [rf"data-kind=\"guess\" data-value=\"{label}\"" for label in ("Gemini", "SmolLM2-135M")]
+
+
 @dataclass(frozen=True)
 class Both:
     """The app and the Gemini that it talks to."""
@@ -86,9 +89,13 @@ def test_nothing_that_is_sent_tells_the_sides_apart(both: Both, open_page: Open)
     sent = page.evaluate("window.tapped")
     assert "Bonjour" in sent, "the tap must see the streams"
     for word in ("gemini-pro-latest", "smollm2-135m-int4", "onnxruntime", "google", "tok/s"):
-        assert word not in sent, word
+        assert (word, sent.find(word)) == (word, -1)
+    # The chips and the guess name the whole pool, in an order that says nothing.
+    assert all(whole in sent for whole in GUESSES)
+    for whole in (r'"value":"<div class=.{0,2}chips.*?</div>', r"<div class=.{0,2}extra.*?</div>"):
+        sent = re.sub(whole, "", sent)
     for word in ("Gemini", "SmolLM2"):
-        assert word not in re.sub(r'"value":"<div class=.{0,2}chips.*?</div>', "", sent), word
+        assert (word, sent.find(word)) == (word, -1)
     page.locator("#vote-a").click()
     expect(page.locator("#reveal")).to_contain_text("Gemini", timeout=SLOW)
     assert "google-genai" in page.evaluate("window.tapped"), "the tap must see names when they come"

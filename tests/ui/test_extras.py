@@ -50,7 +50,7 @@ async def test_each_click_is_stored_with_the_vote(store: VoteStore) -> None:
     """Words that a voter was shown as taken must be in the data."""
     part, visit = part_of(store), Visit()
     await played(part, visit)
-    await part.click(visit, VISITOR, "guess", "y")
+    await part.click(visit, VISITOR, "guess", "Y")
     await vote(part, visit)
     for kind, value in (
         ("reason", "correct"), ("reason", "too_long"), ("reason", "clear"), ("reason", "correct"),
@@ -69,8 +69,8 @@ async def test_a_guess_can_be_taken_back_and_is_none_by_default(store: VoteStore
     """A click by mistake is no guess."""
     part, visit = part_of(store), Visit()
     await played(part, visit)
-    await part.click(visit, VISITOR, "guess", "x")
-    await part.click(visit, VISITOR, "guess", "x")
+    await part.click(visit, VISITOR, "guess", "X")
+    await part.click(visit, VISITOR, "guess", "X")
     await vote(part, visit)
     kept = await store.get_vote(visit.battle_id or "")
     assert kept is not None
@@ -88,7 +88,7 @@ async def test_what_comes_at_the_wrong_time_is_refused(store: VoteStore) -> None
     assert visit.extras == Extras()
     await vote(part, visit)
     with pytest.raises(ValueError, match="guess"):
-        await part.click(visit, VISITOR, "guess", "x")
+        await part.click(visit, VISITOR, "guess", "X")
     with pytest.raises(NotYourBattle):
         await part.click(visit, Visitor("w" * 64), "reason", "correct")
 
@@ -117,7 +117,9 @@ async def test_the_guess_tells_nothing_about_the_sides(store: VoteStore) -> None
         live = await played(part, visit)
         seen.add(part.shown(live.frame(), visit))
     assert len(seen) == 1
-    assert "X" in seen.pop()
+    offered = seen.pop()
+    assert 'data-value="X"' in offered
+    assert 'data-value="x"' not in offered, "an id tells the engine behind a label"
 
 
 async def test_open_and_single_battles_have_no_guess(store: VoteStore) -> None:
