@@ -63,7 +63,7 @@ def extras_html(extras: Extras, language: str) -> str:
         )
         rows.append(_row(say(language, f"extra.grade.{side}"), grades))
     rows.append(_comment(extras, language))
-    return "".join(rows)
+    return f'<div class="extras-rows">{"".join(rows)}</div>'
 
 
 def _comment(extras: Extras, language: str) -> str:

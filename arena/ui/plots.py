@@ -356,13 +356,14 @@ def _trade_off(
 def _text_places(xs: Sequence[float], ys: Sequence[float]) -> list[str]:
     """Names stand where there is room: to the middle, and above or below a close neighbour."""
     wide, high = max(*xs, 1e-9), max(max(ys) - min(ys), 1e-9)
+    order = [(y, number) for number, y in enumerate(ys)]  # equal heights have one too
     places = []
-    for x, y in zip(xs, ys, strict=True):
-        near = [b for a, b in zip(xs, ys, strict=True) if abs(a - x) < 0.75 * wide]
-        close = [b for b in near if b != y and abs(b - y) < 0.2 * high]
+    for x, mine in zip(xs, order, strict=True):
+        near = [other for a, other in zip(xs, order, strict=True) if abs(a - x) < 0.75 * wide]
+        close = [o for o in near if o != mine and abs(o[0] - mine[0]) < 0.2 * high]
         row = "middle"
-        if close and not min(close) < y < max(close):
-            row = "top" if y > max(close) else "bottom"
+        if close and not min(close) < mine < max(close):
+            row = "top" if mine > max(close) else "bottom"
         places.append(f"{row} {'left' if x > wide / 2 else 'right'}")
     return places
 

@@ -255,3 +255,4 @@ def test_names_of_close_points_do_not_cover_each_other() -> None:
     """Two models of one speed and nearly one rating were unreadable."""
     places = plots._text_places([34.0, 38.0, 90.0], [1019.0, 1005.0, 830.0])
     assert places == ["top right", "bottom right", "middle left"]
+    assert plots._text_places([12.6, 13.5], [0.5, 0.5]) == ["bottom left", "top left"]
