@@ -1,0 +1,106 @@
+"""`python -m arena` on a real store: what an owner types, and what they read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from arena.cli import main
+from arena.votes.store import VoteStore
+from tests.votes.vote_samples import battle, vote
+
+ROOT = Path(__file__).parent.parent
+OURS = ("ARENA_", "HF_", "SPACE")
+
+
+@pytest.fixture
+def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The settings' store, with three votes in it; no other setting of this machine counts."""
+    for name in [name for name in os.environ if name.startswith(OURS)]:
+        monkeypatch.delenv(name)
+    url = f"sqlite:///{tmp_path / 'arena.db'}"
+    monkeypatch.setenv("ARENA_DATABASE_URL", url)
+    monkeypatch.setenv("ARENA_LANGUAGE", "en")
+    asyncio.run(fill(url))
+    return url
+
+
+async def fill(url: str) -> None:
+    """Three battles, each with its vote for side a."""
+    store = VoteStore.open(url)
+    for number in range(3):
+        fought = battle(id=f"{number:032x}")
+        await store.add_battle(fought)
+        await store.cast_vote(vote(fought))
+    await store.aclose()
+
+
+def board(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+    """The leaderboard as a program reads it."""
+    capsys.readouterr()
+    assert main(["leaderboard", "--json"]) == 0
+    return dict(json.loads(capsys.readouterr().out))
+
+
+def left_out(capsys: pytest.CaptureFixture[str]) -> int:
+    """How many votes the owner left out, as the funnel says it."""
+    funnel = board(capsys)["funnel"]
+    assert isinstance(funnel, list)
+    return int(sum(step["removed"].get("excluded", 0) for step in funnel))
+
+
+def test_an_excluded_vote_is_kept_and_can_count_again(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A decision that deletes, or that the statistics do not hear of, is worse than none."""
+    assert left_out(capsys) == 0
+    assert main(["exclude", f"{1:032x}", "--why", "a bot"]) == 0
+    assert "kept" in capsys.readouterr().err
+    assert left_out(capsys) == 1
+    assert board(capsys)["all_votes"] == 3
+    assert main(["exclude", f"{1:032x}", "--undo"]) == 0
+    assert left_out(capsys) == 0
+
+
+def test_a_wrong_id_is_an_error_with_a_code(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A typing error must not look like a decision that was taken."""
+    assert main(["exclude", "nothing", "--why", "a bot"]) == 2
+    assert capsys.readouterr().err.strip()
+
+
+def test_move_and_export_say_what_they_did(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An owner who moves has to read that nothing was lost before the old one goes."""
+    target = f"sqlite:///{tmp_path / 'new.db'}"
+    assert main(["move", target]) == 0
+    said = capsys.readouterr().err
+    assert "3 battles" in said
+    assert "3 votes" in said
+    assert "SHA-256" in said
+    file = tmp_path / "votes.jsonl"
+    assert main(["export", str(file)]) == 0
+    assert len(file.read_text("utf-8").splitlines()) == 3
+    assert main(["import", str(file), "--source", "elsewhere"]) == 0, "doing it again is harmless"
+
+
+def test_who_reads_only_the_beginning_sees_no_traceback(url: str) -> None:
+    """`... | head` is the first thing that people try."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "arena", "leaderboard"], cwd=ROOT,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert child.stdout is not None
+    assert child.stderr is not None
+    child.stdout.close()
+    said = child.stderr.read()
+    child.stderr.close()
+    child.wait(60)
+    assert b"Traceback" not in said
+    assert b"Exception ignored" not in said
