@@ -8,7 +8,7 @@ default which the domain declares for it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -203,73 +203,115 @@ def _plain_many(value: object) -> object:
     return value
 
 
+# The place of a value in its record: the place around it, and its name there. Put into words only
+# when something is wrong there, since every field of every record has one.
+_Where = tuple[Any, str]
+_Reader = Callable[[object, _Where], object]
+
+
 def _build(kind: Any, value: object, where: str) -> object:  # noqa: ANN401 - any annotation
     """The value as `kind`, which is an annotation of `arena.domain`."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        return _build_union(inner, value, where)
-    if origin in (tuple, frozenset):
-        if not isinstance(value, list):
-            raise _wrong(where, "a list", value)
-        return origin(_build(inner[0], item, f"{where}[{n}]") for n, item in enumerate(value))
-    if origin is Mapping:
-        return {
-            key: _build(inner[1], item, f"{where}.{key}")
-            for key, item in _mapping(value, where).items()
-        }
-    if is_dataclass(kind):
-        return _build_dataclass(kind, value, where)
-    return _build_scalar(kind, value, where)
-
-
-def _build_union(kinds: tuple[Any, ...], value: object, where: str) -> object:
-    if value is None and NoneType in kinds:
-        return None
-    problems: list[str] = []
-    for kind in kinds:
-        if kind is not NoneType:
-            try:
-                return _build(kind, value, where)
-            except RecordError as error:
-                problems.append(str(error))
-    raise RecordError("; or ".join(problems))
-
-
-def _build_dataclass(kind: Any, value: object, where: str) -> object:  # noqa: ANN401
-    record = _mapping(value, where)
-    hints, needed = _shape(kind)
-    unknown, missing = record.keys() - hints.keys(), needed - record.keys()
-    if unknown or missing:
-        raise RecordError(f"{where}: unknown {sorted(unknown)}, missing {sorted(missing)}")
-    values = {name: _build(hints[name], record[name], f"{where}.{name}") for name in record}
-    try:
-        return kind(**values)
-    except ValueError as error:
-        raise RecordError(f"{where}: {error}") from error
+    return _reader(kind)(value, (None, where))
 
 
 @cache
-def _shape(kind: type) -> tuple[dict[str, Any], frozenset[str]]:
-    """The fields' types by name, and the names without a default."""
-    needed = (f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING)
-    return get_type_hints(kind), frozenset(needed)
-
-
-def _build_scalar(kind: Any, value: object, where: str) -> object:  # noqa: ANN401
+def _reader(kind: Any) -> _Reader:  # noqa: ANN401
+    """What builds values of that annotation; made once, since a store holds many records."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return _union_reader(inner)
+    if origin in (tuple, frozenset):
+        return _list_reader(origin, _reader(inner[0]))
+    if origin is Mapping:
+        return _mapping_reader(_reader(inner[1]))
+    if is_dataclass(kind):
+        return _record_reader(kind)
     if kind is datetime:
-        return _build_moment(value, where)
+        return _moment
+    return _scalar_reader(kind)
+
+
+def _union_reader(kinds: tuple[Any, ...]) -> _Reader:
+    readers = [_reader(kind) for kind in kinds if kind is not NoneType]
+    may_be_none = NoneType in kinds
+
+    def read(value: object, where: _Where) -> object:
+        if value is None and may_be_none:
+            return None
+        problems: list[str] = []
+        for reader in readers:
+            try:
+                return reader(value, where)
+            except RecordError as error:
+                problems.append(str(error))
+        raise RecordError("; or ".join(problems))
+
+    return read
+
+
+def _list_reader(made: Callable[[Iterable[object]], object], reader: _Reader) -> _Reader:
+    def read(value: object, where: _Where) -> object:
+        if not isinstance(value, list):
+            raise _wrong(where, "a list", value)
+        return made(reader(item, (where, f"[{n}]")) for n, item in enumerate(value))
+
+    return read
+
+
+def _mapping_reader(reader: _Reader) -> _Reader:
+    def read(value: object, where: _Where) -> object:
+        record = _mapping(value, where)
+        return {key: reader(item, (where, f".{key}")) for key, item in record.items()}
+
+    return read
+
+
+def _record_reader(kind: Any) -> _Reader:  # noqa: ANN401
+    hints = get_type_hints(kind)
+    readers = {f.name: (_reader(hints[f.name]), f".{f.name}") for f in fields(kind)}
+    needed = {f.name for f in fields(kind) if f.default is f.default_factory is MISSING}
+
+    def read(value: object, where: _Where) -> object:
+        record = _mapping(value, where)
+        unknown, missing = record.keys() - readers.keys(), needed - record.keys()
+        if unknown or missing:
+            raise RecordError(
+                f"{_place(where)}: unknown {sorted(unknown)}, missing {sorted(missing)}"
+            )
+        values = {}
+        for name, item in record.items():
+            reader, part = readers[name]
+            values[name] = reader(item, (where, part))
+        try:
+            return kind(**values)
+        except ValueError as error:
+            raise RecordError(f"{_place(where)}: {error}") from error
+
+    return read
+
+
+def _scalar_reader(kind: Any) -> _Reader:  # noqa: ANN401
     if issubclass(kind, StrEnum):
-        if value not in {member.value for member in kind}:
-            raise _wrong(where, " or ".join(kind), value)
-        return kind(value)
+        members = {member.value: member for member in kind}
+
+        def chosen(value: object, where: _Where) -> object:
+            if not isinstance(value, str) or value not in members:
+                raise _wrong(where, " or ".join(kind), value)
+            return members[value]
+
+        return chosen
     # A bool is an int to Python, and an int is a float to people: keep the first two apart.
     allowed: tuple[type, ...] = (int, float) if kind is float else (kind,)
-    if type(value) not in allowed:
-        raise _wrong(where, kind.__name__, value)
-    return value
+
+    def plain(value: object, where: _Where) -> object:
+        if type(value) not in allowed:
+            raise _wrong(where, kind.__name__, value)
+        return value
+
+    return plain
 
 
-def _build_moment(value: object, where: str) -> datetime:
+def _moment(value: object, where: _Where) -> datetime:
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
@@ -279,11 +321,16 @@ def _build_moment(value: object, where: str) -> datetime:
     return moment
 
 
-def _mapping(value: object, where: str) -> Mapping[str, object]:
+def _mapping(value: object, where: _Where) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
         raise _wrong(where, "an object", value)
     return value
 
 
-def _wrong(where: str, wanted: str, value: object) -> RecordError:
-    return RecordError(f"{where} must be {wanted}, not {str(value)[:80]!r}")
+def _place(where: _Where) -> str:
+    around, name = where
+    return name if around is None else f"{_place(around)}{name}"
+
+
+def _wrong(where: _Where, wanted: str, value: object) -> RecordError:
+    return RecordError(f"{_place(where)} must be {wanted}, not {str(value)[:80]!r}")

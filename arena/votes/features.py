@@ -100,13 +100,14 @@ def marks_of(battle: Battle) -> Mark:
     if battle.source:
         marks |= Mark.IMPORTED
     prompts = [turn.prompt for side in battle.sides for turn in battle.conversation(side)]
-    if _names(dict.fromkeys([*prompts, battle.system_prompt or ""]), labels):
+    said = dict.fromkeys([*prompts, battle.system_prompt or ""])
+    if any(leaks.names_anyone(text, labels) for text in said):
         marks |= Mark.LEAK_PROMPT
     for side in battle.sides:
-        shown = _shown(battle.conversation(side))
-        if _names(shown, labels):
+        named = [leaks.names_anyone(text, labels) for text in _shown(battle.conversation(side))]
+        if any(named):
             marks |= _LEAKS[side]
-        if _names(shown[:-1], labels):
+        if any(named[:-1]):
             marks |= Mark.LEAK_EDITED
     return marks
 
@@ -127,10 +128,6 @@ def _shown(conversation: Conversation) -> list[str]:
         if turn.answer is not None:
             texts.append(turn.answer.text)
     return texts
-
-
-def _names(texts: Iterable[str], labels: tuple[str, ...]) -> bool:
-    return any(leaks.leaks_in(text, labels) for text in texts)
 
 
 def _measures(conversation: Conversation) -> dict[str, Any]:

@@ -211,8 +211,8 @@ class VoteStore:
         """All votes as of one moment, oldest first, as columns for the statistics.
 
         Every vote is there, those of excluded battles too; `arena.stats.counting` decides which
-        count. The first call after many new votes takes longer than the next: about a millisecond
-        a vote, in a thread, during which the store can be used.
+        count. The first call after many new votes takes longer than the next: about half a
+        millisecond a vote, in a thread, during which the store can be used.
 
         Raises:
             BadBallot: a value that the statistics do not know.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arena.guard.leaks import Leak, LeakKind, leaks_in
+from arena.guard import leaks
+from arena.guard.leaks import Leak, LeakKind, leaks_in, names_anyone
 
 LABELS = (
     "Phi-4-mini",
@@ -209,6 +211,87 @@ def test_a_name_is_found_beside_anything(named: tuple[str, LeakKind], other: str
     text, kind = named
     for whole in (f"{other}\n\n{text}", f"{text}\n\n{other}"):
         assert kind in [leak.kind for leak in leaks_in(whole, LABELS)]
+
+
+def every_pattern(text: str, labels: tuple[str, ...]) -> tuple[Leak, ...]:
+    """What the search finds that looks for everything everywhere, however long it takes."""
+    plain, places = leaks._plain(text)
+    found: list[Leak] = []
+    taken: set[int] = set()
+    for pattern in (*leaks._PATTERNS, *leaks._label_patterns(labels)):
+        for match in pattern.search.finditer(plain):
+            begin, end = places[match.start()], places[match.end()]
+            end = max(end, places[match.end() - 1] + 1)
+            if not taken & set(range(begin, end)):
+                taken |= set(range(begin, end))
+                found.append(Leak(pattern.kind, (begin, end)))
+    return tuple(sorted(found, key=lambda leak: leak.span))
+
+
+PIECES = (
+    *(text for text, _ in NAMED), *NOT_NAMED, "phi", "PHI", "Phi", "phİ", "phı", "ｐｈｉ",
+    "silica", "-", "‐", " ", "\u3000", "4", "４", "mini", "Mıcrosoft", "ﬁ", "ge", "mini",
+    "GEMİNİ", "geminı", "deep", "mind", "Mind", "ſmollm", "smol", "lm", "hugging", "Face",
+    "ハギング", "ﾊｷﾞﾝｸﾞ", "フェイス", "ファイ", "ﾌｧｲ", "ル", "スモール", "LM", "Googlе",
+    "goo\u200bgle", "グーグル", "ク\u3099ーク\u3099ル", "マイン", "ド", "ジェミ", "ナイ", "qwen",
+    "Qwen", "ＱＷＥＮ", "I am ", "I\nam ", "call me ", "私は「", "です", "と申します", "a", "_",
+    "\\", "é", "e\u0301", "\u00ad", "ß", "\u212a", "K", "みや", "び", "Élan", "élan", "ΣΑΣ",
+    "σας", "σασ",
+)  # fmt: skip
+STRANGE_LABELS = (*LABELS, "Élan 3", "ΣΑΣ", "Kiwi-İ 2", "strauß 7b", "Skunk", "—", "モデル７")
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=3)), max_size=7).map("".join),
+    st.lists(st.sampled_from(STRANGE_LABELS), max_size=3).map(tuple),
+)
+def test_quick_search_finds_what_the_slow_one_does(text: str, labels: tuple[str, ...]) -> None:
+    """A glance that is too strict makes a vote blind that was not, and nobody would see it."""
+    expected = every_pattern(text, labels)
+    assert leaks_in(text, labels) == expected
+    assert names_anyone(text, labels) == bool(expected)
+
+
+RARE = ("phisilica", "gemİnİ", "geMıNı", "mIcrosofT", "skunK here", "ﬁ Kıwi-i 2")
+
+
+@pytest.mark.parametrize("text", [*(text for text, _ in NAMED), *RARE])
+def test_names_in_any_letters_pass_the_glance(text: str) -> None:
+    """The text in capitals, or inside a sentence, took another way than the one that was tried."""
+    shapes = (text, text.upper(), text.lower(), text.swapcase(), f"ü{text}。", f"x {text} x")
+    for shape in shapes:
+        expected = every_pattern(shape, STRANGE_LABELS)
+        assert leaks_in(shape, STRANGE_LABELS) == expected, shape
+
+
+@given(st.text())
+def test_usual_letters_are_the_same_with_and_without_places(text: str) -> None:
+    """One of the two ways left out a mark, so that a name was seen by one of them alone."""
+    assert leaks._usual(text) == leaks._plain(text)[0]
+
+
+def test_every_character_is_made_usual_the_same_way() -> None:
+    """A rare letter, alone or before a voicing mark, was written in two ways."""
+    for begin in range(0, 0x30000, 4096):
+        chars = [chr(code) for code in range(begin, begin + 4096)]
+        for text in ("".join(chars), "\uff9e".join(chars), "\u309a".join(chars)):
+            assert leaks._usual(text) == leaks._plain(text)[0], hex(begin)
+
+
+def test_most_texts_cost_next_to_nothing() -> None:
+    """A long answer that names nobody took milliseconds, and a store of them minutes."""
+    text = "The quick brown fox jumps over philosophy. 速い茶色の狐がファイルを跳び越える。" * 40
+
+    def taken(work: Callable[..., object]) -> float:
+        best = float("inf")
+        for _ in range(7):
+            began = time.process_time()
+            work(text, LABELS)
+            best = min(best, time.process_time() - began)
+        return best
+
+    assert taken(names_anyone) * 4 < taken(every_pattern)
 
 
 @pytest.mark.parametrize("piece", ["I am ", "Phi ", "ファイ", "Google ", "a" * 50, "私は「「"])
