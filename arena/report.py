@@ -19,10 +19,12 @@ from arena.report_names import SIMULATED, Name, tell_apart
 from arena.stats.ballots import CATEGORIES, LANGUAGES, Ballots, Bools, Contestant, Floats, Mark
 from arena.stats.bias import (
     Drift,
+    Guesses,
     LengthBias,
     PositionBias,
     VoterConcentration,
     drift,
+    guesses,
     length_bias,
     position_bias,
     voter_concentration,
@@ -116,6 +118,7 @@ class Checks:
     length: LengthBias | None
     voters: VoterConcentration
     drift: Drift
+    guesses: Guesses
 
 
 class Headline(StrEnum):
@@ -237,6 +240,7 @@ def make_report(
             _length(counted),
             voter_concentration(counted, pair=both),
             drift(counted, pair=both),
+            guesses(counted),
         ),
         days=_days(ballots, decision.mask),
     )

@@ -25,7 +25,8 @@ cannot be kept. Shares are 0 to 1, times are in seconds, money is in US dollars,
                     `contestants`; null with two, and between groups that never met
     cells           first, second, category, language, wins_first, wins_second, ties, both_bad,
                     shown, rate, shrunk, adjusted_p, verdict
-    checks          position, length, voters, drift: each with `verdict` and its numbers
+    checks          position, length, voters, drift, guesses: each with `verdict` and its numbers;
+                    guesses are those before the vote that named one of the two for side a
     days            a list of {"day", "votes", "counted"}
 """
 
@@ -172,6 +173,7 @@ def _cell(cell: Cell) -> Json:
 def _checks(report: Report) -> Json:
     position, length = report.checks.position, report.checks.length
     voters, drift = report.checks.voters, report.checks.drift
+    guesses = report.checks.guesses
     return {
         "position": {
             "verdict": position.verdict.value,
@@ -204,5 +206,11 @@ def _checks(report: Report) -> Json:
             "before": _estimate(drift.before),
             "after": _estimate(drift.after),
             "change": _estimate(drift.change),
+        },
+        "guesses": {
+            "verdict": guesses.verdict.value,
+            "guesses": guesses.n,
+            "right": _estimate(guesses.right),
+            "chance": guesses.chance,
         },
     }

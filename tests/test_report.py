@@ -210,7 +210,9 @@ def test_json_keys_stay(rows: list[object]) -> None:
     assert again == found
     assert set(found) == KEYS
     assert found["version"] == VERSION == 1
-    assert set(found["checks"]) == {"position", "length", "voters", "drift"}
+    assert set(found["checks"]) == {
+        "position", "length", "voters", "drift", "guesses",
+    }  # fmt: skip
 
 
 def test_json_says_the_same_as_the_report() -> None:

@@ -54,6 +54,8 @@ class Mark(IntFlag):
         LEAK_EDITED: something was changed after a name had leaked.
         EXCLUDED: the owner decided that it does not count.
         IMPORTED: it was cast elsewhere and brought here.
+        GUESSED_RIGHT, GUESSED_WRONG: before the vote the voter said which of the two was on the
+            left, and was right or not; neither where nothing was said. Read from the vote.
     """
 
     OPEN_MODE = 1 << 0
@@ -69,6 +71,8 @@ class Mark(IntFlag):
     LEAK_EDITED = 1 << 19
     EXCLUDED = 1 << 20
     IMPORTED = 1 << 21
+    GUESSED_RIGHT = 1 << 22
+    GUESSED_WRONG = 1 << 23
 
     @classmethod
     def of(cls, flags: Iterable[Flag]) -> Mark:

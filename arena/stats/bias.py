@@ -1,9 +1,9 @@
 """What else than the better answer may have moved the votes.
 
-Four checks, each with a number, its interval, how many votes it stands on, and a verdict. Those of
-position, length and drift are tests: each raises a false alarm in about 5% of arenas without that
-fault. The one of the voters is none: it says whether this result, on these votes, hangs on one
-person. `seen` is a reason to look, not a proof; `none_seen` means that it was not seen in that many
+Five checks, each with a number, its interval, how many votes it stands on, and a verdict. Those of
+position, length, drift and guesses are tests: each raises a false alarm in about 5% of arenas
+without that fault. The one of the voters is none: it says whether this result, on these votes,
+hangs on one person. `seen` is a reason to look, not a proof; `none_seen` means that it was not seen in that many
 votes, not that it is not there.
 """
 
@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from arena.stats.ballots import Ballots, Bools, Floats, Ints
+from arena.stats.ballots import Ballots, Bools, Floats, Ints, Mark
 from arena.stats.intervals import (
     CONFIDENCE,
     Estimate,
@@ -41,6 +41,10 @@ FEWEST_FOR_POSITION: Final = 30
 FEWEST_FOR_LENGTH: Final = 50
 FEWEST_FOR_VOTERS: Final = 10
 FEWEST_A_HALF: Final = 20
+FEWEST_GUESSES: Final = 20
+# Only guesses are kept that named one of the two who played, so who knows nothing is right in half
+# of them, however many contestants there were to choose from.
+GUESS_CHANCE: Final = 0.5
 # A voter with a smaller share of the votes is not called busy, whatever hangs on them.
 BUSY_SHARE: Final = 0.1
 # An answer more than 16 times as long as the other counts as 16 times: one is then a stub.
@@ -142,6 +146,41 @@ class Drift:
     before: Estimate
     after: Estimate
     change: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Guesses:
+    """Whether voters can tell who is who before they vote: a blind vote may then not be blind.
+
+    Attributes:
+        verdict: `seen` where the interval does not hold what chance gives, on either side: who is
+            wrong too often tells the two apart as well, and mistakes one for the other.
+        n: votes with a guess. Those are no random voters: who has an idea says it sooner.
+        right: share of them that was right, with Wilson's interval.
+        chance: the share that blind picking gives.
+    """
+
+    verdict: Check
+    n: int
+    right: Estimate
+    chance: float = GUESS_CHANCE
+
+
+def guesses(ballots: Ballots, mask: Bools | None = None, confidence: float = CONFIDENCE) -> Guesses:
+    """How often did voters know who was on the left?
+
+    Args:
+        ballots: n votes; the marks say what was guessed.
+        mask: which of them count; all if None.
+        confidence: of the interval.
+    """
+    chosen = ballots if mask is None else ballots.take(mask)
+    right = int(chosen.has(Mark.GUESSED_RIGHT).sum())
+    n = right + int(chosen.has(Mark.GUESSED_WRONG).sum())
+    estimate = wilson(right, n, confidence)
+    if n < FEWEST_GUESSES:
+        return Guesses(Check.TOO_FEW, n, estimate)
+    return Guesses(Check.NONE_SEEN if estimate.holds(GUESS_CHANCE) else Check.SEEN, n, estimate)
 
 
 def position_bias(

@@ -18,6 +18,7 @@ from arena.presets import Preset, pick
 from arena.record import Ask
 from arena.ui import presets_view, status_view, view
 from arena.ui.arena_parts import VOTES, ArenaParts
+from arena.ui.extras_view import guess_on
 from arena.ui.i18n import say
 from arena.ui.visit import Visit, params_from, preset_behind
 from arena.ui.words import Updates, news
@@ -246,7 +247,8 @@ class ArenaTab(ArenaParts):
             try:
                 live = self.arena.live(visit.battle_id)
                 visitor = await self._visitor(visit, request)
-                await self.arena.vote(live.battle.id, winner, visitor, visit.extras.guess)
+                guess = guess_on(live.battle, visit.extras)
+                await self.arena.vote(live.battle.id, winner, visitor, guess)
             except ArenaError as error:
                 return self.complain(error, visit.language)
             visit.vote = winner

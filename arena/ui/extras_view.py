@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from arena.domain import Grade, Reason, Side
+from arena.domain import Battle, Grade, Reason, Side
 from arena.ui.i18n import say
 
 GOOD = (Reason.CORRECT, Reason.COMPLETE, Reason.CLEAR, Reason.CONCISE, Reason.NATURAL)
@@ -29,6 +29,16 @@ class Extras:
     grade_a: Grade | None = None
     grade_b: Grade | None = None
     comment: str = ""
+
+
+def guess_on(battle: Battle, extras: Extras) -> str | None:
+    """The guess, if it names one of the two.
+
+    The page offers the whole pool, since a choice of two would tell who plays. To refuse a vote
+    with a guess at a third one would tell it as well: such a guess is left out.
+    """
+    ids = [battle.spec(side).id for side in battle.sides]
+    return extras.guess if extras.guess in ids else None
 
 
 def guess_html(pool: Sequence[tuple[str, str]], extras: Extras, language: str) -> str:

@@ -12,6 +12,7 @@ from arena.stats.bias import (
     FEWEST_FOR_LENGTH,
     FEWEST_FOR_POSITION,
     FEWEST_FOR_VOTERS,
+    FEWEST_GUESSES,
     Check,
 )
 from arena.stats.cells import Cell
@@ -238,7 +239,7 @@ class CheckWords:
 
 
 def checks(report: Report, language: str) -> list[CheckWords]:
-    """All four checks."""
+    """All five checks."""
     found, shown = report.checks, report.shown_pair
     a = report.name(shown.first) if shown else ""
     return [
@@ -246,6 +247,7 @@ def checks(report: Report, language: str) -> list[CheckWords]:
         _check("length", *_length(found, language), language),
         _check("voters", *_voters(found, language), language),
         _check("drift", *_drift(found, a, language), language),
+        _check("guess", *_guess(found, language), language),
     ]
 
 
@@ -297,3 +299,22 @@ def _drift(found: Checks, a: str, language: str) -> tuple[str, str]:
     key = f"board.check.drift.{bias.verdict}"
     values = {"before": percent(bias.before.value), "after": percent(bias.after.value)}
     return bias.verdict, say(language, key, a=a, **values)
+
+
+def _guess(found: Checks, language: str) -> tuple[str, str]:
+    told = found.guesses
+    verdict: str = told.verdict
+    if told.right.value is None:
+        return verdict, say(language, "board.check.guess.none")
+    if told.verdict is Check.SEEN and told.right.value < told.chance:
+        key = "board.check.guess.seen_below"
+    else:
+        key = f"board.check.guess.{told.verdict}"
+    return verdict, say(
+        language,
+        "board.check.guess.said",
+        share=share(told.right),
+        n=many(language, "guesses", told.n),
+        chance=percent(told.chance),
+        verdict=say(language, key, need=FEWEST_GUESSES),
+    )

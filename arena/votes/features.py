@@ -229,6 +229,7 @@ def _joined() -> Select[Any]:
             votes.c.voter,
             votes.c.cast_at,
             votes.c.signed_in,
+            votes.c.guess,
             battles.c.mode,
             battles.c.language,
             battles.c.category,
@@ -259,6 +260,8 @@ def _columns(connection: Connection) -> dict[str, Any]:
     found: dict[str, Sequence[Any]] = {name: by_name[name] for name in _FOUND}
     if fresh:
         found = _replaced(found, by_name["battle_id"], fresh)
+    sides = zip(by_name["guess"], by_name["model_a"], by_name["model_b"], strict=True)
+    guessed = [_guessed(*names) for names in sides]
     out = int(Mark.EXCLUDED)
     return {
         "a": list(zip(by_name["model_a"], _known(by_name["served_model_a"]), strict=True)),
@@ -268,11 +271,20 @@ def _columns(connection: Connection) -> dict[str, Any]:
         "signed_in": by_name["signed_in"],
         "prompt": found["prompt"],
         "marks": [
-            marks | out if battle_id in excluded else marks
-            for marks, battle_id in zip(found["marks"], by_name["battle_id"], strict=True)
+            marks | guess | (out if battle_id in excluded else 0)
+            for marks, guess, battle_id in zip(
+                found["marks"], guessed, by_name["battle_id"], strict=True
+            )
         ],
         **{name: found[name] for name in _MEASURES},
     }
+
+
+def _guessed(guess: str | None, model_a: str, model_b: str | None) -> int:
+    """The mark of a guess; none where it named neither, or both are one contestant."""
+    if guess is None or model_a == model_b or guess not in (model_a, model_b):
+        return 0
+    return int(Mark.GUESSED_RIGHT if guess == model_a else Mark.GUESSED_WRONG)
 
 
 def _names_of_columns() -> Iterable[str]:

@@ -15,7 +15,7 @@ from arena.live import LiveBattle
 from arena.models.registry import Entry, Registry
 from arena.record import Ask
 from arena.ui.extras import ExtrasPart, changed
-from arena.ui.extras_view import Extras, extras_html, guess_html
+from arena.ui.extras_view import Extras, extras_html, guess_html, guess_on
 from arena.ui.visit import Visit
 from arena.votes.store import VoteStore
 from tests.scripted import ScriptedModel
@@ -44,6 +44,16 @@ async def vote(part: ExtrasPart, visit: Visit) -> None:
     """As the vote button does it."""
     await part.arena.vote(visit.battle_id or "", Winner.TIE, VISITOR, visit.extras.guess)
     visit.vote = Winner.TIE
+
+
+async def test_guess_at_a_third_model_does_not_tell_who_plays(store: VoteStore) -> None:
+    """The vote was refused with the names of the two, before it was cast."""
+    part, visit = part_of(store), Visit()
+    live = await played(part, visit)
+    assert guess_on(live.battle, Extras(guess="z")) is None
+    assert guess_on(live.battle, Extras()) is None
+    for identity in ("x", "y"):
+        assert guess_on(live.battle, Extras(guess=identity)) == identity
 
 
 async def test_each_click_is_stored_with_the_vote(store: VoteStore) -> None:

@@ -141,7 +141,7 @@ def test_every_reason_step_and_verdict_has_its_words(language: str) -> None:
     keys += [f"board.step.{step}" for step in StepName]
     keys += [f"board.verdict.{verdict}" for verdict in Verdict]
     keys += [f"board.check.state.{state}" for state in (*Check, "failed")]
-    for name in ("position", "length", "voters", "drift"):
+    for name in ("position", "length", "voters", "drift", "guess"):
         keys += [f"board.check.{name}", *(f"board.check.{name}.{s}" for s in ("seen", "none_seen"))]
     keys += [f"category.{category}" for category in Category]
     assert not set(keys) - set(table(language))
@@ -178,10 +178,78 @@ def test_dollars(value: float | None, shown: str) -> None:
     assert words.dollars(value) == shown
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong", "english", "japanese"),
+    [
+        (0, 0, "Nobody has guessed before a vote yet.", "投票前の予想はまだありません。"),
+        (
+            1,
+            0,
+            (
+                "Before the vote, guessed right 100% [21, 100] of 1 guess; chance is 50%. "
+                "A verdict needs 20."
+            ),
+            (
+                "投票前の予想 1 件のうち 100% [21, 100] が正解。でたらめなら 50% です。"
+                "判定には 20 件要ります。"
+            ),
+        ),
+        (
+            12,
+            9,
+            (
+                "Before the vote, guessed right 57% [37, 76] of 21 guesses; chance is 50%. "
+                "Not to be told from chance: no sign that voters know who is who."
+            ),
+            (
+                "投票前の予想 21 件のうち 57% [37, 76] が正解。でたらめなら 50% です。"
+                "偶然と区別できません。見分けられている兆しはありません。"
+            ),
+        ),
+        (
+            30,
+            10,
+            (
+                "Before the vote, guessed right 75% [60, 86] of 40 guesses; chance is 50%. "
+                "More than chance: some voters know who is who, so their votes are not blind."
+            ),
+            (
+                "投票前の予想 40 件のうち 75% [60, 86] が正解。でたらめなら 50% です。"
+                "偶然より多く当たっています。見分けられる人がいて、その票はブラインドとは言えません。"
+            ),
+        ),
+        (
+            10,
+            30,
+            (
+                "Before the vote, guessed right 25% [14, 40] of 40 guesses; chance is 50%. "
+                "Less than chance: some voters tell the two apart, and mistake one for the other."
+            ),
+            (
+                "投票前の予想 40 件のうち 25% [14, 40] が正解。でたらめなら 50% です。"
+                "偶然より外れています。違いは見分けられていて、取り違えられています。"
+            ),
+        ),
+    ],
+)
+def test_guesses_are_judged_in_words(right: int, wrong: int, english: str, japanese: str) -> None:
+    """A share of right guesses without what chance gives says nothing on blindness."""
+    rows = [
+        *votes(PHI, GEM, right, 0, marks=Mark.GUESSED_RIGHT),
+        *votes(PHI, GEM, wrong, 0, marks=Mark.GUESSED_WRONG, voter="other"),
+        *votes(PHI, GEM, 3, 3, voter="silent"),
+    ]
+    made = report([replace(row, voter=f"{row.voter} {place}") for place, row in enumerate(rows)])
+    assert words.checks(made, "en")[-1].text == english
+    assert words.checks(made, "ja")[-1].text == japanese
+    loud = made.checks.guesses.verdict is Check.SEEN
+    assert loud == (max(right, wrong) == 30)
+
+
 def test_checks_speak_plainly() -> None:
     """A verdict by a word of the statistics is no verdict for a person."""
     few = words.checks(report(votes(PHI, GEM, 3, 4)), "en")
-    assert [check.state for check in few] == [Check.TOO_FEW] * 4
+    assert [check.state for check in few] == [Check.TOO_FEW] * 5
     assert few[0].text == "7 decisive votes so far; the check needs 30."
     one_side = report([row for row in votes(PHI, GEM, 40, 40) if row.a == PHI])
     assert words.checks(one_side, "en")[0].text == "Nobody has changed sides yet."

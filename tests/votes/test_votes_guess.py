@@ -10,6 +10,7 @@ from vote_samples import VOTER, battle, vote
 
 from arena.domain import Grade, Reason
 from arena.errors import BadGuess, StoreError
+from arena.stats.ballots import Mark
 from arena.votes.store import Counts, VoteStore
 
 
@@ -44,3 +45,24 @@ async def test_unknown_words_are_refused(store: VoteStore, change: dict[str, Any
     # None leaves what is there.
     both = await store.annotate_vote(made.id, VOTER, grade_b=Grade.OK)
     assert both == replace(noted, grade_b=Grade.OK)
+
+
+async def test_ballots_know_which_guesses_were_right(store: VoteStore) -> None:
+    """A guess was held against the winner, or one that came later was never seen."""
+    guesses = ("phi", "gemini", None)
+    made = [battle("phi", "gemini") for _ in guesses]
+    for one, guess in zip(made, guesses, strict=True):
+        await store.add_battle(one)
+        await store.cast_vote(vote(one, "model_b", guess=guess))
+    same = battle("phi", "phi")
+    await store.add_battle(same)
+    await store.cast_vote(vote(same, guess="phi"))
+    found = await store.ballots()
+    assert found.has(Mark.GUESSED_RIGHT).sum() == 1
+    assert found.has(Mark.GUESSED_WRONG).sum() == 1
+    # What is kept of a battle does not hold what a voter may still add.
+    await store.annotate_vote(made[2].id, VOTER, guess="phi")
+    await store.annotate_vote(made[0].id, VOTER, guess="gemini")
+    found = await store.ballots()
+    assert found.has(Mark.GUESSED_RIGHT).sum() == 1
+    assert found.has(Mark.GUESSED_WRONG).sum() == 2
