@@ -35,6 +35,7 @@
         ├── BadGuess             a voter's guess names neither contestant
         ├── PackageMissing       the package that reads and writes a format is not installed
         ├── ExportNeedsFile      that format can't be written to a stream
+        ├── ExportOff, ExportBusy, ExportTooLarge   visitors can't have the votes now
         └── NotImportable        a file is not one that can be imported
             └── BadRow           a row of it is wrong
 
@@ -528,6 +529,30 @@ class ExportNeedsFile(StoreError):
     code = "export_needs_file"
     message = "{format} can't be written to the standard output."
     remedy = "Name a file."
+
+
+class ExportOff(StoreError):
+    """The owner does not hand votes out on the page."""
+
+    code = "export_off"
+    message = "This arena does not offer its votes for download."
+    remedy = "Ask its owner, who can set ARENA_PUBLIC_EXPORT=1."
+
+
+class ExportBusy(StoreError):
+    """Other visitors' exports take all the time."""
+
+    code = "export_busy"
+    message = "Another download is being made, and only one is made at a time."
+    remedy = "Try again in a minute."
+
+
+class ExportTooLarge(StoreError):
+    """There are more battles than the page hands out."""
+
+    code = "export_too_large"
+    message = "There are {battles} battles, and the page makes files of at most {most}."
+    remedy = "Ask the owner for the file of: python -m arena export --mask"
 
 
 class NotImportable(StoreError):

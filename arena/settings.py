@@ -273,6 +273,12 @@ class Settings(BaseModel):
         description="1 or 0",
         examples=["1"],
     )
+    public_export: bool = Field(
+        default=False,
+        alias="ARENA_PUBLIC_EXPORT",
+        description="1 or 0",
+        examples=["1"],
+    )
     max_cache_gib: float | None = Field(
         None,
         alias="ARENA_MAX_CACHE_GIB",

@@ -3,8 +3,8 @@
 Five checks, each with a number, its interval, how many votes it stands on, and a verdict. Those of
 position, length, drift and guesses are tests: each raises a false alarm in about 5% of arenas
 without that fault. The one of the voters is none: it says whether this result, on these votes,
-hangs on one person. `seen` is a reason to look, not a proof; `none_seen` means that it was not seen in that many
-votes, not that it is not there.
+hangs on one person. `seen` is a reason to look, not a proof; `none_seen` means that it was not seen
+in that many votes, not that it is not there.
 """
 
 from __future__ import annotations

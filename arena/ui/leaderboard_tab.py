@@ -18,11 +18,13 @@ from arena.stats.ballots import LANGUAGES
 from arena.stats.counting import Rules
 from arena.stats.outcomes import Pair
 from arena.ui import leaderboard_view, leaderboard_words, plots
+from arena.ui.export_part import ExportPart
 from arena.ui.i18n import say
 from arena.ui.plots import Picture
 from arena.ui.status_view import error_notice
 from arena.ui.visit import Visit
 from arena.ui.words import Updates, Words, html, merged
+from arena.votes.export_public import PublicExports
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 ALL = ""
@@ -34,12 +36,14 @@ class LeaderboardTab:
     """Reads the votes when the tab is opened, a filter is set, or somebody asks for it."""
 
     def __init__(
-        self, board: Board, words: Words, *, signed_in_only: bool, with_accounts: bool = False
-    ) -> None:
+        self, board: Board, words: Words, *, signed_in_only: bool, with_accounts: bool = False,
+        exports: PublicExports | None = None,
+    ) -> None:  # fmt: skip
         self.board = board
         self.words = words
         self.signed_in_only = signed_in_only
         self.with_accounts = with_accounts
+        self.export = ExportPart(exports, words) if exports is not None and exports.on else None
 
     def build(self, tabs: gr.HTML, visit: gr.State) -> None:
         """Make the components; call inside the panel's context."""
@@ -54,6 +58,8 @@ class LeaderboardTab:
             with gr.Column(elem_classes="lb-plots"):
                 self.plots = {name: self._frame(name) for name in plots.NAMES}
             self.details = html(elem_classes="lb-details")
+            if self.export is not None:
+                self.export.build(visit)
         self.inputs = [
             visit, self.category, self.language, self.pair, self.truncated, self.signed_in,
         ]  # fmt: skip

@@ -20,6 +20,7 @@ from arena.ui.leaderboard_tab import LeaderboardTab
 from arena.ui.models_tab import ModelsTab
 from arena.ui.visit import Visit, account_of, known_battle, known_visitor
 from arena.ui.words import Updates, Words, html, merged
+from arena.votes.export_public import PublicExports
 
 HERE = Path(__file__).parent
 # No web fonts: the page must not call out, and a system's own Japanese font reads best.
@@ -58,6 +59,8 @@ watch('value', () => show(document.body.dataset.tab || 'arena'));
 show('arena');
 """
 TICK_SECONDS = 1.0
+# Gradio copies a file that it serves; looked at every ten minutes, removed after an hour.
+DELETE_CACHE = (600, 3600)
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
@@ -105,6 +108,7 @@ class Page:
             words,
             signed_in_only=settings.signed_in_votes_only,
             with_accounts=bool(settings.oauth_client_id),
+            exports=PublicExports(arena.store, on=settings.public_export),
         )
         self.models = ModelsTab(arena)
         self.api = Api(arena, board, settings)
@@ -112,7 +116,10 @@ class Page:
     def build(self) -> gr.Blocks:
         """Make and connect everything."""
         text = self.words.say
-        with gr.Blocks(title=text("title"), analytics_enabled=False, fill_width=True) as demo:
+        with gr.Blocks(
+            title=text("title"), analytics_enabled=False, fill_width=True,
+            delete_cache=DELETE_CACHE,
+        ) as demo:  # fmt: skip
             self.visit = gr.State(Visit(), time_to_live=24 * 3600)
             self.client = gr.JSON(visible=False)
             self.spoken = gr.Textbox(visible=False)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+import urllib.request
+import zipfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import ConsoleMessage, Page, Request, expect
 
-from tests.browser.conftest import Served
+from tests.browser.conftest import Served, end, serve
 from tests.browser.test_page import SLOW, ask, finished, ready
 
 pytestmark = pytest.mark.browser
@@ -103,3 +107,37 @@ def test_board_fits_a_phone(app: Served, open_page: Open) -> None:
     assert svg is not None
     assert svg["x"] >= box["x"] - 1
     assert svg["x"] + svg["width"] <= box["x"] + box["width"] + 1
+
+
+def test_votes_can_be_downloaded_where_the_owner_says_so(
+    tmp_path: Path, embedded_cache: Path, open_page: Open
+) -> None:
+    """A button that gives no file, a file that nobody can open, or one that nobody allowed."""
+    served = serve(tmp_path, embedded_cache, ARENA_PUBLIC_EXPORT="1", GRADIO_TEMP_DIR=str(tmp_path))
+    try:
+        page = open_page(served.url)
+        vote(page, "Name three hills.", "vote-a")
+        page.locator("#tab-leaderboard").click()
+        expect(page.locator("#export-save")).to_be_hidden()
+        page.locator("#export-make").click()
+        expect(page.locator("#export-note")).to_contain_text("1 row of 1 battle", timeout=SLOW)
+        with page.expect_download() as waited:
+            page.locator("#export-save").click()
+        assert waited.value.suggested_filename == "arena-votes-arena.jsonl.zip"
+        with zipfile.ZipFile(waited.value.path()) as packed:
+            (line,) = packed.read("arena-votes-arena.jsonl").decode().splitlines()
+            assert "# Votes of an arena" in packed.read("README.md").decode()
+        assert json.loads(line)["winner"] == "model_a"
+        assert served.rows("select voter from votes")[0][0] not in line
+    finally:
+        end(served)
+
+
+def test_votes_are_not_offered_unasked(app: Served, open_page: Open) -> None:
+    """The owner's default is that votes stay with them."""
+    page = open_page(app.url)
+    page.locator("#tab-leaderboard").click()
+    expect(page.locator("#leaderboard .say")).to_be_visible(timeout=SLOW)
+    expect(page.locator("#export")).to_have_count(0)
+    with urllib.request.urlopen(f"{app.url}config") as reply:  # noqa: S310 -- our own address
+        assert "export-make" not in reply.read().decode()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -12,6 +15,7 @@ from arena.domain import Category, Flag, Mode
 from arena.ui.leaderboard_tab import LeaderboardTab, pair_key
 from arena.ui.visit import Visit
 from arena.ui.words import Words, html
+from arena.votes.export_public import PublicExports
 from arena.votes.store import VoteStore
 from tests.votes.vote_samples import battle, vote
 
@@ -134,3 +138,38 @@ async def test_store_that_cannot_be_read_says_so(store: VoteStore) -> None:
     found = await asked(tab)
     assert "could not be" in found[tab.lead] or "not be saved" in found[tab.lead]
     assert found[tab.table] == ""
+
+
+async def test_votes_are_handed_out_as_a_file(store: VoteStore, tmp_path: Path) -> None:
+    """The file had another shape than was chosen, or the choice of a raw call broke it."""
+    await filled(store)
+    tab = made(store, exports=PublicExports(store, on=True, folder=tmp_path))
+    part = tab.export
+    assert part is not None
+    for shape, file_format, name in (
+        ("dpo", "csv", "arena-votes-dpo.csv"),
+        (["dpo"], {}, "arena-votes-arena.jsonl"),
+        ("nonsense", "exe", "arena-votes-arena.jsonl"),
+    ):
+        found = await part.on_make(visit(), shape, file_format)
+        with zipfile.ZipFile(found[part.file]["value"]) as packed:
+            assert packed.namelist() == [name, "README.md"]
+            rows = packed.read(name).decode().splitlines()
+    assert found[part.file]["visible"] is True
+    assert "5 rows of 5 battles are ready." in found[part.note]
+    assert len(rows) == 5
+    assert {json.loads(row)["mode"] for row in rows} == {"blind", "open"}
+    gone = part.on_choice()
+    assert gone[part.file]["visible"] is False
+
+
+async def test_votes_are_not_handed_out_unasked(store: VoteStore) -> None:
+    """A part that is only hidden can be called."""
+    assert made(store).export is None
+    assert made(store, exports=PublicExports(store, on=False)).export is None
+    tab = made(store, exports=PublicExports(store, on=True))
+    assert tab.export is not None
+    tab.export.exports.on = False
+    found = await tab.export.on_make(visit(), "arena", "jsonl")
+    assert "does not offer its votes" in found[tab.export.note]
+    assert found[tab.export.file]["visible"] is False

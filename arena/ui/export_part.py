@@ -1,0 +1,116 @@
+"""The votes as a file, at the foot of the leaderboard; there only where the owner allows it."""
+
+from __future__ import annotations
+
+from html import escape
+from importlib.util import find_spec
+from typing import Any
+
+import gradio as gr
+
+from arena.errors import ArenaError
+from arena.ui.i18n import say
+from arena.ui.leaderboard_words import many
+from arena.ui.status_view import error_notice
+from arena.ui.visit import Visit
+from arena.ui.words import Updates, Words, html
+from arena.votes.export import ExportReport, FileFormat, Shape
+from arena.votes.export_public import PublicExports
+
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+class ExportPart:
+    """Two choices, a button that makes the file, and one that saves it."""
+
+    def __init__(self, exports: PublicExports, words: Words) -> None:
+        self.exports = exports
+        self.words = words
+
+    def build(self, visit: gr.State) -> None:
+        """Make the components; call inside the tab's context."""
+        text, bind = self.words.say, self.words.bind
+        with gr.Column(elem_id="export", elem_classes="card lb-export"):
+            self.words.bind_made(
+                html(_about(self.words.language)), lambda language: {"value": _about(language)}
+            )
+            with gr.Row(elem_classes="lb-filters"):
+                self.shape = self.words.bind_made(
+                    gr.Dropdown(
+                        _shapes(self.words.language), value=Shape.ARENA.value, filterable=False,
+                        elem_id="export-shape", label=text("board.export.shape"),
+                    ),
+                    lambda language: {
+                        "choices": _shapes(language),
+                        "label": say(language, "board.export.shape"),
+                    },
+                )  # fmt: skip
+                self.format = bind(
+                    gr.Dropdown(
+                        formats(), value=FileFormat.JSONL.value, filterable=False,
+                        elem_id="export-format", label=text("board.export.format"),
+                    ),
+                    label="board.export.format",
+                )  # fmt: skip
+                self.button = bind(
+                    gr.Button(text("board.export.make"), size="sm", scale=0, elem_id="export-make"),
+                    value="board.export.make",
+                )
+                self.file = bind(
+                    gr.DownloadButton(
+                        text("board.export.save"), size="sm", scale=0, visible=False,
+                        variant="primary", elem_id="export-save",
+                    ),
+                    label="board.export.save",
+                )  # fmt: skip
+            self.note = html(elem_id="export-note")
+        gr.on(
+            [self.shape.input, self.format.input], self.on_choice, None, [self.note, self.file],
+            **PRIVATE,
+        )  # fmt: skip
+        self.button.click(
+            self.on_make, [visit, self.shape, self.format], [self.note, self.file], **PRIVATE
+        )
+
+    def on_choice(self) -> Updates:
+        """What was made is not what is chosen now."""
+        return {self.note: "", self.file: gr.update(value=None, visible=False)}
+
+    async def on_make(self, visit: Visit, shape: object, file_format: object) -> Updates:
+        """Make the file that was chosen; what no control of the page sends is the default."""
+        try:
+            made = await self.exports.make(_shape(shape), _format(file_format))
+        except ArenaError as error:
+            return self.on_choice() | {self.note: error_notice(visit.language, error)}
+        note = f'<p class="note">{escape(_ready(made.report, visit.language))}</p>'
+        return {self.note: note, self.file: gr.update(value=made.path, visible=True)}
+
+
+def formats() -> list[str]:
+    """Those that this installation can write."""
+    found = [FileFormat.JSONL.value, FileFormat.CSV.value]
+    return [*found, FileFormat.PARQUET.value] if find_spec("pyarrow") else found
+
+
+def _about(language: str) -> str:
+    title, about = say(language, "board.export.title"), say(language, "board.export.about")
+    return f'<h3>{escape(title)}</h3><p class="note">{escape(about)}</p>'
+
+
+def _ready(report: ExportReport, language: str) -> str:
+    battles = many(language, "battles", report.battles)
+    return many(language, "export_rows", report.rows, battles=battles)
+
+
+def _shapes(language: str) -> list[tuple[str, str]]:
+    return [(say(language, f"board.export.shape.{shape}"), shape.value) for shape in Shape]
+
+
+def _shape(value: object) -> Shape:
+    return Shape(value) if isinstance(value, str) and value in set(Shape) else Shape.ARENA
+
+
+def _format(value: object) -> FileFormat:
+    if isinstance(value, str) and value in formats():
+        return FileFormat(value)
+    return FileFormat.JSONL
