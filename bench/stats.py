@@ -6,22 +6,31 @@ once; the arena gives it one row an outcome of a pair and bootstraps from the co
 
 from __future__ import annotations
 
+import asyncio
+import os
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import evalica
 import numpy as np
 
+from arena.report import make_report
 from arena.stats.ballots import WINNERS, Ballots, Contestant
-from arena.stats.bias import drift, length_bias, position_bias, voter_concentration
+from arena.stats.bias import drift, guesses, length_bias, position_bias, voter_concentration
 from arena.stats.cells import cells
 from arena.stats.counting import decide
 from arena.stats.intervals import two_models
 from arena.stats.outcomes import add_up
 from arena.stats.ranking import Method, rank
+from arena.votes.store import VoteStore
+from bench.simulated_votes import write
 
+# Battles with their texts are slow to make up, so the store is timed with fewer votes.
+STORED = (1_000, 100_000)
 SIZES = (1_000, 100_000, 1_000_000)
 NAMES = tuple(Contestant(f"model-{number}", "v1") for number in range(5))
 
@@ -95,7 +104,24 @@ def steps(votes: int) -> dict[str, Callable[[], object]]:
         "length": lambda: length_bias(ballots, mask),
         "voters": lambda: voter_concentration(ballots, mask),
         "drift": lambda: drift(ballots, mask),
+        "guesses": lambda: guesses(ballots, mask),
+        "the whole report": lambda: make_report(ballots, {}),
     }
+
+
+async def from_store(votes: int) -> dict[str, float]:
+    """Seconds of the first reading of that many votes, which looks for names, and of the next."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "arena.db"
+        await write(path, len(NAMES), votes, seed=1)
+        store = await asyncio.to_thread(VoteStore.open, f"sqlite:///{path}")
+        taken = {}
+        for name in ("first reading from the store (once)", "next reading from the store"):
+            began = time.perf_counter()
+            await store.ballots()
+            taken[name] = time.perf_counter() - began
+        await store.aclose()
+    return taken
 
 
 def run(rounds: int) -> str:
@@ -104,16 +130,25 @@ def run(rounds: int) -> str:
     for votes in SIZES:
         for name, work in steps(votes).items():
             table[name, votes] = seconds(work, rounds) * 1000
+    for votes in STORED:
+        for name, taken in asyncio.run(from_store(votes)).items():
+            table[name, votes] = taken * 1000
     names = list(dict.fromkeys(name for name, _ in table))
     lines = [
-        f"| median of {rounds}, ms | " + " | ".join(f"{votes:,} votes" for votes in SIZES) + " |",
+        f"| median of {rounds}, ms, {os.cpu_count()} cores | "
+        + " | ".join(f"{votes:,} votes" for votes in SIZES)
+        + " |",
         "|---|" + "---|" * len(SIZES),
     ]
     lines += [
-        f"| {name} | " + " | ".join(f"{table[name, votes]:.1f}" for votes in SIZES) + " |"
+        f"| {name} | " + " | ".join(_shown(table.get((name, votes))) for votes in SIZES) + " |"
         for name in names
     ]
     peer, own = "peer: evalica once, a row a vote", "ratings, bootstrap of 1,000"
     ratio = table[own, SIZES[-1]] / table[peer, SIZES[-1]]
     lines.append(f"\nA bootstrap of {SIZES[-1]:,} votes takes {ratio:.2f} of the peer's one fit.")
     return "\n".join(lines)
+
+
+def _shown(milliseconds: float | None) -> str:
+    return "" if milliseconds is None else f"{milliseconds:,.1f}"
