@@ -117,7 +117,12 @@ def battle_and_vote(models: list[Made], rng: random.Random, now: datetime) -> tu
         flags=frozenset(flags),
     )
     cast_at = created + timedelta(seconds=rng.uniform(25, 120))
-    return battle, Vote(battle.id, winner, voter, cast_at, signed_in=rng.random() < 0.3)
+    signed_in = rng.random() < 0.3
+    guess = None
+    if rng.random() < 0.25:  # some guess, and see a little through the blind
+        known = battle.spec_a if rng.random() < 0.57 else battle.spec_b
+        guess = None if known is None else known.id
+    return battle, Vote(battle.id, winner, voter, cast_at, guess=guess, signed_in=signed_in)
 
 
 def _answer(made: Made, rng: random.Random) -> Answer:

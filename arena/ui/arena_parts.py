@@ -291,7 +291,10 @@ class ArenaParts:
 
     def privacy_html(self, language: str, *, use_gemini: bool) -> str:
         """The notice by the prompt box."""
-        return status_view.privacy_html(self.arena.registry, language, use_gemini=use_gemini)
+        return status_view.privacy_html(
+            self.arena.registry, language,
+            use_gemini=use_gemini, public=self.settings.public_export,
+        )  # fmt: skip
 
     def model_choices(self, *, ready_only: bool = False) -> list[tuple[str, str]]:
         """Labels and slugs of the contestants."""

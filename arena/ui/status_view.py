@@ -85,8 +85,10 @@ def banner_html(registry: Registry, language: str) -> str:
     return ""
 
 
-def privacy_html(registry: Registry, language: str, *, use_gemini: bool) -> str:
-    """What is stored, and where the text goes."""
+def privacy_html(
+    registry: Registry, language: str, *, use_gemini: bool, public: bool = False
+) -> str:
+    """What is stored, who may download it, and where the text goes."""
     # One that still loads counts: it may be drawn by the time the question is sent.
     google = use_gemini and any(
         is_google(e) and not isinstance(e.model.status(), Unavailable) for e in registry.entries
@@ -96,7 +98,8 @@ def privacy_html(registry: Registry, language: str, *, use_gemini: bool) -> str:
     if hosts:
         away = say(language, "notice.hosts", hosts=", ".join(hosts))
         where = f"{where} {away}" if google else away
-    text = f"{say(language, 'notice.stored')} {where}"
+    stored = say(language, "notice.stored_public" if public else "notice.stored")
+    text = f"{stored} {where}"
     keys = escape(say(language, "notice.keys"))
     return f'<div class="privacy"><span>{escape(text)}</span><span class="keys">{keys}</span></div>'
 

@@ -44,6 +44,15 @@ def test_an_engine_that_is_down_gets_nothing() -> None:
     assert "engine.example" not in privacy_html(registry, "ja", use_gemini=True)
 
 
+def test_who_writes_is_told_that_it_may_be_downloaded() -> None:
+    """`It is stored` is not the whole truth where the owner hands the votes out."""
+    registry = Registry([Entry("x", ScriptedModel("x", ["x"]))])
+    for language, word in (("en", "download"), ("ja", "ダウンロード")):
+        public = privacy_html(registry, language, use_gemini=False, public=True)
+        assert word in public
+        assert word not in privacy_html(registry, language, use_gemini=False)
+
+
 def test_a_spent_budget_is_on_the_chip() -> None:
     """Visitors must see why Gemini plays no more, and until when."""
     model = ScriptedModel("gemini", ["x"], provider="google")
