@@ -4,6 +4,8 @@
 are right.
 
 `python -m bench consumers`: our exports, read by the tools that they are for.
+
+`python -m bench engines`: our engines against the ways in which people run the same model.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ def page(chosen: argparse.Namespace) -> str:
     """Needs the browser."""
     from bench.page import run
 
-    return run(chosen.pairs, chosen.tokens)
+    return run(chosen.pairs, chosen.tokens or 128)
 
 
 def stats(chosen: argparse.Namespace) -> str:
@@ -41,12 +43,41 @@ def consumers(chosen: argparse.Namespace) -> str:
     return run(chosen)
 
 
+def engines(chosen: argparse.Namespace) -> str:
+    """Needs minutes to hours, by the number of visitors and of pairs."""
+    from bench.engines import run
+
+    chosen.tokens = chosen.tokens or 64
+    return run(chosen)
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], str]] = {
     "page": page,
     "stats": stats,
     "coverage": coverage,
     "consumers": consumers,
+    "engines": engines,
 }
+
+
+def numbers(words: str) -> list[int]:
+    """Whole numbers above 0, with commas."""
+    found = [int(word) for word in words.split(",")]
+    if min(found) < 1:
+        raise ValueError(words)
+    return found
+
+
+def for_engines(group: argparse._ArgumentGroup) -> None:
+    """Its own options."""
+    group.add_argument("--only", type=lambda words: words.split(","), help="contestants, by name")
+    group.add_argument("--visitors", type=numbers, default=[1, 4, 8, 16], help="how many arrive")
+    group.add_argument(
+        "--stagger", type=float, default=0.25, help="seconds between arrivals; 0: only together"
+    )
+    group.add_argument("--threads", type=int, help="of each contestant; else as many as ours take")
+    group.add_argument("--llama-python", help="a Python that has llama-cpp-python")
+    group.add_argument("--json", help="a file for all figures")
 
 
 def main() -> int:
@@ -54,8 +85,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("what", choices=sorted(COMMANDS))
     parser.add_argument("--pairs", type=int, default=5, help="measured rounds; the median counts")
-    parser.add_argument("--tokens", type=int, default=128, help="tokens of each answer (page)")
+    parser.add_argument("--tokens", type=int, help="tokens of each answer (page: 128; engines: 64)")
     parser.add_argument("--arenas", type=int, default=1000, help="simulated arenas (coverage)")
+    for_engines(parser.add_argument_group("engines"))
     chosen = parser.parse_args()
     print(COMMANDS[chosen.what](chosen))
     return 0
