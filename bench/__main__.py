@@ -75,7 +75,6 @@ def for_engines(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--stagger", type=float, default=0.25, help="seconds between arrivals; 0: only together"
     )
-    group.add_argument("--threads", type=int, help="of each contestant; else as many as ours take")
     group.add_argument("--llama-python", help="a Python that has llama-cpp-python")
     group.add_argument("--json", help="a file for all figures")
 

@@ -46,7 +46,7 @@ class Visit:
         self._began = began
         self.arrived = arrived
         self.first: float | None = None
-        self.end = arrived
+        self.end: float | None = None
         self.tokens = 0
 
     def saw(self, tokens: int) -> None:
@@ -56,8 +56,9 @@ class Visit:
         self.tokens += tokens
 
     def ended(self) -> None:
-        """It is whole."""
-        self.end = time.perf_counter() - self._began
+        """It is whole; the first call counts."""
+        if self.end is None:
+            self.end = time.perf_counter() - self._began
 
     def row(self) -> dict[str, Any]:
         """For the other process."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import socket
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,8 @@ MAKERS = {
     "generate": "bench.engine_transformers:Streamer",
     "transformers": "bench.engine_ours:Transformers",
     "onnx": "bench.engine_ours:Onnx",
+    "app": "bench.engine_http:App",
+    "serve": "bench.engine_http:Serve",
     "llama.cpp": "bench.engine_llama:Llama",
 }
 
@@ -51,6 +54,13 @@ class InTurn:
     def do(self, work: Callable[[], None]) -> None:
         """Wait for the turn, then do it."""
         self._pool.submit(work).result()
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def answer(contestant: Contestant, command: dict[str, Any]) -> dict[str, Any]:

@@ -5,8 +5,11 @@ Each contestant has a process of its own, as many threads, the same prompt in th
 writes greedily. While one of them is measured, the others' processes are stopped. Memory is what
 its processes hold together; a page that two of them share counts twice.
 
-The answers have their full length: stop tokens are switched off, where that can be done. Through
-HTTP the server's own count is taken.
+The answers have their full length: stop tokens are switched off, where that can be done. Over HTTP
+that cannot be done, and the server's own count is taken.
+
+The ONNX engine and llama.cpp both have 4 bits, but not the same ones: blocks of 32 numbers in both,
+rounded anew in the one and as they lie in the package's file (Q4_1) in the other.
 """
 
 from __future__ import annotations
@@ -39,7 +42,9 @@ TITLES = {
     "generate": "`generate` with a streamer, one after another, {dtype}",
     "transformers": "our transformers engine, bare, f32",
     "onnx": "our ONNX engine, bare, int4",
+    "app": "our ONNX engine through the app's HTTP, int4",
     "llama.cpp": "llama.cpp, one after another, Q4_1",
+    "serve": "`transformers serve --continuous-batching`, f32",
 }
 PEERS = ("pipeline", "llama.cpp")
 TASK = "Write a long story about a lighthouse keeper and the sea."
@@ -234,7 +239,7 @@ def prepared(chosen: Any) -> tuple[dict[str, Any], Prompts]:  # noqa: ANN401
         "cache": str(cache),
         "folder": str(folder),
         "gguf": str(find_gguf()),
-        "threads": chosen.threads or threads_here(),
+        "threads": threads_here(),
         "tokens": chosen.tokens,
     }
     return plan, Prompts(AutoTokenizer.from_pretrained(folder))
