@@ -334,6 +334,42 @@ def test_who_leaves_makes_room_whether_waiting_or_served(runtime: NotedRuntime) 
         assert len(desk.ids(3)) == 30
 
 
+def test_a_hundred_who_leave_hold_nothing_but_what_the_shelf_may(runtime: NotedRuntime) -> None:
+    """A place lost with each of them fills the worker in a day."""
+    with Desk(runtime) as desk:
+        for number in range(1, 101):
+            desk.ask(number, words(5 + number % 30, seed=number), 30)
+            for _ in range(number % 4):
+                desk.rounds.step()
+            if number % 2:
+                desk.rounds.add(Forget(number))
+            if number % 10 == 0:
+                desk.work()
+        assert not desk.rounds.busy
+        assert len(desk.rounds.shelf) <= runtime.plan.keep
+        assert desk.rounds._free == runtime.plan.cache_tokens - desk.rounds.shelf.tokens
+
+
+def test_memory_that_runs_out_fails_that_answer_alone_and_by_its_name(
+    runtime: NotedRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One text too many for the memory must not end everybody's answers."""
+    with Desk(runtime) as desk:
+        desk.ask(1, words(4), 10)
+        desk.work(lambda: bool(desk.ids(1)))
+
+        def full(*_: object) -> None:
+            raise MemoryError("std::bad_alloc")
+
+        monkeypatch.setattr(runtime, "generator", full)
+        desk.ask(2, words(40), 10)
+        desk.work()
+        (failed,) = [r for r in desk.said if isinstance(r, Failure)]
+        assert (failed.number, failed.out_of_memory) == (2, True)
+        assert len(desk.ids(1)) == 10
+        assert not desk.rounds.busy
+
+
 def test_a_request_that_fails_takes_no_other_with_it(runtime: NotedRuntime) -> None:
     """One bad request must not end everybody's answers."""
     with Desk(runtime, context=4 * LONG) as desk:

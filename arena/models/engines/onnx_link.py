@@ -18,7 +18,7 @@ from pathlib import Path
 
 from arena.errors import EngineCrashed, ModelError
 from arena.models.engines.base import Sink, TokenRequest
-from arena.models.engines.memory import is_out_of_memory, out_of_memory
+from arena.models.engines.memory import out_of_memory
 from arena.models.engines.onnx_protocol import (
     Command,
     Failure,
@@ -151,16 +151,16 @@ class WorkerLink:
                 return
 
     def _read(self) -> None:
-        reason = ""
+        last: Failure | None = None
         try:
             while True:
                 report: Report = self._connection.recv()
                 if isinstance(report, Failure) and report.number is None:
-                    reason = report.detail
+                    last = report
                     continue
                 self._deliver(report)
         except (EOFError, OSError):
-            self._ended(reason)
+            self._ended(last)
 
     def _deliver(self, report: Report) -> None:
         if isinstance(report, Ready):
@@ -171,10 +171,10 @@ class WorkerLink:
             return
         sink.push(report.tokens if isinstance(report, Piece) else _typed(report))
 
-    def _ended(self, reason: str) -> None:
+    def _ended(self, last: Failure | None) -> None:
         """Tell everybody, the engine first, so that no reader still finds the model ready."""
         self._outbox.put(None)
-        error = self._why(reason)
+        error = self._why(last)
         with self._lock:
             self._dead = error
             sinks = list(self._sinks.values())
@@ -187,13 +187,12 @@ class WorkerLink:
             sink.push(error)
         self._connection.close()
 
-    def _why(self, reason: str) -> ModelError:
+    def _why(self, last: Failure | None) -> ModelError:
         if self._stopping:
             return EngineCrashed("the worker was stopped")
-        reason = reason or f"the worker {_last_words(self._exit_status())}"
-        if is_out_of_memory(RuntimeError(reason)):
-            return out_of_memory(RuntimeError(reason), "cpu")
-        return EngineCrashed(reason)
+        if last is not None:
+            return _typed(last)
+        return EngineCrashed(f"the worker {_last_words(self._exit_status())}")
 
 
 def _typed(failure: Failure) -> ModelError:
