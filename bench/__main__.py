@@ -76,6 +76,8 @@ def for_engines(group: argparse._ArgumentGroup) -> None:
         "--stagger", type=float, default=0.25, help="seconds between arrivals; 0: only together"
     )
     group.add_argument("--llama-python", help="a Python that has llama-cpp-python")
+    group.add_argument("--shape", choices=["phi-4-mini"], help="on a GPU, with --random-weights")
+    group.add_argument("--random-weights", action="store_true", help="no download: see --shape")
     group.add_argument("--json", help="a file for all figures")
 
 

@@ -30,7 +30,7 @@ class Ours:
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         self._model: LocalModel | None = None
         self._facts: dict[str, str] = {}
-        self._engine = self._loaded(plan)
+        self._engine = self._made(plan) if plan.get("shape") else self._loaded(plan)
 
     def _loaded(self, plan: dict[str, Any]) -> TokenEngine:
         self._model = embedded_model(Path(plan["cache"]), device="cpu", engine=self.engine_name)
@@ -41,6 +41,18 @@ class Ours:
         running = self._model._running  # bare is what is to be measured
         assert running is not None
         return running.engine
+
+    def _made(self, plan: dict[str, Any]) -> TokenEngine:
+        from arena.models.engines.memory import Shape
+        from arena.models.engines.transformers_engine import TransformersEngine
+        from bench.engine_shape import make
+
+        model = make(plan["shape"], plan["device"], plan["dtype"])
+        shape = Shape.of(model.config, model.dtype.itemsize)
+        engine = TransformersEngine(model, shape=shape, device=str(model.device))
+        engine.start()
+        self._facts = {**engine.facts(), "precision": plan["dtype"]}
+        return engine
 
     def _wait(self, work: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 -- whatever it gives
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

@@ -16,6 +16,12 @@ def load(plan: dict[str, Any]) -> tuple[Any, Any]:
     import torch
 
     torch.set_num_threads(plan["threads"])
+    if plan.get("shape"):
+        from bench.engine_shape import make
+        from tests.models.tiny_phi import tiny_tokenizer
+
+        made = make(plan["shape"], plan["device"], plan["dtype"])
+        return made, tiny_tokenizer()  # type: ignore[no-untyped-call]
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model: Any = AutoModelForCausalLM.from_pretrained(plan["folder"], dtype=torch.float32)

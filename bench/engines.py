@@ -34,18 +34,20 @@ import psutil  # type: ignore[import-untyped]
 from arena.models.embedded import ensure_dense, ensure_onnx, find_gguf
 from arena.models.engines.onnx_engine import threads_here
 from arena.settings import load_settings
+from bench import engine_shape
 from bench.crowd import Measured, figures, order, table, waves
 
 ROOT = Path(__file__).resolve().parent.parent
 TITLES = {
     "pipeline": "transformers `pipeline`, one after another, {dtype}",
     "generate": "`generate` with a streamer, one after another, {dtype}",
-    "transformers": "our transformers engine, bare, f32",
+    "transformers": "our transformers engine, bare, {precision}",
     "onnx": "our ONNX engine, bare, int4",
     "app": "our ONNX engine through the app's HTTP, int4",
     "llama.cpp": "llama.cpp, one after another, Q4_1",
     "serve": "`transformers serve --continuous-batching`, f32",
 }
+ON_GPU = ("pipeline", "generate", "transformers")
 PEERS = ("pipeline", "llama.cpp")
 TASK = "Write a long story about a lighthouse keeper and the sea."
 LONG_TOKENS = 1600
@@ -189,6 +191,7 @@ class Prompts:
 
 def run(chosen: Any) -> str:  # noqa: ANN401 -- argparse's namespace
     """Measure, write the figures for a program if a file is named; the table."""
+    bound = bound_here(chosen)
     plan, prompts = prepared(chosen)
     names = contestants(chosen)
     planned = waves(chosen.visitors, chosen.stagger)
@@ -218,20 +221,46 @@ def run(chosen: Any) -> str:  # noqa: ANN401 -- argparse's namespace
         "prompt_tokens": len(prompts.some(1)[0]["ids"]),
         "load_before": began,
         "contestants": {name: {"title": titles[name], **facts[name]} for name in names},
+        **bound,
         "measured": [one.row() for one in measured],
         "gaps": gaps,
     }
+    most = None
+    if bound:
+        prompt = report["prompt_tokens"]
+        most = lambda wave: engine_shape.bound_of(bound, prompt, chosen.tokens, wave)  # noqa: E731
     if chosen.json:
         Path(chosen.json).write_text(json.dumps(report, indent=1), encoding="utf-8")
     return "\n".join(
-        [heading(report, chosen), "", table(measured, titles, PEERS), "", *gap_lines(gaps)]
+        [heading(report, chosen), "", table(measured, titles, PEERS, most), "", *gap_lines(gaps)]
     )
+
+
+def bound_here(chosen: Any) -> dict[str, float]:  # noqa: ANN401
+    """What a step must read and how quickly the GPU reads; empty for the embedded model.
+
+    Raises:
+        SystemExit: a shape was asked for without a GPU, or without its random weights.
+    """
+    if not chosen.shape:
+        return {}
+    if not chosen.random_weights:
+        raise SystemExit("--shape makes random weights: say so with --random-weights")
+    engine_shape.need_gpu()
+    sizes = engine_shape.sizes_in_memory(engine_shape.SHAPES[chosen.shape])
+    return {**sizes, "bytes_per_s": engine_shape.bandwidth()}
 
 
 def prepared(chosen: Any) -> tuple[dict[str, Any], Prompts]:  # noqa: ANN401
     """What every contestant is told, with the model's files made where they are missing."""
     from transformers import AutoTokenizer
 
+    if chosen.shape:
+        from tests.models.tiny_phi import tiny_tokenizer
+
+        made = {"shape": engine_shape.SHAPES[chosen.shape], "device": "cuda", "dtype": "bfloat16"}
+        tokenizer = tiny_tokenizer()  # type: ignore[no-untyped-call]
+        return {**made, "threads": threads_here(), "tokens": chosen.tokens}, Prompts(tokenizer)
     cache = load_settings().cache_dir.expanduser().resolve()
     folder = ensure_dense(cache, lambda *_: None).path
     ensure_onnx(cache, lambda *_: None)
@@ -251,6 +280,8 @@ def contestants(chosen: Any) -> list[str]:  # noqa: ANN401
     Raises:
         SystemExit: a name is unknown, or llama.cpp was named and is not here.
     """
+    if chosen.shape:
+        return [name for name in ON_GPU if not chosen.only or name in chosen.only]
     llama = chosen.llama_python or find_spec("llama_cpp")
     if not chosen.only:
         return [name for name in TITLES if name != "llama.cpp" or llama]
@@ -341,8 +372,8 @@ def heading(report: dict[str, Any], chosen: Any) -> str:  # noqa: ANN401
     """What was measured, where."""
     here = report["machine"]
     return (
-        f"SmolLM2-135M on {here['cpu']}, {here['cores']} cores, {here['threads']} thread(s) for"
-        f" each contestant; prompts of {report['prompt_tokens']} tokens, answers of"
+        f"{chosen.shape or 'SmolLM2-135M'} on {here['cpu']}, {here['cores']} cores,"
+        f" {here['threads']} thread(s) for each contestant; prompts of {report['prompt_tokens']} tokens, answers of"
         f" {report['tokens']}, greedy; median of {chosen.pairs} pair(s). Load at the start:"
         f" {report['load_before'][0]:.1f}."
     )

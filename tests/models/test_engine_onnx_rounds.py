@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -51,9 +53,12 @@ class NotedRuntime(Runtime):
         super().__init__(plan)
         self.reads: list[int] = []
         self.scores: list[Any] = []
+        self.alive: weakref.WeakSet[Noted] = weakref.WeakSet()
 
     def generator(self, capacity: int, mask: Any = None) -> Noted:
-        return Noted(super().generator(capacity, mask), self.reads, self.scores)
+        made = Noted(super().generator(capacity, mask), self.reads, self.scores)
+        self.alive.add(made)
+        return made
 
 
 @pytest.fixture(scope="module")
@@ -348,6 +353,8 @@ def test_a_hundred_who_leave_hold_nothing_but_what_the_shelf_may(runtime: NotedR
         assert not desk.rounds.busy
         assert len(desk.rounds.shelf) <= runtime.plan.keep
         assert desk.rounds._free == runtime.plan.cache_tokens - desk.rounds.shelf.tokens
+        gc.collect()
+        assert len(runtime.alive) <= runtime.plan.keep
 
 
 def test_memory_that_runs_out_fails_that_answer_alone_and_by_its_name(
