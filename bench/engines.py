@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -191,6 +192,8 @@ class Prompts:
 
 def run(chosen: Any) -> str:  # noqa: ANN401 -- argparse's namespace
     """Measure, write the figures for a program if a file is named; the table."""
+    # Told to end, it ends its contestants, too: standing still, they would not notice.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     bound = bound_here(chosen)
     plan, prompts = prepared(chosen)
     names = contestants(chosen)
@@ -373,7 +376,7 @@ def heading(report: dict[str, Any], chosen: Any) -> str:  # noqa: ANN401
     here = report["machine"]
     return (
         f"{chosen.shape or 'SmolLM2-135M'} on {here['cpu']}, {here['cores']} cores,"
-        f" {here['threads']} thread(s) for each contestant; prompts of {report['prompt_tokens']} tokens, answers of"
-        f" {report['tokens']}, greedy; median of {chosen.pairs} pair(s). Load at the start:"
+        f" {here['threads']} thread(s) for each contestant; prompts of"
+        f" {report['prompt_tokens']} tokens, answers of {report['tokens']}, greedy; median of {chosen.pairs} pair(s). Load at the start:"
         f" {report['load_before'][0]:.1f}."
     )
