@@ -377,6 +377,7 @@ def heading(report: dict[str, Any], chosen: Any) -> str:  # noqa: ANN401
     return (
         f"{chosen.shape or 'SmolLM2-135M'} on {here['cpu']}, {here['cores']} cores,"
         f" {here['threads']} thread(s) for each contestant; prompts of"
-        f" {report['prompt_tokens']} tokens, answers of {report['tokens']}, greedy; median of {chosen.pairs} pair(s). Load at the start:"
+        f" {report['prompt_tokens']} tokens, answers of {report['tokens']}, greedy;"
+        f" median of {chosen.pairs} pair(s). Load at the start:"
         f" {report['load_before'][0]:.1f}."
     )
