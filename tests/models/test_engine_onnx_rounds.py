@@ -18,7 +18,7 @@ from arena.domain import FinishReason
 from arena.models.engines.base import TokenRequest
 from arena.models.engines.onnx_protocol import Failure, Forget, Piece, Plan, Report, Write
 from arena.models.engines.onnx_sequence import Runtime, Shelf
-from arena.models.engines.onnx_worker import Rounds
+from arena.models.engines.onnx_worker import REST_S, Rounds, serve
 from tests.models.tiny_phi import LONG, SHORT
 
 CHUNK = 8
@@ -427,3 +427,45 @@ def test_an_empty_shelf_finds_nothing(runtime: NotedRuntime) -> None:
     assert shelf.find([1, 2, 3], 10, long=False) is None
     assert not shelf.drop_oldest()
     assert not shelf.settle()
+
+
+class Line:
+    """The arena's end: asks once, is silent, and notes how long the worker would have waited."""
+
+    def __init__(self, desk: Desk, ids: list[int], turns: int) -> None:
+        self.waits: list[tuple[float | None, int]] = []
+        self._desk = desk
+        self._command: Write | None = Write(
+            1, TokenRequest(tuple(ids), 20, 0.0, 1.0, 1, frozenset(NEVER))
+        )
+        self._turns = turns
+
+    def poll(self, timeout: float | None) -> bool:
+        if self._command is not None:
+            return True
+        self.waits.append((timeout, len(self._desk.runtime.reads)))
+        if len(self.waits) == self._turns:
+            raise EOFError
+        return False
+
+    def recv(self) -> Write:
+        command, self._command = self._command, None
+        assert command is not None
+        return command
+
+
+def test_the_next_question_does_not_wait_for_what_is_read_in_advance(
+    runtime: NotedRuntime,
+) -> None:
+    """A piece takes a tenth of a second, and a question often comes right after an answer."""
+    with Desk(runtime) as desk:
+        line: Any = Line(desk, words(19), 40)
+        with pytest.raises(EOFError):
+            serve(line, desk.rounds)
+        assert desk.ended(1)
+        rests = [index for index, (timeout, _) in enumerate(line.waits) if timeout == REST_S]
+        assert len(rests) == 1, "it rests once, after the answer"
+        before = line.waits[rests[0]][1]
+        assert desk.runtime.reads[before:] == [CHUNK, CHUNK], "what it wrote is read after the rest"
+        assert line.waits[-1][0] is not None, "then it waits until a kept text grows old"
+        assert (line.waits[-1][0] or 0) > REST_S

@@ -34,6 +34,10 @@ from arena.models.engines.onnx_protocol import (
 from arena.models.engines.onnx_sampling import draw
 from arena.models.engines.onnx_sequence import Kept, Runtime, Shelf, Text
 
+REST_S = 1.0
+"""How long nobody asks for anything before kept texts are read anew: a piece takes a tenth of a
+second, for which the next question would wait."""
+
 
 class Answer:
     """One answer on its way.
@@ -232,13 +236,18 @@ def serve(connection: Connection, rounds: Rounds) -> None:
     Raises:
         EOFError, ConnectionError: it has.
     """
+    quiet = False
     while True:
         timeout: float | None = 0.0
-        if not rounds.busy and not rounds.shelf.settle():
+        if not rounds.busy and not quiet:
+            timeout = REST_S
+        elif not rounds.busy and not rounds.shelf.settle():
             timeout = rounds.shelf.drop_old()
+        heard = False
         while connection.poll(timeout):
             rounds.add(connection.recv())
-            timeout = 0.0
+            heard, timeout = True, 0.0
+        quiet = not heard and not rounds.busy
         if rounds.busy:
             rounds.step()
 
