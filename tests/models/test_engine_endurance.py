@@ -50,7 +50,8 @@ async def begin_and_leave(engine: TokenEngine, cycles: int) -> None:
                 await first_piece(stream)
             else:
                 reading = asyncio.ensure_future(anext(stream))
-                await asyncio.sleep(0.001 * (number % 7))
+                for _ in range(3 * (number % 7)):  # it leaves at another moment each time
+                    await asyncio.sleep(0)
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)
 

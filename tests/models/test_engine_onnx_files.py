@@ -12,10 +12,10 @@ import pytest
 
 from arena.errors import ArenaError, ModelUnavailable, OutOfMemory, UnsupportedModel
 from arena.models.base import Ready, Unavailable
-from arena.models.engines import onnx_build, onnx_loading
+from arena.models.engines import memory, onnx_build, onnx_engine, onnx_loading
 from arena.models.engines.download import Fetched
 from arena.models.engines.memory import GIB, Shape
-from arena.models.engines.onnx_engine import plan_tokens
+from arena.models.engines.onnx_engine import OnnxEngine, plan_tokens
 from arena.models.engines.onnx_folder import GenAiModel, choose, describe, find_model
 from arena.models.local import LocalModel
 from tests.models.conftest import QUESTION, answer
@@ -350,12 +350,36 @@ def test_the_cache_is_planned_within_what_is_free() -> None:
     assert "ARENA_MAX_CACHE_GIB" in caught.value.remedy_text
 
 
+def test_models_do_not_plan_with_the_same_memory(
+    wide_onnx_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three that each take half of what is free at their start take more than there is, later."""
+    free, promises = 64 * 1024**2, memory.Promises()
+    monkeypatch.setattr(memory, "promises", promises)
+    monkeypatch.setattr(onnx_engine, "promises", promises)
+    monkeypatch.setattr(onnx_engine, "free_ram", lambda: free - promises.total)
+    monkeypatch.setattr(onnx_engine, "_WANTED", 10**9)
+    described = describe(wide_onnx_folder, "wide")
+    engines = [OnnxEngine(described) for _ in range(3)]
+    planned = []
+    for engine in engines:
+        engine.start()
+        planned.append(promises.total)
+    try:
+        assert planned == sorted(set(planned))
+        assert planned[2] + 3 * described.weights_bytes < free
+        engines[0].start()
+        assert promises.total == planned[2], "one that runs plans nothing anew"
+    finally:
+        for engine in engines:
+            engine.stop()
+    assert promises.total == 0
+
+
 async def test_weights_that_do_not_fit_are_refused(
     wide_onnx_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The system ends a process that takes too much memory, with no message at all."""
-    from arena.models.engines import onnx_engine
-
     monkeypatch.setattr(onnx_engine, "free_ram", lambda: 10**6)
     wanted = model(wide_onnx_folder, engine="auto", device="cpu")
     await wanted.start()

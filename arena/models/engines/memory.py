@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import weakref
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +37,39 @@ def gib(size: float) -> str:
     return f"{size / GIB:.1f} GiB" if size >= GIB / 10 else f"{size / 1024**2:.0f} MiB"
 
 
+class Promises:
+    """Memory that engines of this process have planned for, and take only as answers come.
+
+    Without it several local models would each plan with the same free memory. What is taken
+    already counts twice, as taken and as planned: the sum is never too large. Safe for threads.
+    """
+
+    def __init__(self) -> None:
+        self._sizes: weakref.WeakKeyDictionary[object, int] = weakref.WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def hold(self, owner: object, size: int) -> None:
+        """The owner may come to take so many bytes; replaces what it held."""
+        with self._lock:
+            self._sizes[owner] = size
+
+    def give_back(self, owner: object) -> None:
+        """It takes nothing any more; safe to call twice."""
+        with self._lock:
+            self._sizes.pop(owner, None)
+
+    @property
+    def total(self) -> int:
+        """Bytes."""
+        with self._lock:
+            return sum(self._sizes.values())
+
+
+promises = Promises()
+
+
 def free_ram() -> int:
-    """Bytes of RAM that can be had, a container's limit counted."""
+    """Bytes of RAM that can be had and are promised to nobody, a container's limit counted."""
     import psutil  # type: ignore[import-untyped]
 
     free = int(psutil.virtual_memory().available)
@@ -45,7 +78,7 @@ def free_ram() -> int:
         with suppress(OSError, ValueError):
             limit, used = int(limit_file.read_text()), int(used_file.read_text())
             free = min(free, limit - used + _reclaimable(stat_file))
-    return max(free, 0)
+    return max(free - promises.total, 0)
 
 
 def _reclaimable(stat_file: Path) -> int:

@@ -12,7 +12,7 @@ from itertools import count
 
 from arena.errors import CacheTooSmall, ContextTooLong, EngineCrashed, ModelError, OutOfMemory
 from arena.models.engines.base import CrashHandler, Sink, TokenRequest, Tokens
-from arena.models.engines.memory import GIB, MAX_RUNNING, free_ram, gib
+from arena.models.engines.memory import GIB, MAX_RUNNING, free_ram, gib, promises
 from arena.models.engines.onnx_folder import GenAiModel
 from arena.models.engines.onnx_link import WorkerLink
 from arena.models.engines.onnx_protocol import Plan, Ready
@@ -140,13 +140,15 @@ class OnnxEngine(Stoppable):
             if self._link.alive:
                 return
             self._link.stop()
+        promises.give_back(self)
         self._cache_tokens = plan_tokens(self._model, free_ram(), self._max_cache_gib)
+        promises.hold(self, self._cache_tokens * self._model.shape.kv_bytes_per_token)
         link = WorkerLink(self._plan(), self._on_crash)
         self._link = link
         try:
             self._ready = link.start()
         except ModelError:
-            link.stop()
+            self.stop()
             raise
 
     def _plan(self) -> Plan:
@@ -167,6 +169,7 @@ class OnnxEngine(Stoppable):
 
     def stop(self) -> None:
         """End the worker."""
+        promises.give_back(self)
         if self._link is not None:
             self._link.stop()
 
