@@ -54,6 +54,8 @@ TASK = "Write a long story about a lighthouse keeper and the sea."
 LONG_TOKENS = 1600
 """Length of the prompt that is read beside a running answer."""
 SAMPLE_S = 0.2
+AWAKE_S = 2.0
+"""A contestant that stood still does first what it does when nobody asks; nobody waits for that."""
 
 
 class Worker:
@@ -103,6 +105,7 @@ class Worker:
     def do(self, command: dict[str, Any]) -> tuple[dict[str, Any], float]:
         """Do it while the others stand still; what came of it, and MiB at the worst moment."""
         self._each(lambda process: process.resume())
+        time.sleep(AWAKE_S)
         done = threading.Event()
         worst = [self._memory()]
 
