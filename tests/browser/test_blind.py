@@ -6,13 +6,14 @@ Gemini is the loopback server of its wire format; the app, its SDK and the brows
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import READY_S, Served, end, serve
+from tests.browser.conftest import Served, end, serve
+from tests.browser.steps import SLOW, Open
 from tests.models.gemini_server import (
     GeminiServer,
     Pause,
@@ -24,8 +25,6 @@ from tests.models.gemini_server import (
 )
 
 pytestmark = pytest.mark.browser
-SLOW = READY_S * 1000
-Open = Callable[..., Page]
 # Keeps a copy of all that the server sends, streams included.
 TAP = """
 window.tapped = '';

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import READY_S, Served, end, serve
+from tests.browser.conftest import Served, end, serve
 from tests.browser.oidc_server import CLIENT_ID, Provider, running_provider
+from tests.browser.steps import SLOW, Open
 
 pytestmark = pytest.mark.browser
-SLOW = READY_S * 1000
-Open = Callable[..., Page]
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def vote(page: Page) -> None:
     expect(page.locator("#reveal")).to_contain_text("voted", timeout=SLOW)
 
 
-def steps(page: Page) -> Locator:
+def funnel(page: Page) -> Locator:
     """The first step of the funnel."""
     return page.locator("#leaderboard .lb-funnel li").first
 
@@ -96,7 +95,7 @@ def test_one_person_is_one_voter_in_every_browser(space: Space, open_page: Open)
     assert len(set(space.app.rows("select voter from votes"))) == 2
 
     page.locator("#tab-leaderboard").click()
-    expect(steps(page)).to_have_text(re.compile(r"^3\s*all votes"), timeout=SLOW)
+    expect(funnel(page)).to_have_text(re.compile(r"^3\s*all votes"), timeout=SLOW)
 
 
 def test_a_vote_without_an_account_is_kept_but_not_counted(space: Space, open_page: Open) -> None:
@@ -109,7 +108,7 @@ def test_a_vote_without_an_account_is_kept_but_not_counted(space: Space, open_pa
     )
     assert len(space.app.rows(guests)) == 1
     page.locator("#tab-leaderboard").click()
-    expect(steps(page)).to_have_text(re.compile(rf"^{kept}\s*all votes"), timeout=SLOW)
+    expect(funnel(page)).to_have_text(re.compile(rf"^{kept}\s*all votes"), timeout=SLOW)
     page.locator("#leaderboard .lb-funnel details").click()
     expect(page.locator("#leaderboard .lb-funnel details")).to_contain_text(
         "1 the voter had not signed in"

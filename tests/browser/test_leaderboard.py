@@ -6,17 +6,15 @@ import json
 import re
 import urllib.request
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import ConsoleMessage, Page, Request, expect
 
 from tests.browser.conftest import Served, end, serve
-from tests.browser.test_page import SLOW, ask, finished, ready
+from tests.browser.steps import SLOW, Open, ask, finished, ready
 
 pytestmark = pytest.mark.browser
-Open = Callable[..., Page]
 
 
 def counted(page: Page) -> int:

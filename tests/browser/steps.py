@@ -1,0 +1,28 @@
+"""What a visitor does, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import READY_S
+
+SLOW = READY_S * 1000
+Open = Callable[..., Page]
+
+
+def ready(page: Page) -> None:
+    """Wait until the stand-in answers."""
+    expect(page.locator("#status-smollm2-135m.ok")).to_be_attached(timeout=SLOW)
+
+
+def ask(page: Page, text: str) -> None:
+    """Write a question and send it by Enter."""
+    page.locator("#prompt textarea").fill(text)
+    page.keyboard.press("Enter")
+
+
+def finished(page: Page) -> None:
+    """Wait until the votes are open."""
+    expect(page.locator("#vote-a")).to_be_enabled(timeout=SLOW)

@@ -1,0 +1,179 @@
+"""A battle from the first click to the last, in a real browser: real model, real database."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from arena.models.embedded import ensure_dense
+from tests.browser.conftest import Served, end, serve, wait_until
+from tests.browser.steps import SLOW, Open, ask, finished, ready
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory: pytest.TempPathFactory, embedded_cache: Path) -> Iterator[Served]:
+    """The app with room for answers that no test sees the end of."""
+    served = serve(
+        tmp_path_factory.mktemp("endless"), embedded_cache, ARENA_LOCAL_MODEL="embedded",
+        ARENA_MAX_NEW_TOKENS="4096",
+    )  # fmt: skip
+    yield served
+    if served.process.poll() is None:
+        assert end(served) == 0, served.log.read_text(errors="replace")[-3000:]
+
+
+def test_preset_two_streams_vote_reveal_row(app: Served, open_page: Open) -> None:
+    """The main job on the very first run, without a key: if this breaks, nothing else matters."""
+    page = open_page(app.url)
+    expect(page.locator("#banner")).to_contain_text("Phi-4-mini is not available", timeout=SLOW)
+    ready(page)
+    page.locator("#preset-coding-for-loop-en").click()
+    expect(page.locator("#prompt textarea")).to_have_value(re.compile("for loop"))
+    before = len(app.rows("select id from battles"))
+    page.locator("#send").click()
+    expect(page.locator("#pane-a .bot")).not_to_be_empty(timeout=SLOW)
+    expect(page.locator("#pane-b .bot")).not_to_be_empty(timeout=SLOW)
+    finished(page)
+    assert "SmolLM2" not in page.locator("#panes").inner_text()
+    assert "tok/s" not in page.locator("#panes").inner_text()
+    page.locator("#vote-b").click()
+    expect(page.locator("#reveal")).to_contain_text("You voted for B", timeout=SLOW)
+    expect(page.locator("#vote-b")).to_have_class(re.compile("chosen"))
+    expect(page.locator("#vote-a")).to_be_disabled()
+    expect(page.locator("#panes")).to_contain_text("step by step")
+    expect(page.locator("#stats-a")).to_contain_text("tok/s")
+    rows = app.rows(
+        "select b.id, b.preset_id, b.model_a, b.model_b, b.conversation_a, v.winner from battles b"
+        " join votes v on v.battle_id = b.id order by b.created_at desc limit 1"
+    )
+    assert len(app.rows("select id from battles")) == before + 1
+    _, preset, model_a, model_b, conversation, winner = rows[0]
+    assert (preset, winner) == ("coding-for-loop-en", "model_b")
+    assert {model_a, model_b} == {"smollm2-135m-int4", "smollm2-135m-int4-steps"}
+    written = json.loads(conversation)[0]["answer"]["text"]
+    words = re.findall(r"[A-Za-z]{4,}", re.sub(r"```\w*", "", written))
+    assert words
+    assert words[0] in page.locator("#pane-a .bot").inner_text()
+    page.locator("#tab-leaderboard").click()
+    expect(page.locator("#leaderboard")).to_contain_text("step by step", timeout=SLOW)
+    page.locator("#tab-models").click()
+    expect(page.locator("#models")).to_contain_text("Apache-2.0", timeout=SLOW)
+
+
+def test_keyboard_alone_is_enough(app: Served, open_page: Open) -> None:
+    """Enter sends and 1 to 4 vote, without a touch of the mouse in between."""
+    page = open_page(app.url)
+    ready(page)
+    page.keyboard.press("/")
+    page.keyboard.type("Name a colour 4 times, as 1234.")
+    expect(page.locator("#prompt textarea")).to_have_value("Name a colour 4 times, as 1234.")
+    page.keyboard.press("Enter")
+    finished(page)
+    page.keyboard.press("2")
+    expect(page.locator("#vote-tie")).to_have_class(re.compile("chosen"), timeout=SLOW)
+    page.locator("#new-battle").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#pane-a .bot")).to_have_count(0, timeout=SLOW)
+    expect(page.locator("#vote-tie")).to_be_disabled()
+
+
+def test_stop_ends_both_and_keeps_the_text(endless: Served, open_page: Open) -> None:
+    """A Stop that only hides the text leaves the model writing for nobody."""
+    page = open_page(endless.url)
+    ready(page)
+    ask(page, "Write a long story about the sea.")
+    expect(page.locator("#pane-a .bot")).not_to_be_empty(timeout=SLOW)
+    page.locator("#stop").click()
+    expect(page.locator("#stats-a")).to_contain_text("Stopped", timeout=5000)
+    expect(page.locator("#send")).to_be_enabled()
+    expect(page.locator("#vote-a")).to_be_disabled()
+    finishes = endless.rows(
+        "select finish_a, finish_b from battles order by created_at desc limit 1"
+    )
+    assert "cancelled" in finishes[0]
+    expect(page.locator("#retry-a")).to_be_enabled()
+
+
+def test_closed_tab_stops_the_answers(endless: Served, open_page: Open) -> None:
+    """Abandoned battles must not keep the model busy for the next visitor."""
+    page = open_page(endless.url)
+    ready(page)
+    ask(page, "Write another long story about the hills.")
+    expect(page.locator("#pane-a .user")).to_be_visible(timeout=SLOW)
+    expect(page.locator("#stop")).to_be_enabled(timeout=SLOW)
+    newest = "select finish_a from battles order by created_at desc limit 1"
+    page.close()
+    wait_until(lambda: endless.rows(newest)[0][0] == "cancelled", 10, "the cancelled battle")
+
+
+def test_follow_up_and_single_mode(app: Served, open_page: Open) -> None:
+    """A conversation goes on until the vote; one model can be used alone."""
+    page = open_page(app.url)
+    ready(page)
+    page.locator("#mode label").nth(2).click()
+    expect(page.locator("#pane-b")).to_be_hidden(timeout=SLOW)
+    expect(page.locator("#model-a input")).to_be_visible(timeout=SLOW)
+    ask(page, "Say hello.")
+    expect(page.locator("#new-battle")).to_be_enabled(timeout=SLOW)
+    expect(page.locator("#stats-a")).to_contain_text("tok/s")
+    ask(page, "Once more.")
+    expect(page.locator("#pane-a .user")).to_have_count(2, timeout=SLOW)
+    expect(page.locator("#new-battle")).to_be_enabled(timeout=SLOW)
+    mode, talk = app.rows(
+        "select mode, conversation_a from battles order by created_at desc limit 1"
+    )[0]
+    assert mode == "single"
+    assert [turn["prompt"] for turn in json.loads(talk)] == ["Say hello.", "Once more."]
+
+
+def test_open_mode_shows_names_from_the_start(app: Served, open_page: Open) -> None:
+    """In open mode the visitor chooses, and sees what was chosen."""
+    page = open_page(app.url)
+    ready(page)
+    page.locator("#mode label").nth(1).click()
+    expect(page.locator("#model-b input")).to_be_visible(timeout=SLOW)
+    ask(page, "Say hello.")
+    expect(page.locator("#panes .side-a .name")).to_contain_text("SmolLM2", timeout=SLOW)
+    finished(page)
+    expect(page.locator("#stats-b")).to_contain_text("tok/s")
+
+
+def test_page_is_up_while_the_model_still_converts(
+    tmp_path: Path, embedded_cache: Path, open_page: Open
+) -> None:
+    """The page must not wait for the model; a prompt sent meanwhile waits, visibly, and runs."""
+    dense = ensure_dense(embedded_cache, lambda *_: None).path
+    shutil.copytree(dense, tmp_path / "cache" / dense.name, copy_function=os.link)
+    served = serve(tmp_path, tmp_path / "cache")  # the second of the two steps is left to do
+    try:
+        page = open_page(served.url)
+        expect(page.locator("#status-smollm2-135m.wait")).to_be_attached(timeout=SLOW)
+        ask(page, "Say hello.")
+        expect(page.locator("#notice")).to_contain_text("Waiting for", timeout=10_000)
+        finished(page)
+        expect(page.locator("#notice .notice")).to_have_count(0)
+    finally:
+        assert end(served) == 0
+
+
+def test_sigterm_in_the_middle_of_answers_loses_nothing(endless: Served, open_page: Open) -> None:
+    """A Space is restarted whenever its owner pushes; what was written so far must be on disk."""
+    page = open_page(endless.url)
+    ready(page)
+    ask(page, "Tell me a very long story about a lighthouse.")
+    expect(page.locator("#pane-a .bot")).not_to_be_empty(timeout=SLOW)
+    assert end(endless) == 0  # within ten seconds
+    ((finish_a, finish_b, talk),) = endless.rows(
+        "select finish_a, finish_b, conversation_a from battles order by created_at desc limit 1"
+    )
+    assert (finish_a, finish_b) == ("cancelled", "cancelled")
+    assert json.loads(talk)[0]["answer"]["text"].strip()
