@@ -19,7 +19,7 @@ test: $(VENV)/.run $(VENV)/.dev
 	@scripts/postgres
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser"
 	@# Playwright keeps an event loop running, so the browser's tests have a process of their own.
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m browser
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m browser tests/browser
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
