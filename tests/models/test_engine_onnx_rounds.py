@@ -227,6 +227,21 @@ def test_everyone_who_writes_gets_a_token_between_two_pieces_of_a_prompt(
             assert len(desk.ids(number)) - before in range(5, 9)
 
 
+def test_two_newcomers_are_read_in_the_same_round(runtime: NotedRuntime) -> None:
+    """One piece a round let the queue of a busy minute grow: each newcomer waited two rounds."""
+    with Desk(runtime, keep=0) as desk:
+        desk.ask(1, words(4), count=60)
+        desk.work(until=lambda: len(desk.ids(1)) == 2)
+        for number in (2, 3, 4):
+            desk.ask(number, words(CHUNK, seed=number))
+        begun: dict[int, int] = {}
+        for number in (2, 3, 4):
+            desk.work(until=lambda number=number: bool(desk.ids(number)))  # type: ignore[misc]
+            begun[number] = len(desk.ids(1))
+        assert begun[2] == begun[3] < begun[4]
+        desk.work()
+
+
 def test_a_short_question_overtakes_a_long_prompt_that_is_still_being_read(
     runtime: NotedRuntime,
 ) -> None:

@@ -5,7 +5,8 @@ several, so it has a process of its own. It ends when the arena's end of the con
 however the arena ended.
 
 Each answer has a generator of its own. In each round every answer that is being written gets one
-token, and one prompt is read by one piece, so that a newcomer begins while the others go on.
+token, and two prompts at most are read by one piece, so that a newcomer begins while the others
+go on.
 
 Imports the standard library, numpy and ONNX Runtime GenAI, and no torch.
 """
@@ -113,7 +114,6 @@ class Rounds:
         self._waiting: deque[Answer] = deque()
         self._running: list[Answer] = []
         self._round: deque[Answer] = deque()
-        self._odd = False
         self.shelf = Shelf(runtime.plan)
 
     @property
@@ -154,18 +154,18 @@ class Rounds:
         self._send(Piece(answer.number, tokens))
 
     def _next_round(self) -> deque[Answer]:
-        """All that are being written, and one that is read.
+        """All that are being written, and at most two that are read.
 
-        In turn the one that has least to read, so that a short question is not kept waiting by a
-        long one, and the oldest, so that a long one is not kept waiting for ever.
+        The one that has least to read, so that a short question is not kept waiting by a long one,
+        and the oldest, so that a long one is not kept waiting for ever.
         """
-        writing = [answer for answer in self._running if answer.writing]
+        chosen = [answer for answer in self._running if answer.writing]
         reading = [answer for answer in self._running if not answer.writing]
         if reading:
-            self._odd = not self._odd
             shortest = min(reading, key=lambda answer: answer.left_to_read)
-            writing.append(shortest if self._odd else reading[0])
-        return deque(writing)
+            others = [answer for answer in reading if answer is not shortest]
+            chosen += [shortest, *others[:1]]
+        return deque(chosen)
 
     def _let_in(self) -> None:
         """Let answers in, the oldest first, while the cache can hold all of them to their end."""
