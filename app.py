@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from arena.battle import Arena
     from arena.guard.limits import Limits
+    from arena.votes.export_public import PublicExports
 
 HERE = Path(__file__).parent
 log = logging.getLogger("arena")
@@ -30,8 +31,11 @@ CLOSE_SECONDS = 8.0  # a last push is given five of them; whoever sends SIGTERM 
 class Parts:
     """What the process is made of, and its life."""
 
-    def __init__(self, arena: Arena, demo: gr.Blocks, settings: Settings) -> None:
+    def __init__(
+        self, arena: Arena, exports: PublicExports, demo: gr.Blocks, settings: Settings
+    ) -> None:
         self.arena = arena
+        self.exports = exports
         self.demo = demo
         self.settings = settings
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -50,7 +54,7 @@ class Parts:
             await self.stop()
 
     async def stop(self) -> None:
-        """Stop all answers, push the last votes, close the store; once, whoever asks."""
+        """Stop all answers, push the last votes, close the store, remove files; once."""
         if self._stopping is None:
             self._stopping = asyncio.create_task(self._stop())
         await self._stopping
@@ -58,7 +62,9 @@ class Parts:
     async def _stop(self) -> None:
         await self.arena.aclose()
         # The last push may take seconds, and so may the end of a model's threads.
-        await asyncio.gather(self.arena.store.journal.aclose(), self.arena.registry.aclose())
+        await asyncio.gather(
+            self.arena.store.journal.aclose(), self.arena.registry.aclose(), self.exports.aclose()
+        )
         await self.arena.store.aclose()
         log.info("all answers stopped, all votes on disk")
 
@@ -89,6 +95,7 @@ def compose(settings: Settings) -> Parts:
     from arena.models.registry import build_registry
     from arena.presets import load_presets
     from arena.ui.page import build_page
+    from arena.votes.export_public import PublicExports
     from arena.votes.hub import make_journal
     from arena.votes.store import VoteStore
 
@@ -106,7 +113,8 @@ def compose(settings: Settings) -> Parts:
         from arena.models.before_launch import load_before_launch
 
         load_before_launch(arena.registry)
-    return Parts(arena, build_page(arena, presets, settings), settings)
+    exports = PublicExports(store, on=settings.public_export)
+    return Parts(arena, exports, build_page(arena, presets, settings, exports), settings)
 
 
 def salt_of(settings: Settings) -> str | None:

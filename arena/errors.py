@@ -444,11 +444,11 @@ class OneAtATime(LimitError):
 
 
 class StoreError(ArenaError):
-    """The database did not take it."""
+    """The database did not take it, or does not give it back."""
 
     code = "store"
-    message = "It could not be saved."
-    remedy = "Try again; if it stays, check that {place} can be written."
+    message = "The record could not be saved or read."
+    remedy = "Try again; if it stays, check that {place} is whole and can be written."
 
 
 class StoreTooNew(StoreError):

@@ -64,10 +64,12 @@ DELETE_CACHE = (600, 3600)
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
-def build_page(arena: Arena, presets: Sequence[Preset], settings: Settings) -> gr.Blocks:
+def build_page(
+    arena: Arena, presets: Sequence[Preset], settings: Settings, exports: PublicExports
+) -> gr.Blocks:
     """All of the page. Nothing runs until it is launched."""
     language = settings.language if settings.language != "auto" else "ja"
-    return Page(arena, presets, settings, Words(language)).build()
+    return Page(arena, presets, settings, exports, Words(language)).build()
 
 
 def launch_options() -> dict[str, Any]:
@@ -96,7 +98,12 @@ class Page:
     """The composition of the tabs."""
 
     def __init__(
-        self, arena: Arena, presets: Sequence[Preset], settings: Settings, words: Words
+        self,
+        arena: Arena,
+        presets: Sequence[Preset],
+        settings: Settings,
+        exports: PublicExports,
+        words: Words,
     ) -> None:
         self.arena = arena
         self.settings = settings
@@ -108,7 +115,7 @@ class Page:
             words,
             signed_in_only=settings.signed_in_votes_only,
             with_accounts=bool(settings.oauth_client_id),
-            exports=PublicExports(arena.store, on=settings.public_export),
+            exports=exports,
         )
         self.models = ModelsTab(arena)
         self.api = Api(arena, board, settings)

@@ -78,7 +78,7 @@ def store_errors(place: str) -> Iterator[None]:
     """
     try:
         yield
-    except (SQLAlchemyError, RecordError, OSError) as error:
+    except (SQLAlchemyError, RecordError, json.JSONDecodeError, OSError) as error:
         raise StoreError(f"{type(error).__name__}: {error}", place=place) from error
 
 

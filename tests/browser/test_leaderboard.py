@@ -111,7 +111,7 @@ def test_votes_can_be_downloaded_where_the_owner_says_so(
     tmp_path: Path, embedded_cache: Path, open_page: Open
 ) -> None:
     """A button that gives no file, a file that nobody can open, or one that nobody allowed."""
-    served = serve(tmp_path, embedded_cache, ARENA_PUBLIC_EXPORT="1", GRADIO_TEMP_DIR=str(tmp_path))
+    served = serve(tmp_path, embedded_cache, ARENA_PUBLIC_EXPORT="1", TMPDIR=str(tmp_path))
     try:
         page = open_page(served.url)
         vote(page, "Name three hills.", "vote-a")
@@ -129,6 +129,7 @@ def test_votes_can_be_downloaded_where_the_owner_says_so(
         assert served.rows("select voter from votes")[0][0] not in line
     finally:
         end(served)
+    assert list(tmp_path.glob("arena-export-*")) == [], "a stopped app leaves no votes lying about"
 
 
 def test_votes_are_not_offered_unasked(app: Served, open_page: Open) -> None:

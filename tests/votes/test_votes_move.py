@@ -241,6 +241,30 @@ async def test_fault_names_its_side(tmp_path: Path, damaged: str) -> None:
     assert damaged in caught.value.remedy_text
 
 
+async def test_fault_in_the_middle_of_the_reading_names_the_source(tmp_path: Path) -> None:
+    """One damaged row of the old store was reported as a fault of the new one, or as no error."""
+    source, target = (tmp_path / name for name in ("source.db", "target.db"))
+    store = await filled(f"sqlite:///{source}")
+    broken = [battle async for battle, _ in store.iter_battles()][-1].id
+    await store.aclose()
+    with closing(sqlite3.connect(source)) as connection, connection:
+        connection.execute("pragma ignore_check_constraints = on")
+        damage = "update battles set conversation_a = substr(conversation_a, 1, 9) where id = ?"
+        assert connection.execute(damage, [broken]).rowcount == 1
+    with pytest.raises(StoreError) as caught:
+        await move(f"sqlite:///{source}", f"sqlite:///{target}")
+    assert "source.db" in caught.value.remedy_text
+    assert "target.db" not in caught.value.remedy_text
+    kept = VoteStore.open(f"sqlite:///{target}")
+    assert await kept.counts() == Counts(0, 0)
+    await kept.aclose()
+    store = VoteStore.open(f"sqlite:///{source}")
+    with pytest.raises(StoreError) as caught:
+        await store.get_battle(broken)
+    assert "JSONDecodeError" in caught.value.detail
+    await store.aclose()
+
+
 async def test_cancelled_move_ends_before_its_task(url: str, tmp_path: Path) -> None:
     """An interrupted move went on in its thread while the next one began."""
     store = await filled(url)
