@@ -77,13 +77,13 @@ def _quick_engine() -> Finding:
 
 def local_weights(settings: Settings) -> Finding:
     """Whether the wanted model's weights are here, or could be fetched."""
-    name = f"weights of {settings.local_model}"
+    name = "local model"
     if settings.local_model == EMBEDDED:
         return Finding(name, "ok", "the embedded model is the wanted one")
     wanted = Wanted(
         source=settings.local_model,
         revision=settings.local_revision,
-        label=name,
+        label=settings.local_model,
         engine=settings.engine,
         device="auto",
         dtype=settings.local_dtype,
@@ -91,7 +91,8 @@ def local_weights(settings: Settings) -> Finding:
     try:
         choice = onnx_loading.choose(wanted)
         source, form = (choice.source, GENAI) if choice else (settings.local_model, None)
-        return Finding(name, "ok", whereabouts(source, settings.local_revision, name, form))
+        where = whereabouts(source, settings.local_revision, wanted.label, form)
+        return Finding(name, "ok", f"{settings.local_model}: {where}")
     except ArenaError as error:
         return Finding(name, "gap", error.sentence, error.remedy_text)
 
