@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
+from arena.stats.counting import ALWAYS_ENOUGH_S, SHARE_READ, TOP_SPEED
 from tests.browser.conftest import READY_S
 
 SLOW = READY_S * 1000
@@ -26,3 +27,14 @@ def ask(page: Page, text: str) -> None:
 def finished(page: Page) -> None:
     """Wait until the votes are open."""
     expect(page.locator("#vote-a")).to_be_enabled(timeout=SLOW)
+
+
+def read(page: Page) -> None:
+    """Take the time in which somebody can have read both answers.
+
+    A vote that comes sooner is kept but does not count, and how long the answers are is chance.
+    """
+    shown = sum(len(answer) for answer in page.locator("#panes .bot").all_inner_texts())
+    page.wait_for_timeout(
+        200 + 1000 * min(SHARE_READ * shown / min(TOP_SPEED.values()), ALWAYS_ENOUGH_S)
+    )

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import ConsoleMessage, Page, Request, expect
 
 from tests.browser.conftest import Served, end, serve
-from tests.browser.steps import SLOW, Open, ask, finished, ready
+from tests.browser.steps import SLOW, Open, ask, finished, read, ready
 
 pytestmark = pytest.mark.browser
 
@@ -25,10 +25,11 @@ def counted(page: Page) -> int:
 
 
 def vote(page: Page, text: str, button: str) -> None:
-    """Ask, wait for both answers and vote."""
+    """Ask, wait for both answers, read and vote."""
     ready(page)
     ask(page, text)
     finished(page)
+    read(page)
     page.locator(f"#{button}").click()
     expect(page.locator("#reveal")).to_contain_text("voted", timeout=SLOW)
 

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 from arena.models.embedded import ensure_dense
 from tests.browser.conftest import Served, end, serve, wait_until
-from tests.browser.steps import SLOW, Open, ask, finished, ready
+from tests.browser.steps import SLOW, Open, ask, finished, read, ready
 
 pytestmark = pytest.mark.browser
 
@@ -45,6 +45,7 @@ def test_preset_two_streams_vote_reveal_row(app: Served, open_page: Open) -> Non
     finished(page)
     assert "SmolLM2" not in page.locator("#panes").inner_text()
     assert "tok/s" not in page.locator("#panes").inner_text()
+    read(page)
     page.locator("#vote-b").click()
     expect(page.locator("#reveal")).to_contain_text("You voted for B", timeout=SLOW)
     expect(page.locator("#vote-b")).to_have_class(re.compile("chosen"))
