@@ -24,7 +24,7 @@
     ├── LimitError               a cap protects the owner
     │   └── EmptyPrompt, PromptTooLong, TooManyTokens, TooManyTurns, ArenaBusy,
     │       TooFast, DayUsedUp, OneAtATime
-    └── StoreError               the database did not take it
+    └── StoreError               the database did not take it, or does not give it back
         ├── StoreTooNew          a newer arena wrote it
         ├── StoreMissing         there is no store that could be moved
         ├── StoreNotEmpty        there are battles where a store should be moved to

@@ -68,7 +68,7 @@ def vote(page: Page) -> None:
     expect(page.locator("#reveal")).to_contain_text("voted", timeout=SLOW)
 
 
-def funnel(page: Page) -> Locator:
+def first_step(page: Page) -> Locator:
     """The first step of the funnel."""
     return page.locator("#leaderboard .lb-funnel li").first
 
@@ -95,7 +95,7 @@ def test_one_person_is_one_voter_in_every_browser(space: Space, open_page: Open)
     assert len(set(space.app.rows("select voter from votes"))) == 2
 
     page.locator("#tab-leaderboard").click()
-    expect(funnel(page)).to_have_text(re.compile(r"^3\s*all votes"), timeout=SLOW)
+    expect(first_step(page)).to_have_text(re.compile(r"^3\s*all votes"), timeout=SLOW)
 
 
 def test_a_vote_without_an_account_is_kept_but_not_counted(space: Space, open_page: Open) -> None:
@@ -108,7 +108,7 @@ def test_a_vote_without_an_account_is_kept_but_not_counted(space: Space, open_pa
     )
     assert len(space.app.rows(guests)) == 1
     page.locator("#tab-leaderboard").click()
-    expect(funnel(page)).to_have_text(re.compile(rf"^{kept}\s*all votes"), timeout=SLOW)
+    expect(first_step(page)).to_have_text(re.compile(rf"^{kept}\s*all votes"), timeout=SLOW)
     page.locator("#leaderboard .lb-funnel details").click()
     expect(page.locator("#leaderboard .lb-funnel details")).to_contain_text(
         "1 the voter had not signed in"

@@ -242,7 +242,7 @@ async def test_fault_names_its_side(tmp_path: Path, damaged: str) -> None:
 
 
 async def test_fault_in_the_middle_of_the_reading_names_the_source(tmp_path: Path) -> None:
-    """One damaged row of the old store was reported as a fault of the new one, or as no error."""
+    """One damaged row of the old store came as a bare JSON error, which names neither side."""
     source, target = (tmp_path / name for name in ("source.db", "target.db"))
     store = await filled(f"sqlite:///{source}")
     broken = [battle async for battle, _ in store.iter_battles()][-1].id
