@@ -61,7 +61,7 @@ class Ours:
         """See `Contestant`."""
         names = (
             "engine", "precision", "threads", "cache_tokens", "transformers", "torch",
-            "onnxruntime-genai", "attention",
+            "onnxruntime", "onnxruntime-genai", "together", "attention",
         )  # fmt: skip
         found = {name: self._facts[name] for name in names if name in self._facts}
         if "threads" not in found:

@@ -55,6 +55,7 @@ ONLY: dict[str, tuple[str, ...]] = {
     "torch": ("arena.models",),
     "transformers": ("arena.models",),
     "accelerate": ("arena.models",),
+    "onnxruntime": ("arena.models",),
     "onnxruntime_genai": ("arena.models",),
     "google": ("arena.models",),
     "openai": ("arena.models",),

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 
 from arena.domain import Delta, Finished, GenerationParams, Message, Role
 from arena.models.base import ChatModel, Ready
 from arena.models.embedded import embedded_model, ensure_dense
-from arena.models.engines import onnx_build
+from arena.models.engines import onnx_build, onnx_loading
+from arena.models.engines.onnx_folder import GenAiModel, describe
 from arena.models.local import LocalModel
 from tests.models.tiny_phi import save_tiny_phi
+
+if TYPE_CHECKING:
+    from tests.models.onnx_desk import NotedGenerators, NotedRows
 
 QUESTION = [Message(Role.USER, "What is the capital of France?")]
 
@@ -114,6 +119,36 @@ def wide_onnx(wide_onnx_folder: Path, wide_transformers: Case) -> Iterator[Case]
     reference = wide_transformers.reference, wide_transformers.tokenizer
     yield Case("onnx", started(model), wide_onnx_folder, *reference)
     asyncio.run(model.aclose())
+
+
+@pytest.fixture(scope="session")
+def wide_generators(wide_onnx_folder: Path, wide_transformers: Case) -> Iterator[Case]:
+    """As a model whose keys and values are not written in place: a generator for each answer."""
+
+    def unshared(folder: Path, source: str) -> GenAiModel:
+        model = describe(folder, source)
+        return replace(model, graph=replace(model.graph, shared=False))
+
+    model = LocalModel(slug="wide", label="Wide", source=str(wide_onnx_folder), engine="onnx")
+    with mock.patch.object(onnx_loading, "describe", unshared):
+        started(model)
+    reference = wide_transformers.reference, wide_transformers.tokenizer
+    yield Case("generators", model, wide_onnx_folder, *reference)
+    asyncio.run(model.aclose())
+
+
+@pytest.fixture(scope="session")
+def noted_rows(wide_onnx_folder: Path) -> NotedRows:
+    from tests.models.onnx_desk import NotedRows, plan_of
+
+    return NotedRows(plan_of(wide_onnx_folder))
+
+
+@pytest.fixture(scope="session")
+def noted_generators(wide_onnx_folder: Path) -> NotedGenerators:
+    from tests.models.onnx_desk import NotedGenerators, plan_of
+
+    return NotedGenerators(plan_of(wide_onnx_folder))
 
 
 @pytest.fixture(params=["tiny", "smol"])

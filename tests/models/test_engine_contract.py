@@ -1,6 +1,6 @@
-"""What every engine does: the same tests over transformers and over ONNX Runtime GenAI.
+"""What every engine does: the same tests over transformers and both ways of ONNX Runtime.
 
-Both have the same weights, in f32: a small Phi-3 with LongRoPE. transformers' own `generate` says
+All have the same weights, in f32: a small Phi-3 with LongRoPE. transformers' own `generate` says
 what is right.
 """
 
@@ -28,7 +28,7 @@ NEVER = frozenset({10**6})
 """A stop token that does not exist: without any, transformers takes the model's own."""
 
 
-@pytest.fixture(params=["transformers", "onnx"])
+@pytest.fixture(params=["transformers", "onnx", "generators"])
 def case(request: pytest.FixtureRequest) -> Case:
     found: Case = request.getfixturevalue(f"wide_{request.param}")
     return found
@@ -219,7 +219,11 @@ def test_the_facts_are_there(case: Case) -> None:
     status = case.model.status()
     assert isinstance(status, Ready)
     assert status.notice == ""
-    engine = {"transformers": "transformers-cb", "onnx": "onnxruntime-genai"}[case.name]
+    engine = {
+        "transformers": "transformers-cb",
+        "onnx": "onnxruntime",
+        "generators": "onnxruntime-genai",
+    }[case.name]
     wanted = {
         "device": "cpu", "precision": "f32", "engine": engine, "layers": "2", "hidden": "256",
         "heads": "4", "kv_heads": "2", "head_dim": "64", "context": str(LONG),
@@ -228,6 +232,7 @@ def test_the_facts_are_there(case: Case) -> None:
     }  # fmt: skip
     assert {name: status.facts.get(name) for name in wanted} == wanted
     assert {"cache_tokens", "memory_mib", "template_hash", "load_seconds"} <= set(status.facts)
+    assert status.facts.get("together") == {"onnx": "8", "generators": "1"}.get(case.name)
     assert case.model.spec.id == "wide-f32"
     assert case.model.spec.engine == engine
     assert case.model.spec.context_tokens == LONG

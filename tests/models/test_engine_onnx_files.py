@@ -17,6 +17,7 @@ from arena.models.engines.download import Fetched
 from arena.models.engines.memory import GIB, Shape
 from arena.models.engines.onnx_engine import OnnxEngine, plan_tokens
 from arena.models.engines.onnx_folder import GenAiModel, choose, describe, find_model
+from arena.models.engines.onnx_protocol import Graph
 from arena.models.local import LocalModel
 from tests.models.conftest import QUESTION, answer
 from tests.models.test_local import GREEDY
@@ -97,7 +98,7 @@ async def test_only_the_cpu_folder_comes_from_the_hub_and_only_once(onnx_hub: Hu
 
     first._report = watch  # type: ignore[method-assign]
     facts = await served(first)
-    assert facts["engine"] == "onnxruntime-genai"
+    assert facts["engine"] == "onnxruntime"
     assert first.spec.source == "owner/tiny-onnx"
     assert first.spec.revision == facts["revision"] != ""
     assert seen == sorted(seen)
@@ -129,7 +130,7 @@ async def test_phi_s_own_build_is_fetched_in_place_of_the_dense_form(
     monkeypatch.setitem(onnx_loading.BUILDS, "owner/dense", "owner/dense-onnx")  # type: ignore[arg-type]
     wanted = model("owner/dense", device="cpu")
     facts = await served(wanted)
-    assert facts["engine"] == "onnxruntime-genai"
+    assert facts["engine"] == "onnxruntime"
     assert wanted.spec.source == "owner/dense-onnx"
     assert all("dense-onnx" in path for path in onnx_hub.asked)
 
@@ -328,9 +329,8 @@ async def test_broken_weights_are_typed_and_a_second_start_can_succeed(copy: Pat
 
 def phi(weights: float) -> GenAiModel:
     shape = Shape(32, 24, 8, 128, 3072, 8192, 200064, 131072, 4096, 4)
-    return GenAiModel(
-        Path("x"), "phi3", shape, frozenset({1}), "int4", int(weights * GIB), "mask", "present"
-    )
+    graph = Graph("model.onnx", "ids", "mask", "position", "logits", (), (), 8, 128, shared=True)
+    return GenAiModel(Path("x"), "phi3", shape, frozenset({1}), "int4", int(weights * GIB), graph)
 
 
 def test_the_cache_is_planned_within_what_is_free() -> None:

@@ -1,4 +1,4 @@
-"""Runs a model with ONNX Runtime GenAI, in a process of its own: a CPU's quickest way, in 4 bits.
+"""Runs a model with ONNX Runtime, in a process of its own: a CPU's quickest way, in 4 bits.
 
 `onnx_worker.py` is that process; here are its start, its bounds and its end.
 """
@@ -21,7 +21,6 @@ from arena.phrases import Phrase
 
 log = logging.getLogger(__name__)
 
-ENGINE = "onnxruntime-genai"
 LOOK_S = 1.0
 """How often a reader that gets nothing looks whether the worker still lives."""
 KEEP, KEEP_S = 8, 600.0
@@ -117,12 +116,13 @@ class OnnxEngine(Stoppable):
     def facts(self) -> Mapping[str, str]:
         """Engine, cache, and what the worker takes."""
         found = {
-            "engine": ENGINE,
             "cache_tokens": str(self._cache_tokens),
             "threads": str(self._threads),
         }
         if self._link is not None and self._ready is not None:
             found |= self._ready.versions
+            found["engine"] = self._ready.engine
+            found["together"] = str(self._ready.together)
             bytes_per_token = self._model.shape.kv_bytes_per_token
             bytes_per_token = bytes_per_token // self._model.shape.itemsize
             found["kv_bytes_per_token"] = str(bytes_per_token * self._ready.kv_itemsize)
@@ -161,8 +161,7 @@ class OnnxEngine(Stoppable):
             chunk=chunk_of(model),
             context=model.shape.context,
             short_context=model.shape.short_context if model.has_longrope else 0,
-            mask=model.mask,
-            present=model.present,
+            graph=model.graph,
             keep=self._keep,
             keep_s=KEEP_S,
         )

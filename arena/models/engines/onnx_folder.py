@@ -17,6 +17,7 @@ from typing import Any
 from arena.errors import ModelUnavailable, UnsupportedModel
 from arena.models.engines.download import Form
 from arena.models.engines.memory import Shape
+from arena.models.engines.onnx_protocol import Graph
 from arena.phrases import Phrase
 
 CONFIG = "genai_config.json"
@@ -34,7 +35,7 @@ class GenAiModel:
         kind: the runtime's name of the architecture.
         precision: of the weights, as it stands in ids.
         weights_bytes: what they take on the disk.
-        mask, present: names of the attention mask and of the first layer's keys.
+        graph: names in the model's file.
     """
 
     folder: Path
@@ -43,8 +44,7 @@ class GenAiModel:
     stop_ids: frozenset[int]
     precision: str
     weights_bytes: int
-    mask: str
-    present: str
+    graph: Graph
 
     @property
     def has_longrope(self) -> bool:
@@ -125,9 +125,9 @@ def describe(folder: Path, source: str) -> GenAiModel:
         UnsupportedModel: it is no language model.
     """
     try:
-        model = _read(folder / CONFIG)["model"]
+        config = _read(folder / CONFIG)
         beside = folder / "config.json"
-        return _describe(folder, model, _read(beside) if beside.is_file() else {})
+        return _describe(folder, config, _read(beside) if beside.is_file() else {})
     except KeyError as error:
         raise UnsupportedModel(
             f"{CONFIG} has no {error}",
@@ -156,22 +156,50 @@ def _decoder(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
-def _describe(folder: Path, model: Mapping[str, Any], config: Mapping[str, Any]) -> GenAiModel:
+def _describe(folder: Path, genai: Mapping[str, Any], config: Mapping[str, Any]) -> GenAiModel:
+    model = genai["model"]
     decoder = model["decoder"]
     graph_file = folder / decoder["filename"]
     graph = graph_file.read_bytes()
     files = [graph_file, *(folder / name for name in _external(graph))]
     stop = model.get("eos_token_id")
-    present = decoder.get("outputs", {}).get("present_key_names", "present.%d.key")
+    shape = _shape(model, config)
     return GenAiModel(
         folder=folder,
         kind=str(model["type"]),
-        shape=_shape(model, config),
+        shape=shape,
         stop_ids=frozenset(stop if isinstance(stop, list) else [] if stop is None else [stop]),
         precision=_precision(graph, folder.name),
         weights_bytes=sum(file.stat().st_size for file in files),
-        mask=str(decoder.get("inputs", {}).get("attention_mask", "attention_mask")),
-        present=str(present).replace("%d", "0"),
+        graph=_graph(decoder, genai.get("search", {}), shape),
+    )
+
+
+def _graph(decoder: Mapping[str, Any], search: Mapping[str, Any], shape: Shape) -> Graph:
+    """Names as the runtime takes them, and its own where the folder has none."""
+    inputs, outputs = decoder.get("inputs", {}), decoder.get("outputs", {})
+
+    def each_layer(given: Mapping[str, Any], which: str, usual: str) -> list[str]:
+        template = str(given.get(which, usual))
+        return [template.replace("%d", str(layer)) for layer in range(shape.layers)]
+
+    return Graph(
+        file=str(decoder["filename"]),
+        ids=str(inputs.get("input_ids", "input_ids")),
+        mask=str(inputs.get("attention_mask", "attention_mask")),
+        position=str(inputs.get("position_ids", "position_ids")),
+        logits=str(outputs.get("logits", "logits")),
+        past=(
+            *each_layer(inputs, "past_key_names", "past_key_values.%d.key"),
+            *each_layer(inputs, "past_value_names", "past_key_values.%d.value"),
+        ),
+        present=(
+            *each_layer(outputs, "present_key_names", "present.%d.key"),
+            *each_layer(outputs, "present_value_names", "present.%d.value"),
+        ),
+        kv_heads=shape.kv_heads,
+        head_dim=shape.head_dim,
+        shared=search.get("past_present_share_buffer") is True,
     )
 
 

@@ -13,6 +13,31 @@ from arena.models.engines.base import TokenRequest, Tokens
 
 
 @dataclass(frozen=True, slots=True)
+class Graph:
+    """What a model's file calls its inputs and outputs, and the sizes of its cache.
+
+    Attributes:
+        file: its name in the folder.
+        ids, mask, position: inputs: tokens, which of them count, and their places.
+        logits: the output with a score for each token of the vocabulary.
+        past, present: inputs and outputs of keys and of values, in the same order; keys first.
+        kv_heads, head_dim: of one layer's keys for one token.
+        shared: whether a present is its past, written on in place.
+    """
+
+    file: str
+    ids: str
+    mask: str
+    position: str
+    logits: str
+    past: tuple[str, ...]
+    present: tuple[str, ...]
+    kv_heads: int
+    head_dim: int
+    shared: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What the worker shall load, and its bounds.
 
@@ -24,8 +49,7 @@ class Plan:
         chunk: a prompt is read in pieces of this many tokens.
         context: longest text of the model.
         short_context: longest text that LongRoPE's short factors serve; 0 for a model without.
-        mask: name of the model's input for the attention mask.
-        present: name of one of its outputs of keys.
+        graph: names in the model's file.
         keep: texts that are kept for a continuation after their answer has ended.
         keep_s: for how long.
     """
@@ -37,8 +61,7 @@ class Plan:
     chunk: int
     context: int
     short_context: int
-    mask: str
-    present: str
+    graph: Graph
     keep: int
     keep_s: float
 
@@ -63,12 +86,16 @@ class Ready:
     """The model is loaded and has written something.
 
     Attributes:
+        engine: what the worker runs it with.
         versions: of the libraries, by name.
         kv_itemsize: bytes of one number in the cache.
+        together: most answers that are written on in one call.
     """
 
+    engine: str
     versions: dict[str, str]
     kv_itemsize: int
+    together: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,14 @@
-"""The process that runs an ONNX model: loads it, reads prompts, writes answers in turn.
+"""The process that runs an ONNX model: loads it, reads prompts, writes answers side by side.
 
-ONNX Runtime GenAI holds the interpreter's lock for a whole step, from a hundredth of a second to
-several, so it has a process of its own. It ends when the arena's end of the connection closes,
-however the arena ended.
+A step takes a core for a hundredth of a second to several, and ONNX Runtime GenAI holds the
+interpreter's lock for all of it, so it has a process of its own. It ends when the arena's end of
+the connection closes, however the arena ended.
 
-Each answer has a generator of its own. In each round every answer that is being written gets one
-token, and two prompts at most are read by one piece, so that a newcomer begins while the others
-go on.
+In each round every answer that is being written gets one token, as many of them in one call as the
+runtime allows, and two prompts at most are read by one piece, so that a newcomer begins while the
+others go on.
 
-Imports the standard library, numpy and ONNX Runtime GenAI, and no torch.
+Imports the standard library, numpy and ONNX Runtime, and no torch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 import numpy as np
-import onnxruntime_genai as og
 
 from arena.models.engines.base import TokenRequest, Tokens, finish_of
 from arena.models.engines.onnx_protocol import (
@@ -32,8 +31,9 @@ from arena.models.engines.onnx_protocol import (
     Report,
     Write,
 )
+from arena.models.engines.onnx_rows import Rows, UnfitError, agrees
 from arena.models.engines.onnx_sampling import draw
-from arena.models.engines.onnx_sequence import Kept, Runtime, Shelf, Text
+from arena.models.engines.onnx_text import Kept, Runtime, Shelf, Text
 
 REST_S = 1.0
 """How long nobody asks for anything before kept texts are read anew: a piece takes a tenth of a
@@ -46,6 +46,7 @@ class Answer:
     Attributes:
         ids: the prompt and what was written.
         reserved: tokens that it may come to hold.
+        writing: whether all but its newest token was read.
     """
 
     def __init__(self, number: int, request: TokenRequest) -> None:
@@ -61,33 +62,26 @@ class Answer:
         """Tokens before the next one can be drawn."""
         return len(self.ids) - (0 if self.text is None else self.text.held)
 
-    def step(self, runtime: Runtime) -> Tokens | None:
-        """Read a piece, or write a token.
+    def read(self, runtime: Runtime) -> bool:
+        """Read a piece; whether nothing is left.
 
         Raises:
             RuntimeError, MemoryError: the runtime's own; the answer cannot go on.
         """
-        limit = runtime.plan.short_context
-        long = bool(limit) and len(self.ids) > limit
-        if self.text is None or self.text.long != long:
-            # At LongRoPE's limit everything is read anew with the other factors. The old text
-            # goes first: both together may not fit.
-            self.text, self.writing = None, False
-            self.text = Text(runtime, self.reserved, long=long)
-        if self.writing:
-            self.text.read(self.ids[-1:])
-        else:
-            begin = self.text.held
-            self.text.read(self.ids[begin : begin + runtime.plan.chunk])
-            if self.text.held < len(self.ids):
-                return None
-            self.writing = True
-        return self._write(self.text)
+        if self.text is None:
+            long = is_long(len(self.ids), runtime.plan)
+            self.text = runtime.text(self.reserved, long=long)
+        begin = self.text.held
+        self.text.read(self.ids[begin : begin + runtime.plan.chunk])
+        self.writing = self.text.held == len(self.ids)
+        return self.writing
 
-    def _write(self, text: Text) -> Tokens:
+    def draw(self, runtime: Runtime) -> Tokens:
+        """The next token, out of the scores of what was read."""
+        assert self.text is not None  # noqa: S101 - it has just been read
         request = self.request
         token = draw(
-            text.scores(),
+            self.text.scores(),
             temperature=request.temperature,
             top_p=request.top_p,
             seed=request.seed,
@@ -95,8 +89,18 @@ class Answer:
         )
         self.ids.append(token)
         written = len(self.ids) - len(request.ids)
-        done = token in request.stop_ids or written >= request.max_new_tokens
-        return Tokens([token], finish_of(request, token) if done else None)
+        if token in request.stop_ids or written >= request.max_new_tokens:
+            return Tokens([token], finish_of(request, token))
+        if self.text.long != is_long(len(self.ids), runtime.plan):
+            # At LongRoPE's limit everything is read anew with the other factors. The old text
+            # goes first: both together may not fit.
+            self.text, self.writing = None, False
+        return Tokens([token], None)
+
+
+def is_long(tokens: int, plan: Plan) -> bool:
+    """Whether LongRoPE's long factors serve a text of this length."""
+    return bool(plan.short_context) and tokens > plan.short_context
 
 
 class Rounds:
@@ -113,7 +117,7 @@ class Rounds:
         self._send = send
         self._waiting: deque[Answer] = deque()
         self._running: list[Answer] = []
-        self._round: deque[Answer] = deque()
+        self._round: deque[list[Answer]] = deque()
         self.shelf = Shelf(runtime.plan)
 
     @property
@@ -133,46 +137,63 @@ class Rounds:
                     self._keep(answer)
 
     def step(self) -> None:
-        """One step of one answer."""
+        """One call of the model."""
         self._let_in()
         if not self._round:
             self._round = self._next_round()
-        answer = self._round.popleft()
-        if answer not in self._running:
-            return
-        try:
-            tokens = answer.step(self._runtime)
-        except (RuntimeError, MemoryError) as error:
-            self._running.remove(answer)
-            self._send(failure(answer.number, error))
-            return
-        if tokens is None:
-            return
-        if tokens.finish is not None:
-            self._running.remove(answer)
-            self._keep(answer)
-        self._send(Piece(answer.number, tokens))
+        answers = [answer for answer in self._round.popleft() if answer in self._running]
+        if answers:
+            self._serve(answers)
 
-    def _next_round(self) -> deque[Answer]:
-        """All that are being written, and at most two that are read.
+    def _serve(self, answers: list[Answer]) -> None:
+        """Let them read on: one that reads its prompt, or any number that are being written."""
+        try:
+            if answers[0].writing:
+                texts = [answer.text for answer in answers if answer.text is not None]
+                self._runtime.write(texts, [answer.ids[-1] for answer in answers])
+            elif not answers[0].read(self._runtime):
+                return
+        except (RuntimeError, MemoryError) as error:
+            if len(answers) > 1:
+                # Which of them is at fault shows when each is alone.
+                for answer in answers:
+                    self._serve([answer])
+                return
+            self._running.remove(answers[0])
+            self._send(failure(answers[0].number, error))
+            return
+        for answer in answers:
+            tokens = answer.draw(self._runtime)
+            if tokens.finish is not None:
+                self._running.remove(answer)
+                self._keep(answer)
+            self._send(Piece(answer.number, tokens))
+
+    def _next_round(self) -> deque[list[Answer]]:
+        """All that are being written, as many in a call as may be, and at most two that are read.
 
         The one that has least to read, so that a short question is not kept waiting by a long one,
         and the oldest, so that a long one is not kept waiting for ever.
         """
-        chosen = [answer for answer in self._running if answer.writing]
+        writing = [answer for answer in self._running if answer.writing]
+        # In one call all have the longest one's rotary factors: who could need others is alone.
+        short = [a for a in writing if not is_long(a.request.total_tokens, self._plan)]
+        size = self._runtime.together
+        calls = [short[begin : begin + size] for begin in range(0, len(short), size)]
+        calls += [[answer] for answer in writing if answer not in short]
         reading = [answer for answer in self._running if not answer.writing]
         if reading:
             shortest = min(reading, key=lambda answer: answer.left_to_read)
             others = [answer for answer in reading if answer is not shortest]
-            chosen += [shortest, *others[:1]]
-        return deque(chosen)
+            calls += [[answer] for answer in (shortest, *others[:1])]
+        return deque(calls)
 
     def _let_in(self) -> None:
         """Let answers in, the oldest first, while the cache can hold all of them to their end."""
         while self._waiting and len(self._running) < self._plan.running:
             answer = self._waiting[0]
             limit = self._plan.short_context
-            long = bool(limit) and len(answer.ids) > limit
+            long = is_long(len(answer.ids), self._plan)
             needed = answer.reserved if long or not limit else min(answer.reserved, limit)
             found = self.shelf.find(answer.ids, needed, long=long)
             if not self._make_room(answer, found[0] if found else None):
@@ -210,24 +231,44 @@ class Rounds:
 def failure(number: int | None, error: BaseException) -> Failure:
     """In words for the log; never the visitor's text."""
     words = f"{type(error).__name__}: {error}"
-    memory = isinstance(error, MemoryError) or "allocate" in words or "bad_alloc" in words
+    memory = isinstance(error, MemoryError) or any(
+        sign in words for sign in ("allocate", "bad_alloc", "bad allocation")
+    )
     return Failure(number, memory, words[:2000])
 
 
-def warm_up(runtime: Runtime) -> int:
-    """Read and write a little; bytes of one number in the cache.
+def load(plan: Plan) -> Runtime:
+    """The model, in the quickest form that it has here, warm.
+
+    Raises:
+        ArithmeticError: it computes nonsense here.
+        RuntimeError, MemoryError: it cannot be loaded.
+    """
+    try:
+        rows = Rows(plan)
+    except UnfitError:
+        from arena.models.engines.onnx_generators import Generators
+
+        runtime: Runtime = Generators(plan)
+        warm_up(runtime)
+        return runtime
+    warm_up(rows)
+    if not agrees(rows):
+        rows.together = 1
+    return rows
+
+
+def warm_up(runtime: Runtime) -> None:
+    """Read and write a little.
 
     Raises:
         ArithmeticError: the model computes nonsense here.
     """
-    answer = Answer(0, TokenRequest([0, 0, 0], 2, 0.0, 1.0, 0, frozenset()))
-    while answer.step(runtime) is None:
-        pass
-    answer.step(runtime)
-    assert answer.text is not None  # noqa: S101 - it has just been read
-    if not np.isfinite(answer.text.scores()).all():
+    text = runtime.text(4, long=False)
+    text.read([0, 0, 0])
+    runtime.write([text], [0])
+    if not np.isfinite(text.scores()).all():
         raise ArithmeticError("the scores are not finite")
-    return answer.text.kv_itemsize(runtime.plan.present)
 
 
 def serve(connection: Connection, rounds: Rounds) -> None:
@@ -260,10 +301,10 @@ def main() -> int:
     try:
         plan: Plan = connection.recv()
         try:
-            og.disable_telemetry_events()
-            runtime = Runtime(plan)
-            itemsize = warm_up(runtime)
-            connection.send(Ready({"onnxruntime-genai": og.__version__}, itemsize))
+            runtime = load(plan)
+            connection.send(
+                Ready(runtime.engine, runtime.versions, runtime.kv_itemsize, runtime.together)
+            )
             serve(connection, Rounds(runtime, connection.send))
         except (EOFError, ConnectionError):
             raise

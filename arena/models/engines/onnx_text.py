@@ -1,96 +1,43 @@
-"""One text in one `Generator` of ONNX Runtime GenAI, and texts kept for their continuation.
+"""A text that a model has read, whatever holds its keys and values, and texts kept for later.
 
-Whatever is read gives the same scores, to the last bit, whoever else is served meanwhile, since
-each text has a generator of its own and no batch exists. The same holds for a text that continues
-a kept one, by construction: numbers depend, in their last bits, on how many tokens one call reads,
-so texts are read in pieces of one fixed size, and of a kept text only such whole pieces count. What
-an answer's own tokens left in the cache, one by one, is read again in pieces.
+Whatever is read gives the same scores, to the last bit, whoever else is served meanwhile: a runtime
+lets texts share a call only where that is so. The same holds for a text that continues a kept one,
+by construction: numbers depend, in their last bits, on how many tokens one call reads, so texts are
+read in pieces of one fixed size, and of a kept text only such whole pieces count. What an answer's
+own tokens left in the cache, one by one, is read again in pieces.
 """
 
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
-
-import numpy as np
-import onnxruntime_genai as og
+from typing import Protocol
 
 from arena.models.engines.onnx_protocol import Plan
 from arena.models.engines.onnx_sampling import Floats
 
-Foreign: TypeAlias = Any
-"""An object of ONNX Runtime GenAI, which has no types."""
 
-
-class Runtime:
-    """The loaded model; makes generators."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        config = og.Config(plan.folder)
-        config.overlay(_overlay(plan))
-        self._model: Foreign = og.Model(config)
-
-    def generator(self, capacity: int, mask: Foreign = None) -> Foreign:
-        """A fresh one with room for so many tokens.
-
-        Args:
-            capacity: its memory is taken at once, and does not grow.
-            mask: an attention mask of ours, which it reads anew at every step.
-        """
-        params = og.GeneratorParams(self._model)
-        params.set_search_options(max_length=capacity, do_sample=False)
-        generator = og.Generator(self._model, params)
-        if mask is not None:
-            generator.set_model_input(self.plan.mask, mask)
-        return generator
-
-
-def _overlay(plan: Plan) -> str:
-    import json
-
-    decoder: dict[str, object] = {
-        "session_options": {
-            "intra_op_num_threads": plan.threads,
-            # Threads that spin while they wait take the cores from the page.
-            "session.intra_op.allow_spinning": "0",
-        }
-    }
-    if plan.short_context:
-        # A name that the model does not have, so that the mask is ours; see `Text`.
-        decoder["inputs"] = {"attention_mask": f"no_{plan.mask}"}
-    return json.dumps({"model": {"decoder": decoder}})
-
-
-class Text:
+class Text(ABC):
     """Tokens that were read, with their keys and values.
 
-    A model with LongRoPE chooses its rotary factors at every call by the width of the attention
-    mask. Left alone, it would read the first pieces of a long text with the short factors and the
-    rest with the long ones. So the mask is ours: as wide as the text may become, within the short
-    context or beyond it, and with as many ones as there are tokens.
-
     Args:
-        runtime: the model.
+        plan: the model's bounds.
         capacity: most tokens it may come to hold.
         long: whether LongRoPE's long factors serve it.
     """
 
-    def __init__(self, runtime: Runtime, capacity: int, *, long: bool) -> None:
-        limit = runtime.plan.short_context
+    def __init__(self, plan: Plan, capacity: int, *, long: bool) -> None:
+        limit = plan.short_context
         if limit:
             capacity = max(capacity, limit + 1) if long else min(capacity, limit)
-            self._mask = np.zeros((1, capacity), dtype=np.int64)
         self.capacity = capacity
         self.long = long
         self.held = 0
         self.whole = 0
         """Tokens that were read in whole pieces, counted from the beginning."""
-        self._chunk = runtime.plan.chunk
-        self._masked = bool(limit)
-        self._generator = runtime.generator(capacity, self._mask if limit else None)
+        self._chunk = plan.chunk
 
     def read(self, ids: Sequence[int]) -> None:
         """Read on; at most a piece at a time, so that others need not wait long.
@@ -98,30 +45,62 @@ class Text:
         Raises:
             RuntimeError, MemoryError: the runtime's own; the text is of no use after it.
         """
-        if self._masked:
-            self._mask[0, : self.held + len(ids)] = 1
-        self._generator.append_tokens(np.asarray(ids, dtype=np.int32))
-        if self.whole == self.held and len(ids) == self._chunk:
-            self.whole += len(ids)
-        self.held += len(ids)
+        self._read(ids)
+        self._has_read(len(ids))
+
+    def _has_read(self, count: int) -> None:
+        if self.whole == self.held and count == self._chunk:
+            self.whole += count
+        self.held += count
 
     def rewind(self, held: int) -> None:
         """Forget all but the first tokens."""
         if held < self.held:
-            self._generator.rewind_to(held)
-            if self._masked:
-                self._mask[0, held:] = 0
+            self._rewind(held)
         self.held = held
         self.whole = min(self.whole, held - held % self._chunk)
 
+    @abstractmethod
     def scores(self) -> Floats:
         """One number for each token that could follow."""
-        scores: Floats = self._generator.get_logits()[0, -1]
-        return scores
 
-    def kv_itemsize(self, present: str) -> int:
-        """Bytes of one number in the cache."""
-        return int(self._generator.get_output(present).dtype.itemsize)
+    @abstractmethod
+    def _read(self, ids: Sequence[int]) -> None: ...
+
+    @abstractmethod
+    def _rewind(self, held: int) -> None: ...
+
+
+class Runtime(Protocol):
+    """A loaded model.
+
+    Attributes:
+        plan: what it was loaded by.
+        together: most texts that are written on in one call; 1 where company changes scores.
+        engine: its name in the facts.
+        versions: of its libraries.
+        kv_itemsize: bytes of one number in the cache.
+    """
+
+    plan: Plan
+    together: int
+    engine: str
+    versions: dict[str, str]
+    kv_itemsize: int
+
+    def text(self, capacity: int, *, long: bool) -> Text:
+        """An empty one.
+
+        Raises:
+            RuntimeError, MemoryError: there is no room for it.
+        """
+
+    def write(self, texts: Sequence[Text], tokens: Sequence[int]) -> None:
+        """Let each text read its one token; at most `together`, and none of them long if several.
+
+        Raises:
+            RuntimeError, MemoryError: the runtime's own; of several, each can be tried again.
+        """
 
 
 @dataclass(slots=True, eq=False)
