@@ -77,11 +77,19 @@ class NotedGenerators(Generators):
 
 
 class NotedRows(Rows):
-    """The real runtime."""
+    """The real runtime; `moves` counts the texts that were copied to another row."""
 
     def __init__(self, plan: Plan) -> None:
         self.notes = Notes()
+        self.moves = 0
         super().__init__(plan)
+        move = self._cache._move
+
+        def counted(text: Any, row: int) -> None:
+            self.moves += 1
+            move(text, row)
+
+        self._cache._move = counted  # type: ignore[method-assign]
         assert agrees(self), "in f32, too, on any processor that was tried"
 
     def text(self, capacity: int, *, long: bool) -> Text:

@@ -31,7 +31,7 @@ GROWTH = 24 * 1024**2
 what the ONNX worker keeps is looked at in the test of its rounds."""
 
 
-@pytest.fixture(params=["transformers", "onnx", "generators"])
+@pytest.fixture(params=["transformers", "onnx"])
 def case(request: pytest.FixtureRequest) -> Case:
     found: Case = request.getfixturevalue(f"wide_{request.param}")
     return found

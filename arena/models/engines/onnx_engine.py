@@ -115,17 +115,13 @@ class OnnxEngine(Stoppable):
 
     def facts(self) -> Mapping[str, str]:
         """Engine, cache, and what the worker takes."""
-        found = {
-            "cache_tokens": str(self._cache_tokens),
-            "threads": str(self._threads),
-        }
+        found = {"cache_tokens": str(self._cache_tokens), "threads": str(self._threads)}
         if self._link is not None and self._ready is not None:
-            found |= self._ready.versions
-            found["engine"] = self._ready.engine
-            found["together"] = str(self._ready.together)
-            bytes_per_token = self._model.shape.kv_bytes_per_token
-            bytes_per_token = bytes_per_token // self._model.shape.itemsize
-            found["kv_bytes_per_token"] = str(bytes_per_token * self._ready.kv_itemsize)
+            ready = self._ready
+            found = {"engine": ready.engine, **ready.versions, **found}
+            found["together"] = str(ready.together)
+            bytes_per_token = self._model.shape.kv_bytes_per_token // self._model.shape.itemsize
+            found["kv_bytes_per_token"] = str(bytes_per_token * ready.kv_itemsize)
             found["memory_mib"] = str(round(_resident(self._link.pid) / 1024**2))
         return found
 

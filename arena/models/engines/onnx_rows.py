@@ -1,9 +1,8 @@
 """Texts as rows of one cache of ONNX Runtime, so that all that are being written share one call.
 
-A call for eight answers takes three times as long as a call for one, not eight times. Products
-whose weights have 4 or 8 bits are computed row by row, so that company changes no bit of a row's
-scores; `agrees` finds out whether that is so for this model on this processor, and where it is not
-the rows are written one by one.
+A call for eight answers takes three times as long as a call for one, not eight times. Each row is
+computed by itself, so that company changes no bit of its scores; `agrees` finds out whether that is
+so for this model on this processor, and where it is not the rows are written one by one.
 
 The cache is laid out for the longest text in every row, and the system gives memory only to what
 is written to: an address costs nothing. A row that is left gives its memory back.
@@ -32,7 +31,6 @@ TOGETHER = 8
 Foreign: TypeAlias = Any
 """An object of ONNX Runtime, which has no types."""
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
-_PAGE = 4096
 
 
 class UnfitError(Exception):
@@ -184,7 +182,8 @@ class _Cache:
 
     def __init__(self, graph: Graph, rows: int, capacity: int, dtype: np.dtype[Any]) -> None:
         # Rows of whole pages, so that each can be given back.
-        least = _PAGE // math.gcd(_PAGE, graph.kv_heads * graph.head_dim * dtype.itemsize)
+        token = graph.kv_heads * graph.head_dim * dtype.itemsize
+        least = mmap.PAGESIZE // math.gcd(mmap.PAGESIZE, token)
         self.capacity = -(-capacity // least) * least
         shape = (rows, graph.kv_heads, self.capacity, graph.head_dim)
         self._graph = graph
@@ -215,27 +214,39 @@ class _Cache:
         Raises:
             MemoryError: there is none.
         """
-        row = self._free(0)
+        row = self._free()
         self._put(text, row)
         return row
 
     def gather(self, texts: Sequence[_RowText]) -> list[_RowText]:
-        """Move them to the first rows; in the order in which they lie there.
+        """Make them neighbours; in the order in which they then lie.
 
-        Moves are rare: when one begins or ends. One that is alone stays where it is.
+        They move to where the fewest rows have to, so that nobody moves twice: when one begins or
+        ends. One that is alone stays where it is.
         """
-        if len(texts) > 1:
-            inside = {text.row for text in texts}
-            holes = [row for row in range(len(texts)) if row not in inside]
-            outside = [text for text in texts if text.row >= len(texts)]
+        own = {text.row for text in texts}
+        count = len(texts)
+        if max(own) - min(own) >= count:
+            begin = min(
+                range(len(self._texts) - count + 1),
+                key=lambda first: sum(map(self._cost, set(range(first, first + count)) - own)),
+            )
+            window = range(begin, begin + count)
+            # Free ones first: what moves there leaves a row free for who has to go.
+            holes = sorted(set(window) - own, key=self._cost)
+            outside = [text for text in texts if text.row not in window]
             for text, row in zip(outside, holes, strict=True):
                 if (other := self._at(row)) is not None:
-                    self._move(other, self._free(len(texts)))
+                    self._move(other, self._free())
                 self._move(text, row)
         return sorted(texts, key=lambda text: text.row)
 
-    def _free(self, least: int) -> int:
-        for row in reversed(range(least, len(self._texts))):
+    def _cost(self, row: int) -> int:
+        """Moves until a row holds a text of ours."""
+        return 1 if self._at(row) is None else 2
+
+    def _free(self) -> int:
+        for row in reversed(range(len(self._texts))):
             if self._at(row) is None:
                 return row
         raise MemoryError("no row is free")
