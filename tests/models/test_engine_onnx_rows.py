@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import mmap
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -271,3 +275,39 @@ def test_what_rows_cannot_run_is_left_to_generators(
 
     monkeypatch.setattr(onnx_rows, "_addresses", none)
     assert load(noted_rows.plan).engine == "onnxruntime-genai"
+
+
+def test_a_model_that_wants_positions_gets_them(
+    noted_rows: NotedRows, wide_onnx_folder: Path, tmp_path: Path
+) -> None:
+    """Older folders have no rotary factors in their attention: all tokens would be at one place."""
+    folder = shutil.copytree(wide_onnx_folder, tmp_path / "with-positions")
+    model = onnx.load(folder / "model.onnx", load_external_data=False)
+    graph, helper = model.graph, onnx.helper
+    graph.input.append(
+        helper.make_tensor_value_info("position_ids", onnx.TensorProto.INT64, ["batch", "tokens"])
+    )
+    for node in graph.node:  # so that the last position shows in the scores
+        node.output[:] = ["plain" if name == "logits" else name for name in node.output]
+    graph.initializer.append(helper.make_tensor("axis", onnx.TensorProto.INT64, [1], [1]))
+    graph.node.extend(
+        [
+            helper.make_node("ReduceMax", ["position_ids", "axis"], ["last"], keepdims=1),
+            helper.make_node("Unsqueeze", ["last", "axis"], ["wide"]),
+            helper.make_node("Cast", ["wide"], ["place"], to=onnx.TensorProto.FLOAT),
+            helper.make_node("Add", ["plain", "place"], ["logits"]),
+        ]
+    )
+    onnx.save(model, folder / "model.onnx")
+    rows = Rows(replace(noted_rows.plan, folder=str(folder)))
+
+    def scores(runtime: Rows) -> list[Any]:
+        texts = [runtime.text(20, long=False) for _ in range(2)]
+        texts[0].read([5, 6, 7])
+        texts[0].read([8, 9])
+        texts[1].read([5])
+        runtime.write(texts, [3, 4])
+        return [text.scores() for text in texts]
+
+    for with_place, plain, place in zip(scores(rows), scores(noted_rows), (5, 1), strict=True):
+        assert np.allclose(with_place - plain, place, atol=1e-4)
