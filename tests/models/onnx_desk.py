@@ -56,7 +56,7 @@ class NotedGenerators(Generators):
     """The real runtime."""
 
     def __init__(self, plan: Plan) -> None:
-        super().__init__(plan)
+        super().__init__(plan, "the test wants it")
         self.notes = Notes()
 
     def text(self, capacity: int, *, long: bool) -> Text:

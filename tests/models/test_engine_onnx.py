@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,22 @@ async def test_a_request_that_the_runtime_refuses_fails_alone(wide_onnx: Case) -
     assert "max" in caught.value.detail
     assert await good == wide_onnx.greedy(ids, 30)
     assert isinstance(wide_onnx.model.status(), Ready)
+
+
+async def test_why_answers_are_written_one_by_one_is_logged(
+    wide_onnx_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An owner sees a third of the speed, and nothing that says why."""
+    model = describe(wide_onnx_folder, "x")
+    engine = OnnxEngine(replace(model, graph=replace(model.graph, shared=False)))
+    await asyncio.to_thread(engine.start)
+    engine.stop()
+    assert "one by one: keys and values are not written in place" in caplog.text
+    caplog.clear()
+    engine = OnnxEngine(model)
+    await asyncio.to_thread(engine.start)
+    engine.stop()
+    assert not caplog.text
 
 
 async def test_a_model_that_cannot_be_loaded_leaves_no_process(tmp_path: Path) -> None:

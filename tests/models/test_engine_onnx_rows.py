@@ -246,7 +246,8 @@ def test_where_company_would_change_scores_each_is_written_alone(
     monkeypatch.setattr(noted_rows, "run", other)
     assert not agrees(noted_rows)
     monkeypatch.setattr(onnx_worker, "agrees", lambda _: False)
-    assert load(noted_rows.plan).together == 1
+    alone = load(noted_rows.plan)
+    assert (alone.together, alone.why_alone) == (1, "company changes scores on this processor")
     monkeypatch.undo()
     assert load(noted_rows.plan).together == noted_rows.plan.running
 
@@ -274,7 +275,9 @@ def test_what_rows_cannot_run_is_left_to_generators(
         raise OSError("Cannot allocate memory")
 
     monkeypatch.setattr(onnx_rows, "_addresses", none)
-    assert load(noted_rows.plan).engine == "onnxruntime-genai"
+    found = load(noted_rows.plan)
+    assert found.engine == "onnxruntime-genai"
+    assert "Cannot allocate memory" in found.why_alone
 
 
 def test_a_model_that_wants_positions_gets_them(

@@ -146,6 +146,9 @@ class OnnxEngine(Stoppable):
         except ModelError:
             self.stop()
             raise
+        if self._ready.why_alone:
+            folder = self._model.folder.name
+            log.warning("%s: answers are written one by one: %s", folder, self._ready.why_alone)
 
     def _plan(self) -> Plan:
         model = self._model

@@ -22,14 +22,20 @@ Foreign: TypeAlias = Any
 
 
 class Generators:
-    """The loaded model; see `Runtime`."""
+    """The loaded model; see `Runtime`.
+
+    Args:
+        plan: what to load.
+        why: why it is not run as rows.
+    """
 
     engine = "onnxruntime-genai"
     together = 1
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, why: str) -> None:
         og.disable_telemetry_events()
         self.plan = plan
+        self.why_alone = why
         self.versions = {"onnxruntime-genai": og.__version__}
         config = og.Config(plan.folder)
         config.overlay(_overlay(plan))

@@ -90,12 +90,14 @@ class Ready:
         versions: of the libraries, by name.
         kv_itemsize: bytes of one number in the cache.
         together: most answers that are written on in one call.
+        why_alone: why that is one; else empty.
     """
 
     engine: str
     versions: dict[str, str]
     kv_itemsize: int
     together: int
+    why_alone: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,7 @@ class Rows:
         self._bindings: dict[tuple[int, int], Foreign] = {}
         self.kv_itemsize = np.dtype(dtype).itemsize
         self.together = min(TOGETHER, plan.running)
+        self.why_alone = ""
 
     def text(self, capacity: int, *, long: bool) -> Text:
         """An empty one."""

@@ -76,7 +76,8 @@ class Runtime(Protocol):
 
     Attributes:
         plan: what it was loaded by.
-        together: most texts that are written on in one call; 1 where company changes scores.
+        together: most texts that are written on in one call.
+        why_alone: why that is one; else empty.
         engine: its name in the facts.
         versions: of its libraries.
         kv_itemsize: bytes of one number in the cache.
@@ -84,6 +85,7 @@ class Runtime(Protocol):
 
     plan: Plan
     together: int
+    why_alone: str
     engine: str
     versions: dict[str, str]
     kv_itemsize: int

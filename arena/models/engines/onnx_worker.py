@@ -246,15 +246,15 @@ def load(plan: Plan) -> Runtime:
     """
     try:
         rows = Rows(plan)
-    except UnfitError:
+    except UnfitError as reason:
         from arena.models.engines.onnx_generators import Generators
 
-        runtime: Runtime = Generators(plan)
+        runtime: Runtime = Generators(plan, str(reason))
         warm_up(runtime)
         return runtime
     warm_up(rows)
     if not agrees(rows):
-        rows.together = 1
+        rows.together, rows.why_alone = 1, "company changes scores on this processor"
     return rows
 
 
@@ -303,8 +303,11 @@ def main() -> int:
         try:
             runtime = load(plan)
             connection.send(
-                Ready(runtime.engine, runtime.versions, runtime.kv_itemsize, runtime.together)
-            )
+                Ready(
+                    runtime.engine, runtime.versions, runtime.kv_itemsize,
+                    runtime.together, runtime.why_alone,
+                )
+            )  # fmt: skip
             serve(connection, Rounds(runtime, connection.send))
         except (EOFError, ConnectionError):
             raise
