@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import shutil
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from arena.models.engines import onnx_rows, onnx_worker
+from arena.models.engines import onnx_generators, onnx_rows, onnx_worker
+from arena.models.engines.onnx_generators import Generators
 from arena.models.engines.onnx_protocol import Failure, Forget, Plan
 from arena.models.engines.onnx_rows import Rows, UnfitError, agrees
 from arena.models.engines.onnx_worker import load
@@ -278,6 +280,33 @@ def test_what_rows_cannot_run_is_left_to_generators(
     found = load(noted_rows.plan)
     assert found.engine == "onnxruntime-genai"
     assert "Cannot allocate memory" in found.why_alone
+
+
+def test_weights_are_not_in_memory_twice_when_generators_take_over(
+    noted_rows: NotedRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Phi-4-mini's gigabytes fit once into a laptop, and the second time end the worker."""
+    begun: list[weakref.ref[Rows]] = []
+    alive: list[Rows | None] = []
+
+    class Begun(Rows):
+        def __init__(self, plan: Plan) -> None:
+            begun.append(weakref.ref(self))
+            super().__init__(plan)
+
+    class Looking(Generators):
+        def __init__(self, plan: Plan, why: str) -> None:
+            alive.extend(one() for one in begun)
+            super().__init__(plan, why)
+
+    def none(_: int) -> mmap.mmap:
+        raise OSError("Cannot allocate memory")
+
+    monkeypatch.setattr(onnx_rows, "_addresses", none)
+    monkeypatch.setattr(onnx_worker, "Rows", Begun)
+    monkeypatch.setattr(onnx_generators, "Generators", Looking)
+    assert load(noted_rows.plan).engine == "onnxruntime-genai"
+    assert alive == [None]
 
 
 def test_a_model_that_wants_positions_gets_them(

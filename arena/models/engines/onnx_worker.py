@@ -246,16 +246,19 @@ def load(plan: Plan) -> Runtime:
     """
     try:
         rows = Rows(plan)
-    except UnfitError as reason:
-        from arena.models.engines.onnx_generators import Generators
+    except UnfitError as error:
+        why = str(error)
+    else:
+        warm_up(rows)
+        if not agrees(rows):
+            rows.together, rows.why_alone = 1, "company changes scores on this processor"
+        return rows
+    # Here, what was loaded is gone with the error: the weights may not fit twice.
+    from arena.models.engines.onnx_generators import Generators
 
-        runtime: Runtime = Generators(plan, str(reason))
-        warm_up(runtime)
-        return runtime
-    warm_up(rows)
-    if not agrees(rows):
-        rows.together, rows.why_alone = 1, "company changes scores on this processor"
-    return rows
+    generators = Generators(plan, why)
+    warm_up(generators)
+    return generators
 
 
 def warm_up(runtime: Runtime) -> None:
