@@ -13,15 +13,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arena.errors import ArenaError
+from arena.errors.base import ArenaError
 from arena.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import gradio as gr
 
-    from arena.battle import Arena
-    from arena.guard.limits import Limits
-    from arena.votes.export_public import PublicExports
+    from arena.battle.arena import Arena
+    from arena.battle.limits import Limits
+    from arena.dataset.public import PublicExports
 
 HERE = Path(__file__).parent
 log = logging.getLogger("arena")
@@ -91,13 +91,13 @@ def compose(settings: Settings) -> Parts:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     if settings.zero_gpu:
         import spaces  # noqa: F401 - before torch and gradio, since it imitates a GPU in this process
-    from arena.battle import Arena
+    from arena.battle.arena import Arena
+    from arena.dataset.hub import make_journal
+    from arena.dataset.public import PublicExports
     from arena.models.registry import build_registry
     from arena.presets import load_presets
+    from arena.store.store import VoteStore
     from arena.ui.page import build_page
-    from arena.votes.export_public import PublicExports
-    from arena.votes.hub import make_journal
-    from arena.votes.store import VoteStore
 
     presets = load_presets(HERE / "prompts")
     journal = make_journal(settings)
@@ -123,7 +123,7 @@ def salt_of(settings: Settings) -> str | None:
     The latter where there is a copy on the Hub: a store that is restored on an empty disk keeps
     its voters. None leaves it to the store.
     """
-    from arena.votes.hub import derived_salt
+    from arena.dataset.hub import derived_salt
 
     if settings.voter_salt is not None:
         return settings.voter_salt.get_secret_value()
@@ -134,7 +134,7 @@ def salt_of(settings: Settings) -> str | None:
 
 def limits_of(settings: Settings) -> Limits:
     """The owner's caps as the arena takes them."""
-    from arena.guard.limits import Limits
+    from arena.battle.limits import Limits
 
     return Limits(
         prompt_chars=settings.max_prompt_chars,
@@ -156,7 +156,7 @@ def server_options(parts: Parts) -> dict[str, Any]:
     from starlette.responses import JSONResponse
     from starlette.routing import Route
 
-    from arena.health import health
+    from arena.ui.health import health
 
     async def answer(request: Request) -> JSONResponse:
         status, body = await health(parts.arena)

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arena.domain import Exclusion
-from arena.errors import ArenaError
+from arena.errors.base import ArenaError
 from arena.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from arena.votes.store import VoteStore
+    from arena.store.store import VoteStore
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from arena.votes.export_columns import FileFormat, Shape
+    from arena.dataset.columns import FileFormat, Shape
 
     parser = argparse.ArgumentParser(prog="python -m arena", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -72,7 +72,7 @@ async def _doctor(settings: Settings, _chosen: argparse.Namespace) -> int:
 
 
 async def _leaderboard(settings: Settings, chosen: argparse.Namespace) -> int:
-    from arena.terminal import leaderboard
+    from arena.ui.terminal import leaderboard
 
     language = "en" if settings.language == "auto" else settings.language
     async with _opened(settings) as store:
@@ -85,8 +85,8 @@ async def _leaderboard(settings: Settings, chosen: argparse.Namespace) -> int:
 
 
 async def _export(settings: Settings, chosen: argparse.Namespace) -> int:
-    from arena.votes.export import export
-    from arena.votes.export_columns import FileFormat, Shape
+    from arena.dataset.columns import FileFormat, Shape
+    from arena.dataset.export import export
 
     target = sys.stdout if chosen.file == "-" else Path(chosen.file)
     async with _opened(settings) as store:
@@ -99,7 +99,7 @@ async def _export(settings: Settings, chosen: argparse.Namespace) -> int:
 
 
 async def _import(settings: Settings, chosen: argparse.Namespace) -> int:
-    from arena.votes.imports import import_file
+    from arena.dataset.imports import import_file
 
     async with _opened(settings) as store:
         report = await import_file(
@@ -123,7 +123,7 @@ async def _exclude(settings: Settings, chosen: argparse.Namespace) -> int:
 
 
 async def _move(settings: Settings, chosen: argparse.Namespace) -> int:
-    from arena.votes.move import move
+    from arena.store.move import move
 
     report = await move(chosen.source or settings.database_url, chosen.target)
     print(report.text, file=sys.stderr)
@@ -137,9 +137,9 @@ async def _opened(settings: Settings, *, copied: bool = False) -> AsyncGenerator
     The copy is pushed at the end, for some seconds at most; what could not be pushed is at the
     arena's next start, if its disk is still there.
     """
-    from arena.votes.hub import make_journal
-    from arena.votes.journal import NoJournal
-    from arena.votes.store import VoteStore
+    from arena.dataset.hub import make_journal
+    from arena.store.journal import NoJournal
+    from arena.store.store import VoteStore
 
     journal = make_journal(settings) if copied else NoJournal()
     store = await asyncio.to_thread(VoteStore.open, settings.database_url, journal=journal)

@@ -8,12 +8,12 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from arena.errors import ArenaError
+from arena.errors.base import ArenaError
 from arena.models import probe
 from arena.models.probe import Finding
 from arena.presets import load_presets
 from arena.settings import Settings
-from arena.votes.store import VoteStore
+from arena.store.store import VoteStore
 
 LIBRARIES = (
     "gradio",

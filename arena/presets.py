@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arena.domain import Category, PresetUse
-from arena.errors import PresetError
+from arena.errors.base import PresetError
 
 LANGUAGES = ("ja", "en")
 CATEGORIES = (Category.REASONING, Category.MATH, Category.CODING)

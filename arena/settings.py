@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-from arena.errors import SettingsError
+from arena.errors.base import SettingsError
 
 EMBEDDED = "embedded"
 # Greedy: a password may hold an @ of its own.

@@ -24,11 +24,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from arena.dataset.export import FileFormat, Shape, card_path, export
 from arena.domain import Battle, Side
-from arena.models.embedded import ensure_dense
+from arena.models.local.embedded import ensure_dense
 from arena.settings import load_settings
-from arena.votes.export import FileFormat, Shape, card_path, export
-from arena.votes.store import VoteStore
+from arena.store.store import VoteStore
 from bench.simulated_votes import MODELS, battle_and_vote
 
 TRL = ("trl==1.16.0", "datasets==5.2.0")

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy import stats
 
-from arena.stats.ballots import Ballots
 from arena.stats.bias import Check, drift, length_bias, position_bias
 from arena.stats.cells import shrink
 from arena.stats.intervals import (
@@ -24,6 +23,7 @@ from arena.stats.intervals import (
     wilson,
 )
 from arena.stats.ranking import POINTS, Method, rank
+from arena.stats.vote_table import Ballots
 from tests.stats.arenas import NAMES, UNBALANCED, Faults, draw_ballots, draw_outcomes
 
 RATES = np.linspace(0.1, 0.9, 801)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from arena.models.base import Ready
-from arena.models.embedded import embedded_model
-from arena.models.engines.base import TokenEngine, TokenRequest
-from arena.models.local import LocalModel
+from arena.models.local.embedded import embedded_model
+from arena.models.local.engine import TokenEngine, TokenRequest
+from arena.models.local.model import LocalModel
 from bench.crowd import Question, Visit, worst_gap
 
 NEVER = frozenset({10**6})
@@ -43,8 +43,8 @@ class Ours:
         return running.engine
 
     def _made(self, plan: dict[str, Any]) -> TokenEngine:
-        from arena.models.engines.memory import Shape
-        from arena.models.engines.transformers_engine import TransformersEngine
+        from arena.models.local.memory import Shape
+        from arena.models.local.transformers.engine import TransformersEngine
         from bench.engine_shape import make
 
         model = make(plan["shape"], plan["device"], plan["dtype"])

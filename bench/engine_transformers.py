@@ -18,7 +18,7 @@ def load(plan: dict[str, Any]) -> tuple[Any, Any]:
     torch.set_num_threads(plan["threads"])
     if plan.get("shape"):
         from bench.engine_shape import make
-        from tests.models.tiny_phi import tiny_tokenizer
+        from tests.models.local.tiny_phi import tiny_tokenizer
 
         made = make(plan["shape"], plan["device"], plan["dtype"])
         return made, tiny_tokenizer()  # type: ignore[no-untyped-call]

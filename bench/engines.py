@@ -32,8 +32,8 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
-from arena.models.embedded import ensure_dense, ensure_onnx, find_gguf
-from arena.models.engines.onnx_engine import threads_here
+from arena.models.local.embedded import ensure_dense, ensure_onnx, find_gguf
+from arena.models.local.onnx.engine import threads_here
 from arena.settings import load_settings
 from bench import engine_shape
 from bench.crowd import Measured, figures, order, table, waves
@@ -187,7 +187,7 @@ class Prompts:
 
     def _one(self, text: str) -> dict[str, Any]:
         from arena.domain import Message, Role
-        from arena.models.chat_text import ChatText
+        from arena.models.local.chat_template import ChatText
 
         ids = ChatText(self._tokenizer, "bench").encode([Message(Role.USER, text)])
         return {"text": text, "ids": list(ids)}
@@ -262,7 +262,7 @@ def prepared(chosen: Any) -> tuple[dict[str, Any], Prompts]:  # noqa: ANN401
     from transformers import AutoTokenizer
 
     if chosen.shape:
-        from tests.models.tiny_phi import tiny_tokenizer
+        from tests.models.local.tiny_phi import tiny_tokenizer
 
         made = {"shape": engine_shape.SHAPES[chosen.shape], "device": "cuda", "dtype": "bfloat16"}
         tokenizer = tiny_tokenizer()  # type: ignore[no-untyped-call]

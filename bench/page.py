@@ -22,8 +22,8 @@ from playwright.sync_api import Page, sync_playwright
 
 from arena.domain import Finished, GenerationParams, Message, Role
 from arena.models.base import Ready
-from arena.models.embedded import embedded_model
-from arena.models.local import LocalModel
+from arena.models.local.embedded import embedded_model
+from arena.models.local.model import LocalModel
 from tests.browser.conftest import FLAGS, NAMES, end, serve
 
 PROMPT = "Write a long story about a lighthouse keeper and the sea."

@@ -30,8 +30,8 @@ from arena.domain import (
     Vote,
     Winner,
 )
-from arena.report_names import SIMULATED
-from arena.votes.store import VoteStore, voter_hash
+from arena.leaderboard.names import SIMULATED
+from arena.store.store import VoteStore, voter_hash
 
 BATCH = 500
 CATEGORIES = (*Category, Category.FREE, Category.FREE)

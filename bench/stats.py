@@ -18,15 +18,15 @@ from typing import Any
 import evalica
 import numpy as np
 
-from arena.report import make_report
-from arena.stats.ballots import WINNERS, Ballots, Contestant
+from arena.leaderboard.report import make_report
 from arena.stats.bias import drift, guesses, length_bias, position_bias, voter_concentration
 from arena.stats.cells import cells
-from arena.stats.counting import decide
+from arena.stats.filters import decide
 from arena.stats.intervals import two_models
 from arena.stats.outcomes import add_up
 from arena.stats.ranking import Method, rank
-from arena.votes.store import VoteStore
+from arena.stats.vote_table import WINNERS, Ballots, Contestant
+from arena.store.store import VoteStore
 from bench.simulated_votes import write
 
 # Battles with their texts are slow to make up, so the store is timed with fewer votes.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arena.domain import Winner
-from arena.report import Report, Selection, make_report
-from arena.report_names import Name
-from arena.stats.ballots import BallotRow, Ballots, Contestant
-from arena.stats.counting import Rules
+from arena.leaderboard.names import Name
+from arena.leaderboard.report import Report, Selection, make_report
+from arena.stats.filters import Rules
+from arena.stats.vote_table import BallotRow, Ballots, Contestant
 from tests.stats.arenas import row
 
 PHI = Contestant("phi", "phi-v1")

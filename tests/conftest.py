@@ -11,10 +11,14 @@ from pathlib import Path
 import pytest
 
 from arena.presets import Preset, load_presets
-from arena.votes.store import VoteStore
+from arena.store.store import VoteStore
 
-ROOT = Path(__file__).parent.parent
-MAKERS = ("arena/models/embedded.py", "arena/models/engines/onnx_build.py", "requirements-cpu.txt")
+ROOT = Path(__file__).parents[1]
+MAKERS = (
+    "arena/models/local/embedded.py",
+    "arena/models/local/onnx/build.py",
+    "requirements-cpu.txt",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from arena.cli import main
-from arena.votes.store import VoteStore
-from tests.votes.vote_samples import battle, vote
+from arena.store.store import VoteStore
+from tests.vote_samples import battle, vote
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 OURS = ("ARENA_", "HF_", "SPACE")
 
 

@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arena.domain import Category
-from arena.errors import PresetError
+from arena.errors.base import PresetError
 from arena.presets import Preset, load_presets, pick, twin, usage
 
-FOLDER = Path(__file__).parent.parent / "prompts"
+FOLDER = Path(__file__).parents[1] / "prompts"
 PRESETS = load_presets(FOLDER)
 BY_ID = {preset.id: preset for preset in PRESETS}
 LANGUAGES = ("ja", "en")

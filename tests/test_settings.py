@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arena.errors import SettingsError
+from arena.errors.base import SettingsError
 from arena.settings import ENV_NAMES, Settings, load_settings, settings_from
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 
 
 def test_defaults_are_those_of_the_contract() -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from arena.board import Board
-from arena.stats.counting import Rules
-from arena.votes.store import VoteStore
+from arena.leaderboard.cache import Board
+from arena.stats.filters import Rules
+from arena.store.store import VoteStore
 from bench.simulated_votes import write
 
 

@@ -1,6 +1,6 @@
 """The life of a Space: its disk is gone at every restart, and its votes are not.
 
-Real processes, ended by real signals, against a loopback Hub (`votes/hub_server.py`).
+Real processes, ended by real signals, against a loopback Hub (`dataset/hub_server.py`).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 
-from tests.votes.hub_server import DATASET, TOKEN, Hub, refuse, running_hub
+from tests.dataset.hub_server import DATASET, TOKEN, Hub, refuse, running_hub
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 _ids = count(1)
 
 
@@ -45,7 +45,7 @@ class Life:
             "HOME": str(disk),
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", str(ROOT / "tests/votes/space_worker.py"), part],
+            [sys.executable, "-W", "ignore", str(ROOT / "tests/dataset/space_worker.py"), part],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env=own | settings, cwd=ROOT,
         )  # fmt: skip

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from arena.domain import Delta, Finished, GenerationParams, Message, ModelSpec
-from arena.errors import ArenaError
-from arena.guard.budget import Expenses
-from arena.models.pace import Pulse
+from arena.errors.base import ArenaError
+from arena.models.remote.budget import Expenses
+from arena.models.throughput import Pulse
 
 StreamEvent = Delta | Finished
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from arena.models.local import LocalModel
+from arena.models.local.model import LocalModel
 from arena.models.registry import Registry
 
 

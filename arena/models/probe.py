@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from arena.errors import ArenaError
+from arena.errors.base import ArenaError
 from arena.models.base import Ready, Unavailable
-from arena.models.embedded import find_gguf, is_converted
-from arena.models.engines import onnx_loading
-from arena.models.engines.download import whereabouts
-from arena.models.engines.memory import free_memory, free_ram, gib
-from arena.models.engines.onnx_build import INSTALL
-from arena.models.engines.onnx_folder import GENAI
-from arena.models.gemini import GeminiModel
-from arena.models.preparing import Wanted
+from arena.models.local.download import whereabouts
+from arena.models.local.embedded import find_gguf, is_converted
+from arena.models.local.load import Wanted
+from arena.models.local.memory import free_memory, free_ram, gib
+from arena.models.local.onnx import load as onnx_loading
+from arena.models.local.onnx.build import INSTALL
+from arena.models.local.onnx.folder import GENAI
+from arena.models.remote.gemini import GeminiModel
 from arena.settings import EMBEDDED, Settings
 
 
@@ -48,7 +48,11 @@ def libraries(names: tuple[str, ...]) -> list[Finding]:
 
 def hardware(settings: Settings) -> list[Finding]:
     """Device, memory, number format and attention that the local model would get."""
-    from arena.models.engines.loading import choose_attention, choose_device, choose_dtype
+    from arena.models.local.transformers.weights import (
+        choose_attention,
+        choose_device,
+        choose_dtype,
+    )
 
     device = choose_device()
     dtype = choose_dtype(settings.local_dtype, device)

@@ -13,16 +13,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from arena.errors import (
-    EngineCrashed,
-    NetworkFailed,
-    NoContestants,
-    Overloaded,
-    RateLimited,
-)
-from arena.guard.budget import DayBook, Purse
-from arena.guard.meter import Meter
-from arena.guard.prices import Price, overridden, price_of
+from arena.errors.battle import NoContestants
+from arena.errors.models import EngineCrashed, NetworkFailed, Overloaded, RateLimited
 from arena.models.base import (
     ChatModel,
     Dormant,
@@ -32,18 +24,21 @@ from arena.models.base import (
     Ready,
     Unavailable,
 )
-from arena.models.declared import (
+from arena.models.local.embedded import embedded_model
+from arena.models.local.model import LocalModel
+from arena.models.models_file import (
     Declared,
     LocalEntry,
     OpenAiEntry,
     declarations,
     wrong_entry,
 )
-from arena.models.embedded import embedded_model
-from arena.models.gemini import LABEL as GEMINI_LABEL
-from arena.models.gemini import GeminiModel
-from arena.models.local import LocalModel
-from arena.models.openai_contestant import openai_contestant
+from arena.models.remote.budget import DayBook, Purse
+from arena.models.remote.gemini import LABEL as GEMINI_LABEL
+from arena.models.remote.gemini import GeminiModel
+from arena.models.remote.openai_contestant import openai_contestant
+from arena.models.remote.prices import Price, overridden, price_of
+from arena.models.remote.quota import Meter
 from arena.models.variant import VariantModel
 from arena.settings import EMBEDDED, Settings
 

@@ -16,7 +16,6 @@ from typing import Final
 
 import numpy as np
 
-from arena.stats.ballots import Ballots, Bools, Floats, Ints, Mark
 from arena.stats.intervals import (
     CONFIDENCE,
     Estimate,
@@ -35,6 +34,7 @@ from arena.stats.outcomes import (
     votes_of_pair,
 )
 from arena.stats.special import logistic, normal_quantile
+from arena.stats.vote_table import Ballots, Bools, Floats, Ints, Mark
 
 # Decisive votes below which a check says nothing.
 FEWEST_FOR_POSITION: Final = 30

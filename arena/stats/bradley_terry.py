@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from arena.stats.ballots import Bools, Codes, Floats, Ints
+from arena.stats.vote_table import Bools, Codes, Floats, Ints
 
 _MOST_STEPS: Final = 200
 # Newton's step is cut to this many log-odds, so that a start far away does not overshoot.

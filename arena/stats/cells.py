@@ -15,10 +15,10 @@ from typing import Final
 import numpy as np
 
 from arena.domain import Category
-from arena.stats.ballots import CATEGORIES, LANGUAGES, Ballots, Bools, Contestant, Ints
 from arena.stats.intervals import CONFIDENCE, Estimate, TwoModels, Verdict, two_models
 from arena.stats.outcomes import outcome_codes
 from arena.stats.special import beta_quantile, log_beta
+from arena.stats.vote_table import CATEGORIES, LANGUAGES, Ballots, Bools, Contestant, Ints
 
 # Decisive votes below which a cell is hidden: below six no outcome is decided at 95%.
 FEWEST: Final = 6

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from arena.stats.ballots import Bools, Floats
+from arena.stats.vote_table import Bools, Floats
 
 # Standard deviation of the prior of every coefficient, in log-odds: A. Gelman et al. (2008),
 # Annals of Applied Statistics 2, 1360-1383, use this scale, so that a separated sample stays

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arena.domain import Winner
-from arena.stats.ballots import WINNERS, Ballots, Bools, Codes, Contestant, Ints
+from arena.stats.vote_table import WINNERS, Ballots, Bools, Codes, Contestant, Ints
 
 Pair = tuple[Contestant, Contestant]
 

@@ -30,7 +30,6 @@ from typing import Final
 
 import numpy as np
 
-from arena.stats.ballots import Codes, Contestant, Floats, Ints
 from arena.stats.bradley_terry import (
     covariance,
     fit,
@@ -42,6 +41,7 @@ from arena.stats.bradley_terry import (
 from arena.stats.intervals import CONFIDENCE, Estimate
 from arena.stats.outcomes import BOTH_BAD, TIES, Outcomes
 from arena.stats.special import logistic, normal_quantile
+from arena.stats.vote_table import Codes, Contestant, Floats, Ints
 
 CENTRE: Final = 1000.0
 POINTS: Final = 400.0 / math.log(10.0)

@@ -12,18 +12,18 @@ from typing import Any
 import gradio as gr
 from gradio.events import api
 
-from arena.battle import Arena
-from arena.board import Board
+from arena.battle.arena import Arena
+from arena.battle.request import Ask
+from arena.battle.session import Frame, SideView
 from arena.domain import Finished, GenerationParams, Mode, ModelSpec, Side
-from arena.errors import ArenaError
-from arena.live import Frame, SideView
+from arena.errors.base import ArenaError
+from arena.leaderboard.cache import Board
+from arena.leaderboard.report_json import report_json
 from arena.models.base import Dormant, Loading, Ready, Unavailable
 from arena.models.registry import Entry
-from arena.record import Ask
-from arena.report_json import report_json
 from arena.settings import Settings
-from arena.stats.counting import Rules
-from arena.ui.visit import params_from
+from arena.stats.filters import Rules
+from arena.ui.page_state import params_from
 
 Json = dict[str, Any]
 STATES = {Ready: "ready", Loading: "loading", Unavailable: "unavailable", Dormant: "dormant"}

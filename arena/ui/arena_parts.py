@@ -8,15 +8,15 @@ from typing import Any
 
 import gradio as gr
 
-from arena.battle import Arena
+from arena.battle.arena import Arena
 from arena.domain import GenerationParams, Mode, Side, Winner
 from arena.models.registry import is_google
 from arena.presets import Preset
 from arena.settings import Settings
 from arena.ui import presets_view, status_view, view
-from arena.ui.extras import ExtrasPart
+from arena.ui.feedback import ExtrasPart
 from arena.ui.i18n import say
-from arena.ui.words import Words, html
+from arena.ui.translator import Words, html
 
 LATEX: list[dict[str, str | bool]] = [
     {"left": "$$", "right": "$$", "display": True},

@@ -9,19 +9,19 @@ from typing import Any
 
 import gradio as gr
 
+from arena.battle.limits import Visitor
+from arena.battle.queue import Ticket
+from arena.battle.request import Ask
+from arena.battle.session import Frame, LiveBattle, still_frame
 from arena.domain import Mode, Side, Winner
-from arena.errors import ArenaError
-from arena.guard.limits import Visitor
-from arena.guard.waiting import Ticket
-from arena.live import Frame, LiveBattle, still_frame
+from arena.errors.base import ArenaError
 from arena.presets import Preset, pick
-from arena.record import Ask
 from arena.ui import presets_view, status_view, view
 from arena.ui.arena_parts import VOTES, ArenaParts
-from arena.ui.extras_view import guess_on
+from arena.ui.feedback_view import guess_on
 from arena.ui.i18n import say
-from arena.ui.visit import Visit, params_from, preset_behind
-from arena.ui.words import Updates, news
+from arena.ui.page_state import Visit, params_from, preset_behind
+from arena.ui.translator import Updates, news
 
 PRIVATE: dict[str, Any] = {
     "api_visibility": "private",

@@ -8,14 +8,14 @@ from typing import Any
 
 import gradio as gr
 
-from arena.errors import ArenaError
+from arena.dataset.export import ExportReport, FileFormat, Shape
+from arena.dataset.public import PublicExports
+from arena.errors.base import ArenaError
 from arena.ui.i18n import say
 from arena.ui.leaderboard_words import many
+from arena.ui.page_state import Visit
 from arena.ui.status_view import error_notice
-from arena.ui.visit import Visit
-from arena.ui.words import Updates, Words, html
-from arena.votes.export import ExportReport, FileFormat, Shape
-from arena.votes.export_public import PublicExports
+from arena.ui.translator import Updates, Words, html
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 

@@ -10,8 +10,8 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
-from arena.errors import ArenaError
-from arena.phrases import Phrase
+from arena.errors.base import ArenaError
+from arena.errors.reasons import Phrase
 
 LANGUAGES = ("ja", "en")
 _FOLDER = Path(__file__).parent / "texts"

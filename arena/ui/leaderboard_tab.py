@@ -10,21 +10,21 @@ from typing import Any
 import gradio as gr
 from gradio.components.plot import PlotData
 
-from arena.board import Board
+from arena.dataset.public import PublicExports
 from arena.domain import Category
-from arena.errors import ArenaError
-from arena.report import Report, Selection
-from arena.stats.ballots import LANGUAGES
-from arena.stats.counting import Rules
+from arena.errors.base import ArenaError
+from arena.leaderboard.cache import Board
+from arena.leaderboard.report import Report, Selection
+from arena.stats.filters import Rules
 from arena.stats.outcomes import Pair
+from arena.stats.vote_table import LANGUAGES
 from arena.ui import leaderboard_view, leaderboard_words, plots
 from arena.ui.export_part import ExportPart
 from arena.ui.i18n import say
+from arena.ui.page_state import Visit
 from arena.ui.plots import Picture
 from arena.ui.status_view import error_notice
-from arena.ui.visit import Visit
-from arena.ui.words import Updates, Words, html, merged
-from arena.votes.export_public import PublicExports
+from arena.ui.translator import Updates, Words, html, merged
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 ALL = ""

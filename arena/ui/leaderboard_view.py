@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from html import escape
 
-from arena.report import Report, Standing
-from arena.report_names import SIMULATED
+from arena.leaderboard.names import SIMULATED
+from arena.leaderboard.report import Report, Standing
 from arena.stats.bias import Check
 from arena.stats.cells import Cell
 from arena.stats.intervals import Estimate, TwoModels, Verdict

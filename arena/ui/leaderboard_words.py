@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from arena.report import Checks, Headline, Report
+from arena.leaderboard.report import Checks, Headline, Report
 from arena.stats.bias import (
     FEWEST_A_HALF,
     FEWEST_FOR_LENGTH,
@@ -16,7 +16,7 @@ from arena.stats.bias import (
     Check,
 )
 from arena.stats.cells import Cell
-from arena.stats.counting import Reason
+from arena.stats.filters import Reason
 from arena.stats.intervals import Estimate, TwoModels, Verdict
 from arena.stats.ranking import Rating
 from arena.ui.i18n import say

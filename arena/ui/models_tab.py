@@ -7,12 +7,12 @@ from typing import Any
 
 import gradio as gr
 
-from arena.battle import Arena
-from arena.errors import ArenaError
-from arena.ui import tables_view
+from arena.battle.arena import Arena
+from arena.errors.base import ArenaError
+from arena.ui import model_cards as tables_view
+from arena.ui.page_state import Visit
 from arena.ui.status_view import error_notice
-from arena.ui.visit import Visit
-from arena.ui.words import Updates, html
+from arena.ui.translator import Updates, html
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 TICK_SECONDS = 2.0

@@ -8,8 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from arena.battle import Arena
-from arena.board import Board
+from arena.battle.arena import Arena
+from arena.dataset.public import PublicExports
+from arena.leaderboard.cache import Board
 from arena.presets import Preset
 from arena.settings import Settings
 from arena.ui import status_view
@@ -18,9 +19,8 @@ from arena.ui.arena_tab import ArenaTab
 from arena.ui.i18n import choose_language, say
 from arena.ui.leaderboard_tab import LeaderboardTab
 from arena.ui.models_tab import ModelsTab
-from arena.ui.visit import Visit, account_of, known_battle, known_visitor
-from arena.ui.words import Updates, Words, html, merged
-from arena.votes.export_public import PublicExports
+from arena.ui.page_state import Visit, account_of, known_battle, known_visitor
+from arena.ui.translator import Updates, Words, html, merged
 
 HERE = Path(__file__).parent
 # No web fonts: the page must not call out, and a system's own Japanese font reads best.

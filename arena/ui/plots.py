@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from arena.report import Report, Standing
+from arena.leaderboard.report import Report, Standing
 from arena.stats.bias import Check
 from arena.stats.intervals import Estimate, Verdict
 from arena.ui import leaderboard_words as words

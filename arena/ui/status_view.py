@@ -6,7 +6,7 @@ from html import escape
 from urllib.parse import urlsplit
 
 from arena.domain import ModelSpec
-from arena.errors import ArenaError
+from arena.errors.base import ArenaError
 from arena.models.base import Dormant, Loading, ModelStatus, Ready, Sending, Unavailable
 from arena.models.registry import Entry, Registry, is_google
 from arena.ui.i18n import error_line, error_texts, say, say_or

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
+from arena.battle.session import Frame, Phase, SideView
 from arena.domain import Finished, FinishReason, Mode, ModelSpec, Side, Winner
-from arena.guard.markdown import safe_markdown
-from arena.live import Frame, Phase, SideView
 from arena.ui.i18n import error_line, say
+from arena.ui.markdown import safe_markdown
 
 ChatMessages = list[dict[str, str]]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from arena.models.engines.memory import Shape
+from arena.models.local.memory import Shape
 from bench.crowd import Question, Wave, run_wave
 from bench.engine_ours import Transformers
 from bench.engine_shape import PHI_4_MINI, bound_of, configuration, need_gpu, weights_bytes

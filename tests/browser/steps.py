@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
-from arena.stats.counting import ALWAYS_ENOUGH_S, SHARE_READ, TOP_SPEED
+from arena.stats.filters import ALWAYS_ENOUGH_S, SHARE_READ, TOP_SPEED
 from tests.browser.conftest import READY_S
 
 SLOW = READY_S * 1000

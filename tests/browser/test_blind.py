@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Served, end, serve
 from tests.browser.steps import SLOW, Open
-from tests.models.gemini_server import (
+from tests.models.remote.gemini_server import (
     GeminiServer,
     Pause,
     Reply,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from arena.models.embedded import ensure_dense
+from arena.models.local.embedded import ensure_dense
 from tests.browser.conftest import Served, end, serve, wait_until
 from tests.browser.steps import SLOW, Open, ask, finished, read, ready
 

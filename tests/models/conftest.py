@@ -13,14 +13,15 @@ import pytest
 
 from arena.domain import Delta, Finished, GenerationParams, Message, Role
 from arena.models.base import ChatModel, Ready
-from arena.models.embedded import embedded_model, ensure_dense
-from arena.models.engines import onnx_build, onnx_loading
-from arena.models.engines.onnx_folder import GenAiModel, describe
-from arena.models.local import LocalModel
-from tests.models.tiny_phi import save_tiny_phi
+from arena.models.local.embedded import embedded_model, ensure_dense
+from arena.models.local.model import LocalModel
+from arena.models.local.onnx import build as onnx_build
+from arena.models.local.onnx import load as onnx_loading
+from arena.models.local.onnx.folder import GenAiModel, describe
+from tests.models.local.tiny_phi import save_tiny_phi
 
 if TYPE_CHECKING:
-    from tests.models.onnx_desk import NotedGenerators, NotedRows
+    from tests.models.local.onnx.desk import NotedGenerators, NotedRows
 
 QUESTION = [Message(Role.USER, "What is the capital of France?")]
 
@@ -139,14 +140,14 @@ def wide_generators(wide_onnx_folder: Path, wide_transformers: Case) -> Iterator
 
 @pytest.fixture(scope="session")
 def noted_rows(wide_onnx_folder: Path) -> NotedRows:
-    from tests.models.onnx_desk import NotedRows, plan_of
+    from tests.models.local.onnx.desk import NotedRows, plan_of
 
     return NotedRows(plan_of(wide_onnx_folder))
 
 
 @pytest.fixture(scope="session")
 def noted_generators(wide_onnx_folder: Path) -> NotedGenerators:
-    from tests.models.onnx_desk import NotedGenerators, plan_of
+    from tests.models.local.onnx.desk import NotedGenerators, plan_of
 
     return NotedGenerators(plan_of(wide_onnx_folder))
 

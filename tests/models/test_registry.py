@@ -11,14 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arena.domain import ModelSpec
-from arena.errors import (
-    EngineCrashed,
-    KeyMissing,
-    ModelUnavailable,
-    NetworkFailed,
-    NoContestants,
-    RegistryError,
-)
+from arena.errors.base import RegistryError
+from arena.errors.battle import NoContestants
+from arena.errors.models import EngineCrashed, KeyMissing, ModelUnavailable, NetworkFailed
 from arena.models.base import Dormant, Loading, ModelStatus, Ready, Unavailable
 from arena.models.registry import Entry, Registry, build_registry, slugify
 from arena.models.variant import VariantModel

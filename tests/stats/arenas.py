@@ -10,8 +10,8 @@ import numpy as np
 from hypothesis import settings
 
 from arena.domain import Category, Mode, Winner
-from arena.stats.ballots import BallotRow, Ballots, Contestant, Floats
 from arena.stats.outcomes import Outcomes, PairOutcomes, outcomes_of
+from arena.stats.vote_table import BallotRow, Ballots, Contestant, Floats
 
 # A machine that is busy with something else is no failure.
 ANY_TIME = settings(deadline=None)

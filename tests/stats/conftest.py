@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from arena.stats.ballots import Ballots
+from arena.stats.vote_table import Ballots
 from tests.stats.arenas import NAMES
 
 

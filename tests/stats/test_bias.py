@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arena.domain import Winner
-from arena.stats.ballots import BallotRow, Ballots
 from arena.stats.bias import (
     Check,
     Drift,
@@ -26,6 +25,7 @@ from arena.stats.bias import (
 )
 from arena.stats.intervals import Verdict, two_models
 from arena.stats.logistic import fit_logistic
+from arena.stats.vote_table import BallotRow, Ballots
 from tests.stats.arenas import ANY_TIME, NAMES, A, B, C, Faults, draw_ballots, row
 
 TWO = np.array([0.5, -0.5])

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from arena.stats.ballots import Floats
 from arena.stats.bradley_terry import (
     covariance,
     fit,
@@ -17,6 +16,7 @@ from arena.stats.bradley_terry import (
     resampled,
     wins_from,
 )
+from arena.stats.vote_table import Floats
 from tests.stats.arenas import ANY_TIME
 
 # A. Agresti, Categorical Data Analysis, 2nd ed., table 10.10: games won in the American League

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from arena.domain import Category, Winner
-from arena.stats.ballots import CATEGORIES, LANGUAGES, BallotRow, Ballots
 from arena.stats.cells import FEWEST, Cell, Cells, cells, holm, shrink
 from arena.stats.intervals import Verdict, two_models, wilson
+from arena.stats.vote_table import CATEGORIES, LANGUAGES, BallotRow, Ballots
 from tests.stats.arenas import ANY_TIME, A, B, C, row
 
 COUNTS = st.lists(

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from arena.stats.ballots import Floats
 from arena.stats.intervals import (
     MoreVotes,
     Verdict,
@@ -23,6 +22,7 @@ from arena.stats.intervals import (
     two_models,
     wilson,
 )
+from arena.stats.vote_table import Floats
 from tests.stats.arenas import ANY_TIME
 
 RATES = np.linspace(0.1, 0.9, 161)

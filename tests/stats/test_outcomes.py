@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arena.domain import Winner
-from arena.stats.ballots import BallotRow, Ballots
 from arena.stats.outcomes import (
     PairOutcomes,
     add_up,
@@ -20,6 +19,7 @@ from arena.stats.outcomes import (
     outcomes_of,
     votes_of_pair,
 )
+from arena.stats.vote_table import BallotRow, Ballots
 from tests.stats.arenas import ANY_TIME, NAMES, A, B, C, row
 
 VOTES = st.lists(

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arena.domain import Winner
-from arena.stats.ballots import Ballots, Contestant
 from arena.stats.outcomes import Outcomes, PairOutcomes, add_up, outcomes_of
 from arena.stats.ranking import (
     FEW_TO_RESAMPLE,
@@ -23,6 +22,7 @@ from arena.stats.ranking import (
     Rating,
     rank,
 )
+from arena.stats.vote_table import Ballots, Contestant
 from tests.stats.arenas import ANY_TIME, NAMES, UNBALANCED, A, B, C, draw_outcomes, row
 
 D, E = NAMES[3:5]

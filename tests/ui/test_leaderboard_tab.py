@@ -10,14 +10,14 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from arena.board import Board
+from arena.dataset.public import PublicExports
 from arena.domain import Category, Flag, Mode
+from arena.leaderboard.cache import Board
+from arena.store.store import VoteStore
 from arena.ui.leaderboard_tab import LeaderboardTab, pair_key
-from arena.ui.visit import Visit
-from arena.ui.words import Words, html
-from arena.votes.export_public import PublicExports
-from arena.votes.store import VoteStore
-from tests.votes.vote_samples import battle, vote
+from arena.ui.page_state import Visit
+from arena.ui.translator import Words, html
+from tests.vote_samples import battle, vote
 
 
 async def filled(store: VoteStore) -> None:

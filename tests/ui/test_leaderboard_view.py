@@ -9,10 +9,10 @@ from html.parser import HTMLParser
 import pytest
 
 from arena.domain import Mode
-from arena.report import make_report
-from arena.report_names import SIMULATED, Name
-from arena.stats.ballots import Ballots, Contestant
+from arena.leaderboard.names import SIMULATED, Name
+from arena.leaderboard.report import make_report
 from arena.stats.intervals import Estimate
+from arena.stats.vote_table import Ballots, Contestant
 from arena.ui import leaderboard_view as view
 from arena.ui import plots
 from arena.ui.i18n import LANGUAGES

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arena.domain import Category, Mode
-from arena.report import Headline, Report, Selection
-from arena.stats.ballots import BallotRow, Mark
+from arena.leaderboard.report import Headline, Report, Selection
 from arena.stats.bias import Check
-from arena.stats.counting import Reason, Rules, StepName
+from arena.stats.filters import Reason, Rules, StepName
 from arena.stats.intervals import Estimate, Verdict
+from arena.stats.vote_table import BallotRow, Mark
 from arena.ui import leaderboard_words as words
 from arena.ui.i18n import LANGUAGES, table
 from tests.boards import GEM, PHI, QWEN, SMOL, five_hundred, report, votes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from arena.errors import BudgetSpent
+from arena.errors.models import BudgetSpent
 from arena.models.base import Ready, Unavailable
 from arena.models.registry import Entry, Registry
 from arena.ui.status_view import account_html, chips_html, privacy_html

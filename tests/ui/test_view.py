@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arena.battle.session import Frame, Phase, SideView
 from arena.domain import (
     Answer,
     Battle,
@@ -23,22 +24,16 @@ from arena.domain import (
     Side,
     Winner,
 )
-from arena.errors import (
-    KeyMissing,
-    KeyRejected,
-    ModelUnavailable,
-    NoFreeQuota,
-    Overloaded,
-    all_error_types,
-)
-from arena.live import Frame, Phase, SideView
+from arena.errors.base import all_error_types
+from arena.errors.models import KeyMissing, KeyRejected, ModelUnavailable, NoFreeQuota, Overloaded
+from arena.errors.reasons import Phrase
 from arena.models.base import Dormant, Loading, Ready, Unavailable
 from arena.models.registry import Entry, Registry
-from arena.phrases import Phrase
-from arena.ui import presets_view, status_view, tables_view
+from arena.ui import model_cards as tables_view
+from arena.ui import presets_view, status_view
 from arena.ui.i18n import LANGUAGES, choose_language, error_texts, table
+from arena.ui.page_state import known_visitor, params_from, preset_behind
 from arena.ui.view import battle_view, idle_view, tokens_per_second
-from arena.ui.visit import known_visitor, params_from, preset_behind
 from tests.scripted import ScriptedModel
 
 PHI = ModelSpec("phi-4-mini-bf16", "Phi-4-mini", "local", "microsoft/Phi-4-mini-instruct",

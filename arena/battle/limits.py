@@ -1,0 +1,187 @@
+"""What a visitor may ask for. Every cap is checked here, and the reasons are typed."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from arena.domain import Message
+from arena.errors.base import ArenaError
+from arena.errors.battle import (
+    DayUsedUp,
+    EmptyPrompt,
+    OneAtATime,
+    PromptTooLong,
+    TooFast,
+    TooManyTokens,
+    TooManyTurns,
+)
+
+MINUTE = 60
+DAY = 86400
+# Latin text has about four characters a token; Japanese, Chinese and Korean about one.
+_LATIN_CHARS_A_TOKEN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The owner's caps.
+
+    Attributes:
+        prompt_chars: characters of one prompt, and of a system prompt.
+        prompt_tokens: estimated tokens of a prompt with all that was said before it.
+        turns: prompts in one conversation.
+        battles: battles whose answers are being written at the same time, over all visitors.
+        waiting: visitors who may wait for one of those places.
+        new_tokens: largest budget of visible tokens that an answer may have.
+        visitor_battles: battles of one visitor at the same time.
+        per_minute: prompts of one visitor in a minute; follow-ups and retries count.
+        per_day: the same in a day (UTC).
+        address_share: one public network address may do as much as this many visitors.
+    """
+
+    prompt_chars: int = 8000
+    prompt_tokens: int = 16000
+    turns: int = 8
+    battles: int = 16
+    waiting: int = 32
+    new_tokens: int = 4096
+    visitor_battles: int = 2
+    per_minute: int = 6
+    per_day: int = 200
+    address_share: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who asks, as far as caps and votes need to know.
+
+    Attributes:
+        voter: salted hash of the account, or of the browser's random id; 64 hex digits.
+        address: salted hash of the network address and the day; empty where it says nothing.
+        signed_in: the hash is of an account.
+    """
+
+    voter: str
+    address: str = ""
+    signed_in: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How often something may happen: `limit` times in each window of `seconds`."""
+
+    key: str
+    seconds: int
+    limit: int
+
+
+def check_prompt(text: str, limits: Limits) -> str:
+    """The prompt as it will be sent: stripped, with plain newlines.
+
+    Raises:
+        EmptyPrompt: nothing is left.
+        PromptTooLong: longer than `limits.prompt_chars`.
+    """
+    clean = text.replace("\r\n", "\n").replace("\r", "\n").strip()
+    if not clean:
+        raise EmptyPrompt
+    if len(clean) > limits.prompt_chars:
+        raise PromptTooLong(length=len(clean), limit=limits.prompt_chars)
+    return clean
+
+
+def check_system_prompt(text: str | None, limits: Limits) -> str | None:
+    """As `check_prompt`, but it may be empty: then None.
+
+    Raises:
+        PromptTooLong: longer than `limits.prompt_chars`.
+    """
+    return check_prompt(text, limits) if text and text.strip() else None
+
+
+def estimated_tokens(text: str) -> int:
+    """About how many tokens a text has, without any model's tokenizer.
+
+    One for each character beyond Latin scripts, one for each four of the others, rounded up: the
+    same number for both sides, whatever their tokenizers make of it.
+    """
+    wide = sum(ord(char) >= 0x2E80 for char in text)
+    return wide + math.ceil((len(text) - wide) / _LATIN_CHARS_A_TOKEN)
+
+
+def check_tokens(messages: Iterable[Message], limits: Limits) -> None:
+    """Whether a conversation is short enough to be sent.
+
+    Raises:
+        TooManyTokens: with the estimate and the cap.
+    """
+    tokens = sum(estimated_tokens(message.content) for message in messages)
+    if tokens > limits.prompt_tokens:
+        raise TooManyTokens(tokens=tokens, limit=limits.prompt_tokens)
+
+
+def check_turns(turns: int, limits: Limits) -> None:
+    """Whether one more prompt may follow.
+
+    Raises:
+        TooManyTurns: the conversation has `limits.turns` prompts already.
+    """
+    if turns >= limits.turns:
+        raise TooManyTurns(limit=limits.turns)
+
+
+def check_own(running: int, limits: Limits) -> None:
+    """Whether a visitor with that many running battles may have one more.
+
+    Raises:
+        OneAtATime: not before one of them has ended.
+    """
+    if running >= limits.visitor_battles:
+        raise OneAtATime(limit=limits.visitor_battles)
+
+
+def rates_of(visitor: Visitor, limits: Limits) -> list[Rate]:
+    """What one prompt of this visitor counts against."""
+    rates = [
+        Rate(f"v:{visitor.voter}", MINUTE, limits.per_minute),
+        Rate(f"v:{visitor.voter}", DAY, limits.per_day),
+    ]
+    if visitor.address:
+        share = limits.address_share
+        rates.append(Rate(f"a:{visitor.address}", MINUTE, limits.per_minute * share))
+        rates.append(Rate(f"a:{visitor.address}", DAY, limits.per_day * share))
+    return rates
+
+
+def refused(rate: Rate, until: datetime, now: datetime) -> ArenaError:
+    """A full window as the error that says when to come back."""
+    left = max(1, math.ceil((until - now).total_seconds()))
+    if rate.seconds <= MINUTE:
+        return TooFast(limit=rate.limit, wait=f"{left} s")
+    hours, minutes = divmod(math.ceil(left / 60), 60)
+    wait = f"{hours} h {minutes} min" if hours else f"{minutes} min"
+    return DayUsedUp(limit=rate.limit, wait=wait, until=f"{until:%H:%M} UTC")
+
+
+def address_hash(salt: str, address: str, now: datetime) -> str:
+    """A network address as a key that leads back to nobody and changes every day (UTC).
+
+    Empty for an address that many share or that says nothing: a private one, the machine's own,
+    or none. Of IPv6 the first 64 bits count, since a household has all of the rest.
+    """
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return ""
+    if not parsed.is_global:
+        return ""
+    if parsed.version == 6:
+        parsed = ipaddress.ip_network(f"{address}/64", strict=False).network_address
+    text = f"{now:%Y-%m-%d} {parsed}"
+    return hmac.new(salt.encode(), text.encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,180 @@
+"""What is written down of a battle, computed from what is known of it. Pure functions."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+
+from arena.battle.language import prompt_language
+from arena.battle.limits import Limits, Visitor, check_tokens
+from arena.domain import (
+    Battle,
+    Category,
+    Exchange,
+    Finished,
+    Flag,
+    GenerationParams,
+    Message,
+    Mode,
+    ModelSpec,
+    Role,
+    Side,
+)
+from arena.models.base import Ready
+from arena.models.registry import Entry
+from arena.presets import Preset, usage
+
+LIBRARIES = ("gradio", "torch", "transformers", "accelerate", "google-genai", "openai")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a visitor sends.
+
+    Attributes:
+        session: the page's session; ends when the tab closes.
+        model_a, model_b: slugs; chosen in open mode (both) and single mode (a), else None.
+    """
+
+    text: str
+    mode: Mode
+    params: GenerationParams
+    visitor: Visitor
+    session: str
+    ui_language: str = "ja"
+    use_gemini: bool = True
+    preset: Preset | None = None
+    system_prompt: str | None = None
+    model_a: str | None = None
+    model_b: str | None = None
+
+
+def new_battle(
+    ask: Ask,
+    entries: Mapping[Side, Entry],
+    *,
+    seed: int,
+    now: datetime,
+    limits: Limits,
+) -> Battle:
+    """The record of a battle that begins.
+
+    Args:
+        ask: what the visitor sent, its texts checked.
+        entries: who plays on which side.
+        seed: taken where the visitor set none.
+        now: the wall clock, UTC.
+        limits: bounds the budget of new tokens.
+    """
+    params = ask.params
+    if params.seed is None:
+        params = replace(params, seed=seed)
+    if params.max_new_tokens > limits.new_tokens:
+        params = replace(params, max_new_tokens=limits.new_tokens)
+    specs = {side: entry.model.spec for side, entry in entries.items()}
+    preset = usage(ask.preset, ask.text) if ask.preset else None
+    talk = (Exchange(ask.text),)
+    return Battle(
+        id=secrets.token_hex(16),
+        mode=ask.mode,
+        language=prompt_language(ask.text, ask.ui_language),
+        ui_language=ask.ui_language,
+        category=ask.preset.category if ask.preset else Category.FREE,
+        preset=preset,
+        params=params,
+        spec_a=specs[Side.A],
+        spec_b=specs.get(Side.B),
+        created_at=now,
+        voter=ask.visitor.voter,
+        system_prompt=ask.system_prompt,
+        conversation_a=talk,
+        conversation_b=talk if Side.B in specs else (),
+        flags=battle_flags(
+            ask.mode, specs, ask.system_prompt, edited=preset is not None and preset.edited
+        ),
+        provenance={
+            "libraries": library_versions(),
+            **{side.value: ready_facts(entry) for side, entry in entries.items()},
+        },
+    )
+
+
+def check_battle(battle: Battle, limits: Limits) -> None:
+    """Whether what each side would be sent is short enough.
+
+    Raises:
+        TooManyTokens: a side's conversation is not.
+    """
+    for side in battle.sides:
+        check_tokens(messages_for(battle, side), limits)
+
+
+def answered(battle: Battle, side: Side) -> bool:
+    """Whether that side has a usable answer to the last prompt."""
+    last = battle.conversation(side)[-1].answer
+    return last is not None and last.usable
+
+
+def battle_flags(
+    mode: Mode, specs: Mapping[Side, ModelSpec], system_prompt: str | None, *, edited: bool
+) -> frozenset[Flag]:
+    """What a reader of the statistics must know from the start."""
+    wanted = {
+        Flag.OPEN_MODE: mode is Mode.OPEN,
+        Flag.PRESET_EDITED: edited,
+        Flag.STAND_IN: any(spec.stand_in for spec in specs.values()),
+        Flag.VARIANT: any(spec.variant_of for spec in specs.values()),
+        Flag.SYSTEM_PROMPT: system_prompt is not None,
+    }
+    return frozenset(flag for flag, on in wanted.items() if on)
+
+
+def ready_facts(entry: Entry) -> dict[str, str]:
+    """The model's facts, which make an answer repeatable; empty if it is not ready."""
+    status = entry.model.status()
+    return dict(status.facts) if isinstance(status, Ready) else {}
+
+
+def messages_for(battle: Battle, side: Side) -> tuple[Message, ...]:
+    """What that side's model is sent: the visitor's system prompt, then the turns in order.
+
+    An answer that was cut or failed is never sent back as the model's own words.
+    """
+    messages = []
+    if battle.system_prompt:
+        messages.append(Message(Role.SYSTEM, battle.system_prompt))
+    for turn in battle.conversation(side):
+        messages.append(Message(Role.USER, turn.prompt))
+        if turn.answer is not None and turn.answer.usable:
+            messages.append(Message(Role.ASSISTANT, turn.answer.text))
+    return tuple(messages)
+
+
+def cost_usd(spec: ModelSpec, finished: Finished) -> float | None:
+    """US dollars for one answer; None where a price or a count is not known.
+
+    Prices are per million tokens, and thinking is billed as output.
+    """
+    if finished.cost_usd is not None:
+        return finished.cost_usd
+    if spec.price_in is None or spec.price_out is None:
+        return None
+    if spec.price_in == 0 and spec.price_out == 0:
+        return 0.0
+    if finished.prompt_tokens is None or finished.completion_tokens is None:
+        return None
+    generated = finished.completion_tokens + (finished.thinking_tokens or 0)
+    return (finished.prompt_tokens * spec.price_in + generated * spec.price_out) / 1e6
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that shape an answer; those not installed are left out."""
+    found = {}
+    for name in LIBRARIES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found

@@ -1,0 +1,254 @@
+"""Battles and votes as data for others: a file in one of four shapes, and its card."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Final, TextIO
+
+from sqlalchemy import Connection
+
+from arena.dataset.card import CardFacts, card_text
+from arena.dataset.columns import COLUMNS, FileFormat, Shape
+from arena.dataset.formats import need_pyarrow, replacing, rows_into, settled
+from arena.dataset.pii import Masker
+from arena.dataset.shapes import ROWS, Case, LeftOut
+from arena.domain import Battle, Exclusion, Vote
+from arena.errors.store import ExportNeedsFile
+from arena.store import exclusions
+from arena.store import queries as ballots
+from arena.store.serialization import Plain
+from arena.store.sql_engine import store_errors
+from arena.store.store import VoteStore, voter_hash
+
+__all__ = ["ExportReport", "FileFormat", "Shape", "card_path", "export", "export_jsonl"]
+
+_BATCH: Final = 50
+# Rows of one row group; a Parquet file of tiny groups is large and slow.
+_GROUP: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """What was written.
+
+    Attributes:
+        place: the file; `-` for a stream.
+        rows: how many.
+        battles: how many were looked at.
+        left_out: battles that gave no row, by reason.
+        masked: places that were masked, by kind; None if masking was off.
+        card: the file's card; None for a stream.
+    """
+
+    place: str
+    shape: Shape
+    file_format: FileFormat
+    rows: int
+    battles: int
+    left_out: Mapping[str, int]
+    masked: Mapping[str, int] | None
+    card: Path | None
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        left = ", ".join(f"{number} {why}" for why, number in sorted(self.left_out.items()))
+        masked = ", ".join(f"{n} {kind}" for kind, n in sorted((self.masked or {}).items()))
+        parts = [f"{self.rows} rows of {self.battles} battles written to {self.place}"]
+        parts += [f"left out: {left}"] if left else []
+        parts += [f"masked: {masked or 'nothing found'}"] if self.masked is not None else []
+        parts += [f"card: {self.card}"] if self.card is not None else []
+        return "; ".join(parts)
+
+
+def card_path(path: Path) -> Path:
+    """Where the card of that file is."""
+    return path.with_name(f"{path.name}.card.md")
+
+
+async def export(
+    store: VoteStore,
+    target: Path | TextIO,
+    *,
+    file_format: FileFormat = FileFormat.JSONL,
+    shape: Shape = Shape.ARENA,
+    ties: bool = False,
+    salt: str | None = None,
+    mask: bool = False,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> ExportReport:
+    """Writes the battles, oldest first, as of one moment, while votes may come in.
+
+    Which battles there are, their votes and the owner's decisions are read at that moment; a
+    battle without a vote may be given as it was a little later. Voters are hashed again: who
+    reads the export can tell one visitor from another, but even with the store's salt can't find a
+    given one.
+
+    Args:
+        store: where the battles are.
+        target: a path, which holds the old file or the whole new one, never a part, and gets its
+            card beside it; or a stream of text, which gets none.
+        file_format: JSON Lines, CSV or Parquet.
+        shape: see `arena.dataset.shapes`.
+        ties: whether ties give rows of training data too.
+        salt: of the voters' second hash; None draws one that nobody keeps.
+        mask: whether what may lead to a person is masked, see `arena.dataset.pii`.
+        now: the moment that the card tells.
+
+    Raises:
+        ExportNeedsFile: Parquet into a stream of text.
+        PackageMissing: Parquet without pyarrow.
+        StoreError: the store can't be read, or the path can't be written.
+    """
+    if file_format is FileFormat.PARQUET:
+        if not isinstance(target, Path):
+            raise ExportNeedsFile(format=file_format.value)
+        await settled(need_pyarrow)
+    run = _Run(
+        shape=shape,
+        file_format=file_format,
+        salt=secrets.token_hex(32) if salt is None else salt,
+        ties=ties,
+        masker=Masker() if mask else None,
+    )
+    if not isinstance(target, Path):
+        await run.write(store, target)
+        return run.report("-", None)
+    with store_errors(str(target)):
+        async with AsyncExitStack() as stack:
+            # The card is finished first, so the file never stands without the card that is its.
+            binary = file_format is FileFormat.PARQUET
+            stream = await stack.enter_async_context(replacing(target, binary=binary))
+            await run.write(store, stream)
+            async with replacing(card_path(target), binary=False) as card:
+                await settled(card.write, run.card(target.name, now()))
+    return run.report(str(target), card_path(target))
+
+
+async def export_jsonl(store: VoteStore, target: Path | TextIO, salt: str | None = None) -> int:
+    """`export` in JSON Lines and the shape `arena`; the number of lines.
+
+    Raises:
+        StoreError: as `export`.
+    """
+    return (await export(store, target, salt=salt)).rows
+
+
+@dataclass(slots=True)
+class _Run:
+    """One export while it is being written."""
+
+    shape: Shape
+    file_format: FileFormat
+    salt: str
+    ties: bool
+    masker: Masker | None
+    rows: int = 0
+    battles: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    models: dict[str, str] = field(default_factory=dict)
+    sources: Counter[str] = field(default_factory=Counter)
+    languages: Counter[str] = field(default_factory=Counter)
+    _orders: Counter[str] = field(default_factory=Counter)
+
+    async def write(self, store: VoteStore, stream: IO[Any]) -> None:
+        """Reads, shapes and writes some battles at a time."""
+        size = _GROUP if self.file_format is FileFormat.PARQUET else 1
+        waiting: list[Plain] = []
+        columns = COLUMNS[self.shape]
+        rows = rows_into(stream, self.file_format, columns)
+        try:
+            async for cases in _cases(store):
+                waiting += await settled(self._shaped, cases)
+                if len(waiting) >= size:
+                    await settled(rows.write, waiting)
+                    waiting = []
+            await settled(rows.write, waiting)
+        finally:
+            await settled(rows.finish)
+
+    def _shaped(self, found: list[_Found]) -> list[Plain]:
+        return [row for one in found for row in self._rows_of(*one)]
+
+    def _rows_of(
+        self, battle: Battle, vote: Vote | None, exclusion: Exclusion | None
+    ) -> list[Plain]:
+        self.battles += 1
+        voter = voter_hash(self.salt, battle.voter)
+        if self.masker is not None:
+            battle = self.masker.battle(battle)
+            vote = vote and self.masker.vote(vote)
+            exclusion = exclusion and self.masker.exclusion(exclusion)
+        order = self._orders[voter] + 1
+        made = ROWS[self.shape](Case(battle, vote, exclusion, voter, order, self.ties))
+        if isinstance(made, LeftOut):
+            self.left_out[made.value] += 1
+            return []
+        self._orders[voter] = order
+        self.rows += len(made)
+        self.sources[battle.source] += len(made)
+        self.languages[battle.language] += len(made)
+        for spec in (battle.spec_a, battle.spec_b):
+            if spec is not None:
+                self.models[spec.id] = spec.licence or self.models.get(spec.id, "")
+        return made
+
+    def report(self, place: str, card: Path | None) -> ExportReport:
+        """What was written, for who asked."""
+        return ExportReport(
+            place=place,
+            shape=self.shape,
+            file_format=self.file_format,
+            rows=self.rows,
+            battles=self.battles,
+            left_out=dict(self.left_out),
+            masked=None if self.masker is None else dict(self.masker.counts),
+            card=card,
+        )
+
+    def card(self, file: str, made_at: datetime) -> str:
+        """What was written, for strangers."""
+        return card_text(
+            CardFacts(
+                file=file,
+                shape=self.shape,
+                file_format=self.file_format,
+                ties=self.ties,
+                made_at=made_at,
+                rows=self.rows,
+                battles=self.battles,
+                left_out=self.left_out,
+                masked=None if self.masker is None else self.masker.counts,
+                models=self.models,
+                sources=self.sources,
+                languages=self.languages,
+            )
+        )
+
+
+_Found = tuple[Battle, Vote | None, Exclusion | None]
+
+
+async def _cases(store: VoteStore) -> AsyncIterator[list[_Found]]:
+    """All battles with their votes and the decisions in force, as of one moment.
+
+    The list of battles, all votes and all decisions are read at once, the battles in batches after
+    that: a battle with a vote can't change any more, and no lock is held while rows are written.
+    """
+    ids, cast, excluded = await store.database.read(_snapshot)
+    for start in range(0, len(ids), _BATCH):
+        found = await store.database.read(ballots.battles_of, ids[start : start + _BATCH])
+        yield [(battle, cast.get(battle.id), excluded.get(battle.id)) for battle in found]
+
+
+def _snapshot(
+    connection: Connection,
+) -> tuple[list[str], dict[str, Vote], Mapping[str, Exclusion]]:
+    ids, cast = ballots.snapshot(connection)
+    return ids, cast, exclusions.all_in_force(connection)

@@ -1,0 +1,243 @@
+"""Rows into a file: JSON Lines, CSV or Parquet. A path holds the old file or the whole new one."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+
+from arena.dataset.columns import Column, FileFormat, Kind
+from arena.dataset.lmarena import CRITERIA
+from arena.errors.store import PackageMissing
+from arena.store.serialization import Plain
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Rows(Protocol):
+    """Takes rows, some at a time, and at least once: no rows make an empty table. Blocks."""
+
+    def write(self, rows: Sequence[Plain]) -> None:
+        """Writes those rows after the ones before."""
+        ...
+
+    def finish(self) -> None:
+        """Writes what belongs at the end; nothing may follow."""
+        ...
+
+
+class JsonLines:
+    """One JSON object a line; nested values stay nested."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, rows: Sequence[Plain]) -> None:
+        """Writes those rows."""
+        lines = (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+        self._stream.writelines(lines)
+
+    def finish(self) -> None:
+        """Nothing to do."""
+
+
+class Csv:
+    """A header, then rows; null is empty, and what is nested is JSON text."""
+
+    def __init__(self, stream: IO[str], columns: Sequence[Column]) -> None:
+        self._rows = csv.DictWriter(stream, [c.name for c in columns], lineterminator="\n")
+        self._begun = False
+
+    def write(self, rows: Sequence[Plain]) -> None:
+        """Writes those rows."""
+        if not self._begun:
+            self._begun = True
+            self._rows.writeheader()
+        self._rows.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+
+    def finish(self) -> None:
+        """Nothing to do."""
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+class Parquet:
+    """Typed columns, in row groups of the size in which the rows come."""
+
+    def __init__(self, stream: IO[bytes], columns: Sequence[Column]) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self._columns = columns
+        self._schema = pa.schema([(column.name, _type(column.kind)) for column in columns])
+        self._table = pa.Table
+        self._file: pq.ParquetWriter | None = None
+        # Opened with the first rows: whoever opens it must come to `finish`, or it writes into
+        # the closed stream when it is thrown away.
+        self._open = partial(pq.ParquetWriter, stream, self._schema)
+
+    def write(self, rows: Sequence[Plain]) -> None:
+        """Writes those rows as one group."""
+        self._file = self._file or self._open()
+        if rows:
+            made = [{c.name: _typed(c.kind, row[c.name]) for c in self._columns} for row in rows]
+            self._file.write_table(self._table.from_pylist(made, schema=self._schema))
+
+    def finish(self) -> None:
+        """Writes the footer, without which the file can't be read."""
+        if self._file is not None:
+            self._file.close()
+
+
+def _typed(kind: Kind, value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
+    if value is None:
+        return None
+    if kind is Kind.JSON:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return datetime.fromisoformat(value) if kind is Kind.TIME else value
+
+
+def _type(kind: Kind) -> pa.DataType:
+    """The type of a column in Parquet."""
+    import pyarrow as pa
+
+    text, whole, yes = pa.string(), pa.int64(), pa.bool_()
+    part = pa.struct([("type", text), ("text", text), ("image", text), ("mimeType", text)])
+    message = pa.struct([("role", text), ("content", pa.list_(part))])
+    plain = {
+        Kind.TEXT: text,
+        Kind.JSON: text,
+        Kind.BOOL: yes,
+        Kind.INT: whole,
+        Kind.TIME: pa.timestamp("us", tz="UTC"),
+        Kind.TEXTS: pa.list_(text),
+        Kind.MESSAGES: pa.list_(pa.struct([("role", text), ("content", text)])),
+        Kind.PARTS: pa.list_(message),
+        Kind.TURNS: pa.list_(
+            pa.struct([("user", message), ("model_side_a", message), ("model_side_b", message)])
+        ),
+        Kind.TAGS: pa.struct(
+            [
+                ("creative_writing_v0.1", pa.struct([("creative_writing", yes), ("score", text)])),
+                ("criteria_v0.1", pa.struct([(name, yes) for name in CRITERIA])),
+                ("if_v0.1", pa.struct([("if", yes), ("score", whole)])),
+                ("math_v0.1", pa.struct([("math", yes)])),
+            ]
+        ),
+    }
+    return plain[kind] if kind in plain else _metadata_type()
+
+
+def _metadata_type() -> pa.DataType:
+    import pyarrow as pa
+
+    whole = pa.int64()
+    fields = [("sum_user_tokens", whole), ("turns", whole)]
+    for side in ("a", "b"):
+        fields += [
+            (f"sum_assistant_{side}_tokens", whole),
+            (f"context_{side}_tokens", whole),
+            (f"bold_count_{side}", pa.struct([("**", whole), ("__", whole)])),
+            (f"header_count_{side}", pa.struct([(f"h{n}", whole) for n in range(1, 7)])),
+            (f"list_count_{side}", pa.struct([("ordered", whole), ("unordered", whole)])),
+        ]
+    return pa.struct(fields)
+
+
+def need_pyarrow() -> None:
+    """Looks whether Parquet can be read and written here.
+
+    Raises:
+        PackageMissing: pyarrow is not installed.
+    """
+    try:
+        import pyarrow.parquet  # noqa: F401 - whether it is there
+    except ImportError as error:
+        raise PackageMissing(
+            str(error), package="pyarrow", file="requirements-export.txt"
+        ) from None
+
+
+def rows_into(stream: IO[Any], file_format: FileFormat, columns: Sequence[Column]) -> Rows:
+    """What takes rows for that stream; nothing is written yet."""
+    if file_format is FileFormat.PARQUET:
+        return Parquet(stream, columns)
+    return Csv(stream, columns) if file_format is FileFormat.CSV else JsonLines(stream)
+
+
+async def settled(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Runs the work in a thread; when this task is cancelled, waits for the thread first.
+
+    So nobody closes or removes a file into which a thread still writes.
+    """
+    running = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
+
+
+@asynccontextmanager
+async def replacing(path: Path, *, binary: bool) -> AsyncIterator[IO[Any]]:
+    """A stream whose content takes the path's place when all of it is on disk.
+
+    Raises:
+        OSError: the path can't be written.
+    """
+    part = _Part(path, binary=binary)
+    try:
+        yield await settled(part.open)
+        await settled(part.keep)
+    finally:
+        await settled(part.close)
+
+
+class _Part:
+    """A new file in the same folder, since only there a rename is one step. Blocks."""
+
+    def __init__(self, path: Path, *, binary: bool) -> None:
+        self._path = path
+        self._binary = binary
+        self._part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+        self._stream: IO[Any] | None = None
+
+    def open(self) -> IO[Any]:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        if self._binary:
+            self._stream = self._part.open("xb")
+        else:
+            self._stream = self._part.open("x", encoding="utf-8", newline="")
+        return self._stream
+
+    def keep(self) -> None:
+        """Takes the path's place with all that was written."""
+        assert self._stream is not None  # noqa: S101 - it was opened
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        self._stream.close()
+        self._part.replace(self._path)
+
+    def close(self) -> None:
+        """Removes what did not take the path's place."""
+        if self._stream is not None:
+            # The text may be still unwritten on a full disk; it is not wanted any more.
+            with suppress(OSError):
+                self._stream.close()
+            self._part.unlink(missing_ok=True)

@@ -1,0 +1,314 @@
+"""Votes of elsewhere, from a file: checked row by row, then stored in one transaction or not.
+
+Doing it again changes nothing. What is stored already is never changed, but for a battle that the
+same source gave before without its vote.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pickle
+import tempfile
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Final
+
+from sqlalchemy import Connection, insert, select, text, update
+
+from arena.dataset.columns import Shape
+from arena.dataset.formats import need_pyarrow
+from arena.dataset.import_rows import Imported, read_row, shape_of
+from arena.errors.store import BadRow, NotImportable
+from arena.store.exclusions import exclusion_row
+from arena.store.schema import battles, exclusions, votes
+from arena.store.serialization import Plain, RecordError, battle_row, vote_row
+from arena.store.sql_engine import inserting, is_postgres
+from arena.store.store import VoteStore
+
+__all__ = ["BadRowNote", "ImportReport", "import_file"]
+
+_BATCH: Final = 200
+_SHOWN: Final = 20
+# The key of Postgres's advisory lock: a number that nobody else is likely to use.
+_LOCK: Final = 0x6172656E_03
+
+
+@dataclass(frozen=True, slots=True)
+class BadRowNote:
+    """A row that was left out, and why."""
+
+    row: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What came of a file.
+
+    Attributes:
+        source: what its rows are marked with, but for those that have a source already.
+        rows: how many there are, bad ones included.
+        battles, votes: how many were not here before.
+        known: rows whose battle was here, with nothing to add to it.
+        bad: how many rows were left out; 0 unless asked for.
+        notes: the first of the bad rows.
+    """
+
+    file: str
+    shape: Shape | None
+    source: str
+    rows: int
+    battles: int
+    votes: int
+    known: int
+    bad: int
+    notes: tuple[BadRowNote, ...]
+
+    @property
+    def text(self) -> str:
+        """Some lines for people."""
+        head = (
+            f"{self.file}: {self.rows} rows; new: {self.battles} battles, {self.votes} votes, "
+            f"marked {self.source}; known: {self.known}; left out: {self.bad}"
+        )
+        return "\n".join([head, *(f"  row {note.row}: {note.problem}" for note in self.notes)])
+
+
+async def import_file(
+    store: VoteStore,
+    path: Path,
+    *,
+    source: str | None = None,
+    skip_bad: bool = False,
+) -> ImportReport:
+    """Brings the battles and votes of an export, or of a set like LMArena's, into the store.
+
+    All rows are checked before anything is written. The statistics tell imported votes from the
+    arena's own. A task that is cancelled waits for the transaction in hand.
+
+    Args:
+        store: where to; a copy on the Hub hears of them at the arena's next start.
+        path: JSON Lines, or Parquet (by the ending `.parquet`).
+        source: what rows without a source are marked with; the file's name without its ending if
+            None. The same file must be given the same source to be known again.
+        skip_bad: leaves bad rows out instead of refusing the file.
+
+    Raises:
+        BadRow: names the first bad row, counted from 1; nothing was imported.
+        NotImportable: the file can't be read, or is of another shape.
+        PackageMissing: Parquet without pyarrow.
+        StoreError: the store does not take it; nothing was imported.
+    """
+    whence = path.stem if source is None else source
+    if not whence:
+        raise NotImportable(file=str(path), problem="the source has no name")
+    # Rows wait on the disk, ready to be stored: the transaction is short, the memory small.
+    with tempfile.TemporaryFile() as spool:
+        reading = _Reading(path, whence, skip_bad=skip_bad)
+        work = asyncio.ensure_future(asyncio.to_thread(reading.into, spool))
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            reading.stopped = True
+            await asyncio.wait([work])
+            raise
+        added, cast, known = await store.database.write(_store, spool, datetime.now(UTC))
+    return ImportReport(
+        file=str(path),
+        shape=reading.shape,
+        source=whence,
+        rows=reading.rows,
+        battles=added,
+        votes=cast,
+        known=known,
+        bad=reading.bad,
+        notes=tuple(reading.notes),
+    )
+
+
+class _Reading:
+    """A file while its rows are checked."""
+
+    def __init__(self, path: Path, source: str, *, skip_bad: bool) -> None:
+        self.path = path
+        self.source = source
+        self.skip_bad = skip_bad
+        self.stopped = False
+        self.shape: Shape | None = None
+        self.rows = 0
+        self.bad = 0
+        self.notes: list[BadRowNote] = []
+        self._seen: set[str] = set()
+
+    def into(self, spool: IO[bytes]) -> None:
+        """Writes the rows of the tables that all good rows become.
+
+        Raises:
+            BadRow, NotImportable, PackageMissing: as `import_file`.
+        """
+        batch: list[_Rows] = []
+        with closing(_rows_of(self.path)) as rows:
+            for number, row in rows:
+                if self.stopped:
+                    return
+                self.rows += 1
+                try:
+                    batch.append(self._read(row))
+                except RecordError as error:
+                    self._refuse(number, str(error), error)
+                if len(batch) == _BATCH:
+                    pickle.dump(batch, spool)
+                    batch = []
+        for last in (batch, []) if batch else ([],):
+            pickle.dump(last, spool)
+
+    def _read(self, row: Mapping[str, Any] | RecordError) -> _Rows:
+        if isinstance(row, RecordError):
+            raise row
+        shape = shape_of(row)
+        if shape is None:
+            names = ", ".join(sorted(map(str, row)))[:200]
+            if self.shape is None:
+                raise NotImportable(file=str(self.path), problem=f"it has the columns {names}")
+            raise RecordError(f"it has the columns {names}")
+        self.shape = self.shape or shape
+        if shape is not self.shape:
+            raise RecordError(f"a row of {shape.value} among rows of {self.shape.value}")
+        found = read_row(shape, row, self.source)
+        if found.battle.id in self._seen:
+            raise RecordError(f"the id {found.battle.id} is there twice")
+        self._seen.add(found.battle.id)
+        return _Rows.of(found)
+
+    def _refuse(self, number: int, problem: str, error: Exception) -> None:
+        if not self.skip_bad:
+            raise BadRow(file=str(self.path), row=number, problem=problem) from error
+        self.bad += 1
+        if len(self.notes) < _SHOWN:
+            self.notes.append(BadRowNote(number, problem))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The rows of the tables that one row of a file becomes."""
+
+    battle: Plain
+    vote: Plain | None
+    exclusion: Plain | None
+
+    @classmethod
+    def of(cls, found: Imported) -> _Rows:
+        """Checked once more by the codec: what it can't read back must not be written."""
+        vote, out = found.vote, found.exclusion
+        return cls(
+            battle_row(found.battle),
+            None if vote is None else vote_row(vote),
+            None if out is None else exclusion_row(out),
+        )
+
+
+def _rows_of(path: Path) -> Generator[tuple[int, Mapping[str, Any] | RecordError], None, None]:
+    """The rows with their numbers from 1; what is no row comes as its error.
+
+    Raises:
+        NotImportable: the file can't be read.
+        PackageMissing: Parquet without pyarrow.
+    """
+    try:
+        yield from _parquet(path) if path.suffix == ".parquet" else _json_lines(path)
+    except OSError as error:
+        raise NotImportable(str(error), file=str(path), problem="it can't be read") from error
+
+
+def _json_lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | RecordError]]:
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            if line.strip():
+                yield number, _object(line)
+
+
+def _object(line: bytes) -> Mapping[str, Any] | RecordError:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return RecordError(f"not JSON: {type(error).__name__}")
+    return found if isinstance(found, dict) else RecordError("not an object")
+
+
+def _parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | RecordError]]:
+    need_pyarrow()
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(_BATCH):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+    except pa.ArrowException as error:
+        raise NotImportable(str(error), file=str(path), problem="it is not Parquet") from error
+
+
+def _store(connection: Connection, spool: IO[bytes], now: datetime) -> tuple[int, int, int]:
+    """Stores what is not here; how many battles and votes that were, and how many were known."""
+    if is_postgres(connection):
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    spool.seek(0)  # a transaction that was cut is done again from the start
+    added = cast = known = 0
+    while batch := _next(spool):
+        fresh = _insert(connection, batch, now)
+        late = _completed(connection, [r for r in batch if r.battle["id"] not in fresh], now)
+        added += len(fresh)
+        chosen = [r for r in batch if r.battle["id"] in fresh | late]
+        cast += _add(connection, chosen)
+        known += len(batch) - len(chosen)
+    return added, cast, known
+
+
+def _next(spool: IO[bytes]) -> list[_Rows]:
+    """The next batch; empty at the end. The file has no name: only this process wrote it."""
+    found: list[_Rows] = pickle.load(spool)  # noqa: S301
+    return found
+
+
+def _insert(connection: Connection, batch: Sequence[_Rows], now: datetime) -> set[str]:
+    """Inserts the battles that are not here; their ids."""
+    rows = [{**one.battle, "updated_at": now} for one in batch]
+    new = inserting(connection, battles).on_conflict_do_nothing().returning(battles.c.id)
+    return set(connection.scalars(new, rows))
+
+
+def _completed(connection: Connection, batch: Sequence[_Rows], now: datetime) -> set[str]:
+    """Replaces battles that the same source gave before without their vote; their ids."""
+    given = {one.battle["id"]: one for one in batch if one.vote is not None}
+    chosen = (
+        select(battles.c.id, battles.c.source)
+        .where(battles.c.id.in_(given), battles.c.source != "")
+        .where(battles.c.id.not_in(select(votes.c.battle_id)))
+        .with_for_update()
+    )
+    late = {
+        row.id for row in connection.execute(chosen) if row.source == given[row.id].battle["source"]
+    }
+    for name in sorted(late):
+        changed = update(battles).where(battles.c.id == name)
+        connection.execute(changed.values(**given[name].battle, updated_at=now))
+    return late
+
+
+def _add(connection: Connection, batch: Sequence[_Rows]) -> int:
+    """Inserts the votes and decisions of battles that have none; how many votes."""
+    ballots = [one.vote for one in batch if one.vote is not None]
+    if ballots:
+        connection.execute(insert(votes), ballots)
+    decisions = [one.exclusion for one in batch if one.exclusion is not None]
+    if decisions:
+        new = inserting(connection, exclusions).on_conflict_do_nothing()
+        connection.execute(new, decisions)
+    return len(ballots)

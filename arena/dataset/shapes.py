@@ -1,0 +1,245 @@
+"""A battle with its vote as rows of one shape. Pure: one case in, rows or a reason out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final
+
+from arena.dataset.columns import Shape
+from arena.dataset.lmarena import lmarena_row
+from arena.domain import (
+    Battle,
+    Conversation,
+    Exchange,
+    Exclusion,
+    Grade,
+    Mode,
+    Role,
+    Side,
+    Vote,
+    Winner,
+)
+from arena.store.serialization import Plain, clean, encode_battle, encode_vote
+
+
+class LeftOut(StrEnum):
+    """Why a battle gives no row."""
+
+    NO_VOTE = "no_vote"
+    EXCLUDED = "excluded"
+    OPEN_MODE = "open_mode"
+    TIE = "tie"
+    SAME_ANSWERS = "same_answers"
+    NO_VERDICT = "no_verdict"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One battle to export.
+
+    Attributes:
+        voter: the visitor's hash in this export.
+        order: which of the visitor's votes in this export it is, from 1.
+        ties: whether ties (and, for pairs, both-bad votes) give rows of training data too.
+    """
+
+    battle: Battle
+    vote: Vote | None
+    exclusion: Exclusion | None
+    voter: str
+    order: int = 1
+    ties: bool = False
+
+
+Rows = list[Plain] | LeftOut
+
+
+def arena_rows(case: Case) -> Rows:
+    """Everything that is known of the battle, votes or none: what `imports` reads back.
+
+    `excluded` is the owner's reason why the vote does not count, or null; such rows are written
+    too, so that a reader can decide otherwise.
+    """
+    battle, vote, exclusion = case.battle, case.vote, case.exclusion
+    record = encode_battle(battle)
+    ballot = encode_vote(vote) if vote is not None else {}
+    line: Plain = {
+        "id": record["id"],
+        "model_a": record["spec_a"]["id"],
+        "model_b": None if battle.spec_b is None else record["spec_b"]["id"],
+        "winner": ballot.get("winner"),
+        "conversation_a": _messages(battle.conversation_a),
+        "conversation_b": _messages(battle.conversation_b),
+        "category_tag": record["category"],
+        "language": record["language"],
+        "timestamp": record["created_at"],
+        "voter": case.voter,
+        "voted_at": ballot.get("cast_at"),
+        "signed_in": ballot.get("signed_in"),
+        "excluded": None if exclusion is None else clean(exclusion.why),
+        "excluded_at": None if exclusion is None else _utc(exclusion.decided_at),
+    }
+    said = ("reasons", "comment", "guess", "grade_a", "grade_b")
+    line |= {name: ballot.get(name) for name in said}
+    ours = ("source", "answered_at", "mode", "ui_language", "preset", "params", "system_prompt")
+    line |= {name: record[name] for name in (*ours, "flags", "provenance")}
+    for side in Side:
+        line[f"spec_{side}"] = record[f"spec_{side}"]
+        line[f"turns_{side}"] = [_turn(turn) for turn in record[f"conversation_{side}"]]
+    return [line]
+
+
+def lmarena_rows(case: Case) -> Rows:
+    """One row in the columns of LMArena's sets: a blind vote that counts, or none."""
+    if case.vote is None:
+        return LeftOut.NO_VOTE
+    if case.exclusion is not None:
+        return LeftOut.EXCLUDED
+    if case.battle.mode is not Mode.BLIND:
+        return LeftOut.OPEN_MODE
+    return [lmarena_row(case.battle, case.vote, case.voter, case.order)]
+
+
+def dpo_rows(case: Case) -> Rows:
+    """One pair: what was asked, the better answer, the other one.
+
+    With several turns the last one counts if all before it is the same on both sides. Where the
+    answers differed before, the last prompt was asked of two different conversations, which a pair
+    can't say: then the first turn counts. With `ties`, a tie and a both-bad vote give the pair
+    both ways round, so that neither is preferred.
+    """
+    if case.vote is None:
+        return LeftOut.NO_VOTE
+    if case.exclusion is not None:
+        return LeftOut.EXCLUDED
+    decided = {Winner.MODEL_A: Side.A, Winner.MODEL_B: Side.B}.get(case.vote.winner)
+    if decided is None and not case.ties:
+        return LeftOut.TIE
+    battle = case.battle
+    turn = _last_common(battle)
+    answers = {side: _answer(battle.conversation(side)[turn]) for side in battle.sides}
+    if answers[Side.A] == answers[Side.B]:
+        return LeftOut.SAME_ANSWERS
+    prompt = _asked(battle, Side.A, turn)
+    return [
+        {
+            "prompt": prompt,
+            "chosen": answers[better],
+            "rejected": answers[better.other],
+            "model_chosen": clean(battle.spec(better).id),
+            "model_rejected": clean(battle.spec(better.other).id),
+            **_learned(case.vote, battle),
+        }
+        for better in (battle.sides if decided is None else (decided,))
+    ]
+
+
+def kto_rows(case: Case) -> Rows:
+    """One row an answer that is known to be good or bad, with its own side's history.
+
+    A grade decides: good is true, bad is false, ok says neither. Without a grade the vote does: the
+    better answer is good, the other one bad, both-bad both bad; a tie says neither, but with `ties`
+    both are good.
+    """
+    if case.vote is None:
+        return LeftOut.NO_VOTE
+    if case.exclusion is not None:
+        return LeftOut.EXCLUDED
+    battle, rows = case.battle, list[Plain]()
+    for side in battle.sides:
+        found = _verdict(case.vote, side, ties=case.ties)
+        if found is not None:
+            label, basis = found
+            turn = len(battle.conversation(side)) - 1
+            rows.append(
+                {
+                    "prompt": _asked(battle, side, turn),
+                    "completion": _answer(battle.conversation(side)[turn]),
+                    "label": label,
+                    "basis": basis,
+                    "model": clean(battle.spec(side).id),
+                    **_learned(case.vote, battle),
+                }
+            )
+    return rows or (LeftOut.TIE if case.vote.winner is Winner.TIE else LeftOut.NO_VERDICT)
+
+
+ROWS: Final[Mapping[Shape, Callable[[Case], Rows]]] = {
+    Shape.ARENA: arena_rows,
+    Shape.LMARENA: lmarena_rows,
+    Shape.DPO: dpo_rows,
+    Shape.KTO: kto_rows,
+}
+
+
+def _verdict(vote: Vote, side: Side, *, ties: bool) -> tuple[bool, str] | None:
+    """Whether that side's answer is good, and who says so; None where nobody does."""
+    grade = vote.grade_a if side is Side.A else vote.grade_b
+    if grade is not None:
+        return None if grade is Grade.OK else (grade is Grade.GOOD, "grade")
+    if vote.winner is Winner.TIE:
+        return (True, "vote") if ties else None
+    better = Winner.MODEL_A if side is Side.A else Winner.MODEL_B
+    return vote.winner is better, "vote"
+
+
+def _last_common(battle: Battle) -> int:
+    """The last turn if all that precedes it is the same on both sides; else the first."""
+    last = len(battle.conversation_a) - 1
+    before = [_messages(battle.conversation(side)[:last]) for side in battle.sides]
+    same = len(battle.conversation_b) - 1 == last and before[0] == before[1]
+    return last if same else 0
+
+
+def _asked(battle: Battle, side: Side, turn: int) -> list[dict[str, str]]:
+    """What that side was sent for a turn: the visitor's system prompt, the history, the prompt."""
+    talk = battle.conversation(side)
+    messages = [_message(Role.SYSTEM, battle.system_prompt)] if battle.system_prompt else []
+    return [*messages, *_messages(talk[:turn]), _message(Role.USER, talk[turn].prompt)]
+
+
+def _answer(turn: Exchange) -> list[dict[str, str]]:
+    text = "" if turn.answer is None else turn.answer.text
+    return [_message(Role.ASSISTANT, text)]
+
+
+def _learned(vote: Vote, battle: Battle) -> Plain:
+    return {
+        "id": battle.id,
+        "language": battle.language,
+        "category": battle.category.value,
+        "mode": battle.mode.value,
+        "turns": len(battle.conversation_a),
+        "winner": vote.winner.value,
+    }
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat()
+
+
+def _message(role: Role, text: str) -> dict[str, str]:
+    return {"role": role.value, "content": clean(text)}
+
+
+def _messages(conversation: Conversation) -> list[dict[str, str]]:
+    """The turns as roles and contents; a failed answer's text is what the visitor saw of it."""
+    messages: list[dict[str, str]] = []
+    for turn in conversation:
+        messages.append(_message(Role.USER, turn.prompt))
+        if turn.answer is not None:
+            messages.append(_message(Role.ASSISTANT, turn.answer.text))
+    return messages
+
+
+def _turn(turn: Plain) -> Plain:
+    """How a turn went, without the texts that the messages hold already."""
+    answer = turn["answer"] or {}
+    return {
+        "finished": answer.get("finished"),
+        "cost_usd": answer.get("cost_usd"),
+        "failed": turn["failed"],
+    }

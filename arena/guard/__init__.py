@@ -1,1 +1,0 @@
-"""What may pass: checks that stand between visitors, models and browsers."""

@@ -1,0 +1,44 @@
+"""How the leaderboard calls contestants. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from arena.stats.vote_table import Contestant
+
+# What the answers of a made-up contestant say served them. It is part of who a contestant is, so a
+# simulated vote can never be added to a real one.
+SIMULATED: Final = "(simulated)"
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """How a contestant is called.
+
+    Attributes:
+        local: it runs beside the arena; such a one is named first where two are compared.
+    """
+
+    label: str
+    local: bool = False
+
+
+def tell_apart(
+    contestants: tuple[Contestant, ...], names: Mapping[str, Name]
+) -> dict[Contestant, Name]:
+    """Names that tell everybody apart: those of one label get what served them, then their id."""
+    plain = {who: names.get(who.id, Name(who.id)) for who in contestants}
+    called = dict(plain)
+    # Each round tells apart whom the last one left alike; ids and served models together always do.
+    ways: tuple[Callable[[Contestant], str], ...] = (
+        lambda who: who.served_model,
+        lambda who: f"{who.id}, {who.served_model}",
+    )
+    for more in ways:
+        labels = [name.label for name in called.values()]
+        for who, name in plain.items():
+            if labels.count(called[who].label) > 1 and more(who):
+                called[who] = Name(f"{name.label} ({more(who)})", name.local)
+    return called

@@ -1,0 +1,380 @@
+"""The leaderboard as data: every number that the page, the terminal and programs show. Pure.
+
+Words, tables and pictures of it are made elsewhere; nothing there computes another number.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+
+from arena.domain import Category
+from arena.leaderboard.names import SIMULATED, Name, tell_apart
+from arena.stats.bias import (
+    Drift,
+    Guesses,
+    LengthBias,
+    PositionBias,
+    VoterConcentration,
+    drift,
+    guesses,
+    length_bias,
+    position_bias,
+    voter_concentration,
+)
+from arena.stats.cells import Cells, cells
+from arena.stats.filters import Rules, Step, decide
+from arena.stats.intervals import Estimate, TwoModels, Verdict, two_models, wilson
+from arena.stats.outcomes import Outcomes, Pair, PairOutcomes, add_up
+from arena.stats.ranking import Ranking, Rating, rank
+from arena.stats.vote_table import CATEGORIES, LANGUAGES, Ballots, Bools, Contestant, Floats, Mark
+
+_log = logging.getLogger(__name__)
+_DAY_S: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which part of the votes is looked at; None is all of them."""
+
+    category: Category | None = None
+    language: str | None = None
+    pair: Pair | None = None
+
+    @property
+    def narrow(self) -> bool:
+        """Whether it leaves anything out."""
+        return self != Selection()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One contestant: the votes on it that count, and what it was like in those battles.
+
+    Attributes:
+        win_rate: share of the decisive votes, with Wilson's interval, whoever it met.
+        rating: None where there are only two, whose win rate says it all.
+        speed: median decoding speed, tokens a second.
+        first_text: median seconds to the first visible text.
+        cost: mean US dollars of an answer; None where nobody knows.
+        chars: median characters of an answer.
+        simulated: made up by a program.
+    """
+
+    contestant: Contestant
+    name: Name
+    votes: int
+    wins: int
+    losses: int
+    ties: int
+    both_bad: int
+    win_rate: Estimate
+    rating: Rating | None
+    speed: float | None
+    first_text: float | None
+    cost: float | None
+    chars: float | None
+
+    @property
+    def simulated(self) -> bool:
+        """Whether it is made up."""
+        return self.contestant.served_model.endswith(SIMULATED)
+
+
+@dataclass(frozen=True, slots=True)
+class PairResult:
+    """Two contestants and what the votes between them say, seen from the first."""
+
+    first: Contestant
+    second: Contestant
+    result: TwoModels
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """The votes of one day in UTC."""
+
+    day: date
+    votes: int
+    counted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What else than the better answer may have moved the votes.
+
+    Attributes:
+        length: None where its regression did not converge.
+        voters, drift: of the pair that the headline is about.
+    """
+
+    position: PositionBias
+    length: LengthBias | None
+    voters: VoterConcentration
+    drift: Drift
+    guesses: Guesses
+
+
+class Headline(StrEnum):
+    """Which sentence a person wants first."""
+
+    EMPTY = "empty"
+    NONE_COUNTS = "none_counts"
+    NOT_DECISIVE = "not_decisive"
+    OPEN = "open"
+    EVEN = "even"
+    SEPARATED = "separated"
+    LEADS = "leads"
+    SHARED_LEAD = "shared_lead"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything the leaderboard says.
+
+    Attributes:
+        votes: those of the selection, whether they count or not.
+        counted: those that count.
+        imported, simulated: how many of those that count were brought here, or made up.
+        newest: when the newest vote of the selection was cast.
+        met: all pairs that have votes in any selection, to choose from.
+        standings: best first; with two contestants the local one first.
+        pairs: every pair with votes that count, seen from the one that stands higher, best first.
+        ranking: for three and more.
+        shown_pair: the two whom the sentence, the cells and some checks are about: the only pair,
+            or the two best that met.
+        days: every day that has votes, in order.
+    """
+
+    selection: Selection
+    rules: Rules
+    votes: int
+    counted: int
+    imported: int
+    simulated: int
+    newest: datetime | None
+    funnel: tuple[Step, ...]
+    met: tuple[Pair, ...]
+    names: Mapping[Contestant, Name]
+    headline: Headline
+    standings: tuple[Standing, ...]
+    pairs: tuple[PairResult, ...]
+    ranking: Ranking | None
+    shown_pair: PairResult | None
+    cells: Cells
+    checks: Checks
+    days: tuple[Day, ...]
+
+    def name(self, who: Contestant) -> str:
+        """How the page calls that contestant."""
+        return self.names[who].label
+
+    def pair(self, first: Contestant, second: Contestant) -> TwoModels | None:
+        """The votes between two, seen from the first; None if none counts."""
+        for found in self.pairs:
+            if (found.first, found.second) == (first, second):
+                return found.result
+            if (found.first, found.second) == (second, first):
+                seen = found.result
+                return two_models(seen.wins_second, seen.wins_first, seen.ties, seen.both_bad)
+        return None
+
+
+def make_report(
+    ballots: Ballots,
+    names: Mapping[str, Name],
+    *,
+    rules: Rules | None = None,
+    selection: Selection | None = None,
+) -> Report:
+    """All numbers of the leaderboard.
+
+    Args:
+        ballots: n votes.
+        names: how contestants are called, by id; who is missing is called by its id.
+        rules: which votes count; the defaults if None.
+        selection: which part of the votes is looked at. A pair that is not in the ballots has no
+            votes.
+    """
+    rules = Rules() if rules is None else rules
+    selection = Selection() if selection is None else selection
+    called = tell_apart(ballots.contestants, names)
+    met = _all_pairs(ballots, called)
+    ballots = ballots.take(_selected(ballots, selection))
+    decision = decide(ballots, rules)
+    counted = ballots.take(decision.mask)
+    made_up = _simulated(counted)
+    outcomes = add_up(counted)
+    ranking = rank(outcomes) if len(outcomes.contestants) > 2 else None
+    standings = _standings(counted, outcomes, ranking, called)
+    place = {standing.contestant: number for number, standing in enumerate(standings)}
+    results = (_pair_result(found, place) for found in outcomes.listed())
+    pairs = tuple(sorted(results, key=lambda pair: (place[pair.first], place[pair.second])))
+    shown = pairs[0] if pairs else None
+    both = None if shown is None else (shown.first, shown.second)
+    return Report(
+        selection=selection,
+        rules=rules,
+        votes=len(ballots),
+        counted=decision.counted,
+        imported=int((counted.has(Mark.IMPORTED) & ~made_up).sum()),
+        simulated=int(made_up.sum()),
+        newest=datetime.fromtimestamp(ballots.cast_at.max(), UTC) if len(ballots) else None,
+        funnel=decision.funnel,
+        met=met,
+        names=called,
+        headline=_headline(len(ballots), shown, ranking),
+        standings=standings,
+        pairs=pairs,
+        ranking=ranking,
+        shown_pair=shown,
+        cells=cells(counted, pairs=() if both is None else (both,)),
+        checks=Checks(
+            position_bias(counted),
+            _length(counted),
+            voter_concentration(counted, pair=both),
+            drift(counted, pair=both),
+            guesses(counted),
+        ),
+        days=_days(ballots, decision.mask),
+    )
+
+
+def _order(called: Mapping[Contestant, Name]) -> Callable[[Contestant], tuple[bool, Contestant]]:
+    """Who is named first of two: the local one, then by id."""
+    return lambda who: (not called[who].local, who)
+
+
+def _all_pairs(ballots: Ballots, called: Mapping[Contestant, Name]) -> tuple[Pair, ...]:
+    found = [
+        sorted((pair.first, pair.second), key=_order(called)) for pair in add_up(ballots).listed()
+    ]
+    return tuple((first, second) for first, second in sorted(found))
+
+
+def _selected(ballots: Ballots, selection: Selection) -> Bools:
+    chosen = np.ones(len(ballots), np.bool_)
+    if selection.category is not None:
+        chosen &= ballots.category == CATEGORIES.index(selection.category)
+    if selection.language is not None:
+        chosen &= ballots.language == LANGUAGES.index(selection.language)
+    if selection.pair is not None:
+        codes = [n for n, who in enumerate(ballots.contestants) if who in selection.pair]
+        chosen &= np.isin(ballots.a, codes) & np.isin(ballots.b, codes) & (ballots.a != ballots.b)
+    return chosen
+
+
+def _simulated(ballots: Ballots) -> Bools:
+    made_up = [who.served_model.endswith(SIMULATED) for who in ballots.contestants]
+    table = np.array(made_up or [False], np.bool_)
+    return np.asarray(table[ballots.a] | table[ballots.b])
+
+
+def _standings(
+    ballots: Ballots,
+    outcomes: Outcomes,
+    ranking: Ranking | None,
+    called: Mapping[Contestant, Name],
+) -> tuple[Standing, ...]:
+    """By rank, or with two contestants the local one first."""
+    rated = {} if ranking is None else {r.contestant: r for r in ranking.ratings}
+    order = list(rated) or sorted(outcomes.contestants, key=_order(called))
+    code = {who: number for number, who in enumerate(ballots.contestants)}
+    listed = outcomes.listed()
+    who = np.concatenate([ballots.a, ballots.b])
+    tokens, total = _both(ballots, "tokens"), _both(ballots, "total")
+    ttft, cost, chars = (_both(ballots, name) for name in ("ttft", "cost", "chars"))
+    seconds = np.where(total - ttft > 0.001, total - ttft, np.nan)
+    speed = np.where(tokens > 1, (tokens - 1) / seconds, np.nan)
+    found = []
+    for contestant in order:
+        own = who == code[contestant]
+        wins, losses, ties, both_bad = _added(contestant, listed)
+        found.append(
+            Standing(
+                contestant=contestant,
+                name=called[contestant],
+                votes=wins + losses + ties + both_bad,
+                wins=wins,
+                losses=losses,
+                ties=ties,
+                both_bad=both_bad,
+                win_rate=wilson(wins, wins + losses),
+                rating=rated.get(contestant),
+                speed=_known(np.median, speed[own]),
+                first_text=_known(np.median, ttft[own]),
+                cost=_known(np.mean, cost[own]),
+                chars=_known(np.median, chars[own]),
+            )
+        )
+    return tuple(found)
+
+
+def _both(ballots: Ballots, name: str) -> Floats:
+    """A measure of the left side, then of the right side; shape (2n,)."""
+    left, right = getattr(ballots, f"{name}_a"), getattr(ballots, f"{name}_b")
+    return np.concatenate([left, right])
+
+
+def _added(who: Contestant, listed: tuple[PairOutcomes, ...]) -> tuple[int, int, int, int]:
+    """Wins, losses, ties and both-bads of one contestant against all others."""
+    own = [p if p.first == who else p.swapped for p in listed if who in (p.first, p.second)]
+    return (
+        sum(p.wins_first for p in own),
+        sum(p.wins_second for p in own),
+        sum(p.ties for p in own),
+        sum(p.both_bad for p in own),
+    )
+
+
+def _known(summary: Callable[[Floats], object], values: Floats) -> float | None:
+    """The summary of what is known; None if nothing is."""
+    known = values[~np.isnan(values)]
+    return float(summary(known)) if len(known) else None  # type: ignore[arg-type]
+
+
+def _pair_result(pair: PairOutcomes, place: Mapping[Contestant, int]) -> PairResult:
+    right = pair if place[pair.first] < place[pair.second] else pair.swapped
+    result = two_models(right.wins_first, right.wins_second, right.ties, right.both_bad)
+    return PairResult(right.first, right.second, result)
+
+
+def _headline(votes: int, shown: PairResult | None, ranking: Ranking | None) -> Headline:
+    if not votes:
+        return Headline.EMPTY
+    if shown is None:
+        return Headline.NONE_COUNTS
+    if ranking is not None:
+        group = [rating for rating in ranking.ratings if rating.component == 0]
+        return Headline.LEADS if group[0].worst_rank == 1 else Headline.SHARED_LEAD
+    if shown.result.verdict is Verdict.NO_VOTES:
+        return Headline.NOT_DECISIVE
+    if shown.result.verdict is not Verdict.NOT_SEPARATED:
+        return Headline.SEPARATED
+    return Headline.EVEN if shown.result.more is None else Headline.OPEN
+
+
+def _length(ballots: Ballots) -> LengthBias | None:
+    try:
+        return length_bias(ballots)
+    except ArithmeticError:
+        _log.warning("the check of lengths did not converge", exc_info=True)
+        return None
+
+
+def _days(ballots: Ballots, counted: Bools) -> tuple[Day, ...]:
+    if not len(ballots):
+        return ()
+    day = np.floor(ballots.cast_at / _DAY_S).astype(np.int64)
+    days, index, votes = np.unique(day, return_inverse=True, return_counts=True)
+    counts = np.bincount(index[counted], minlength=len(days))
+    return tuple(
+        Day(date(1970, 1, 1) + timedelta(days=number), cast, count)
+        for number, cast, count in zip(days.tolist(), votes.tolist(), counts.tolist(), strict=True)
+    )

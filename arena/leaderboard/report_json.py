@@ -1,0 +1,216 @@
+"""The leaderboard for programs: the whole report as JSON, under keys that stay.
+
+A key may be added; one that is here keeps its name and its meaning. `version` is raised when that
+cannot be kept. Shares are 0 to 1, times are in seconds, money is in US dollars, moments are in ISO
+8601 in UTC; null is what nobody knows. An estimate is {"value", "low", "high"}, a contestant is
+{"id", "served_model"}.
+
+    version         of this layout
+    votes           how many votes count
+    all_votes       how many there are in the selection
+    imported, simulated
+                    how many of those that count were brought here, or made up by a program
+    newest_vote     when the newest one was cast
+    selection       {"category", "language", "pair"}; null is all
+    rules           which votes stay out, by rule: true leaves them out
+    funnel          a list of {"step", "left", "removed": {reason: votes}}
+    headline        empty, none_counts, not_decisive, open, even, separated, leads or shared_lead
+    contestants     best first: who, label, votes, wins, losses, ties, both_bad, win_rate, `rating`
+                    (null with two contestants; else also best_rank, worst_rank, group,
+                    held_by_prior, approximate), and median tokens_per_second, first_text_s, chars,
+                    mean cost_usd, simulated
+    pairs           first, second, wins_first, wins_second, ties, both_bad, and what they say: rate,
+                    tie_rate, both_bad_rate, p_value, p_any_time, verdict, more_votes
+    expected        how often each contestant is expected to beat each other, in the order of
+                    `contestants`; null with two, and between groups that never met
+    cells           first, second, category, language, wins_first, wins_second, ties, both_bad,
+                    shown, rate, shrunk, adjusted_p, verdict
+    checks          position, length, voters, drift, guesses: each with `verdict` and its numbers;
+                    guesses are those before the vote that named one of the two for side a
+    days            a list of {"day", "votes", "counted"}
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, Final
+
+from arena.leaderboard.report import Report, Standing
+from arena.stats.bias import Check
+from arena.stats.cells import Cell
+from arena.stats.intervals import Estimate, TwoModels
+from arena.stats.outcomes import Pair
+from arena.stats.vote_table import Contestant
+
+Json = dict[str, Any]
+VERSION: Final = 1
+
+
+def report_json(report: Report) -> Json:
+    """Everything the report says, as values that JSON knows."""
+    selection = report.selection
+    return {
+        "version": VERSION,
+        "votes": report.counted,
+        "all_votes": report.votes,
+        "imported": report.imported,
+        "simulated": report.simulated,
+        "newest_vote": report.newest.isoformat() if report.newest else None,
+        "selection": {
+            "category": selection.category.value if selection.category else None,
+            "language": selection.language,
+            "pair": _pair(selection.pair),
+        },
+        "rules": asdict(report.rules),
+        "funnel": [
+            {
+                "step": step.name.value,
+                "left": step.left,
+                "removed": {why.value: number for why, number in step.removed_by_reason.items()},
+            }
+            for step in report.funnel
+        ],
+        "headline": report.headline.value,
+        "contestants": [_standing(standing) for standing in report.standings],
+        "pairs": [
+            {"first": _who(pair.first), "second": _who(pair.second), **_two(pair.result)}
+            for pair in report.pairs
+        ],
+        "expected": _expected(report),
+        "cells": [_cell(cell) for cell in report.cells.cells],
+        "checks": _checks(report),
+        "days": [
+            {"day": day.day.isoformat(), "votes": day.votes, "counted": day.counted}
+            for day in report.days
+        ],
+    }
+
+
+def _who(who: Contestant) -> Json:
+    return {"id": who.id, "served_model": who.served_model}
+
+
+def _pair(pair: Pair | None) -> list[Json] | None:
+    return None if pair is None else [_who(who) for who in pair]
+
+
+def _estimate(estimate: Estimate | None) -> Json | None:
+    return None if estimate is None else asdict(estimate)
+
+
+def _standing(standing: Standing) -> Json:
+    rating = standing.rating
+    return {
+        **_who(standing.contestant),
+        "label": standing.name.label,
+        "votes": standing.votes,
+        "wins": standing.wins,
+        "losses": standing.losses,
+        "ties": standing.ties,
+        "both_bad": standing.both_bad,
+        "win_rate": _estimate(standing.win_rate),
+        "rating": None
+        if rating is None
+        else {
+            **asdict(rating.rating),
+            "best_rank": rating.best_rank,
+            "worst_rank": rating.worst_rank,
+            "group": rating.component + 1,
+            "held_by_prior": rating.held_by_prior,
+            "approximate": rating.approximate,
+        },
+        "tokens_per_second": standing.speed,
+        "first_text_s": standing.first_text,
+        "chars": standing.chars,
+        "cost_usd": standing.cost,
+        "simulated": standing.simulated,
+    }
+
+
+def _counts(result: TwoModels) -> Json:
+    return {
+        "wins_first": result.wins_first,
+        "wins_second": result.wins_second,
+        "ties": result.ties,
+        "both_bad": result.both_bad,
+    }
+
+
+def _two(result: TwoModels) -> Json:
+    return {
+        **_counts(result),
+        "rate": _estimate(result.rate),
+        "tie_rate": _estimate(result.tie_rate),
+        "both_bad_rate": _estimate(result.both_bad_rate),
+        "p_value": result.p_value,
+        "p_any_time": result.p_any_time,
+        "verdict": result.verdict.value,
+        "more_votes": result.more.votes if result.more else None,
+    }
+
+
+def _expected(report: Report) -> list[list[Json | None]] | None:
+    if report.ranking is None:
+        return None
+    return [[_estimate(rate) for rate in row] for row in report.ranking.win_rates]
+
+
+def _cell(cell: Cell) -> Json:
+    return {
+        "first": _who(cell.first),
+        "second": _who(cell.second),
+        "category": cell.category.value if cell.category else None,
+        "language": cell.language,
+        **_counts(cell.result),
+        "shown": cell.shown,
+        "rate": _estimate(cell.result.rate),
+        "shrunk": _estimate(cell.shrunk),
+        "adjusted_p": cell.adjusted_p,
+        "verdict": cell.verdict.value,
+    }
+
+
+def _checks(report: Report) -> Json:
+    position, length = report.checks.position, report.checks.length
+    voters, drift = report.checks.voters, report.checks.drift
+    guesses = report.checks.guesses
+    return {
+        "position": {
+            "verdict": position.verdict.value,
+            "decisive": position.n,
+            "left_wins": _estimate(position.left_wins),
+            "between_equals": _estimate(position.between_equals),
+        },
+        "length": {
+            "verdict": length.verdict.value if length else None,
+            "decisive": length.n if length else None,
+            "longer_wins": _estimate(length.longer_wins) if length else None,
+            "twice_as_long": _estimate(length.twice_as_long) if length else None,
+        },
+        "voters": {
+            "verdict": voters.verdict.value,
+            "pair": _pair(voters.pair),
+            "decisive": voters.n,
+            "voters": voters.voters,
+            "effective_voters": voters.effective_voters,
+            "top_share": voters.top_share,
+            "rate": _estimate(voters.rate),
+            "lowest": voters.lowest,
+            "highest": voters.highest,
+        },
+        "drift": {
+            "verdict": drift.verdict.value,
+            "pair": _pair(drift.pair),
+            "decisive": drift.n,
+            "boundary": None if drift.verdict is Check.TOO_FEW else drift.boundary,
+            "before": _estimate(drift.before),
+            "after": _estimate(drift.after),
+            "change": _estimate(drift.change),
+        },
+        "guesses": {
+            "verdict": guesses.verdict.value,
+            "guesses": guesses.n,
+            "right": _estimate(guesses.right),
+            "chance": guesses.chance,
+        },
+    }

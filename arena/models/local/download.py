@@ -1,0 +1,369 @@
+"""Gets a model's files: from a folder, from the cache, or from the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from arena.concurrency import submit
+from arena.errors.models import ModelError, ModelUnavailable, UnsupportedModel
+from arena.errors.reasons import Phrase
+from arena.models.local.engine import Foreign
+from arena.models.local.memory import gib
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import ModelInfo
+
+log = logging.getLogger(__name__)
+
+Report = Callable[[str, float | None], None]
+"""Takes the step (`download`, `convert`, `load`, `warm_up`) and 0 to 1, or None if unknown."""
+
+REACH_S = 4.0
+"""How long the Hub may take to answer at all."""
+
+_SMALL_FILES = (".json", ".txt", ".model", ".jinja", ".tiktoken")
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Files that are here.
+
+    Attributes:
+        path: a folder, or a .gguf file.
+        revision: the commit or content that was got; empty for a plain folder.
+    """
+
+    path: Path
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A form in which a repository may hold a model.
+
+    Attributes:
+        wanted: of the names of a repository's files those to get; empty if it has not this form.
+        within: the model's folder in a copy of the repository; None if files are missing.
+        missing: why a repository without it is of no use.
+        remedy: what to do then.
+        probe: a name that the copy surely has, or surely has not been asked for.
+    """
+
+    wanted: Callable[[Sequence[str]], list[str]]
+    within: Callable[[Path], Path | None]
+    missing: Phrase
+    remedy: Phrase
+    probe: str
+
+
+def fetch(
+    source: str, revision: str, label: str, report: Report, form: Form | None = None
+) -> Fetched:
+    """The files of a folder, a .gguf file, or a Hub repository (from its cache if complete there).
+
+    Args:
+        source: a Hub id, a folder, or a .gguf file.
+        revision: branch, tag or commit of a Hub repository.
+        label: the model's name in messages.
+        report: hears how far it is.
+        form: what to get of a Hub repository; None is transformers' own.
+
+    Raises:
+        ModelError: they can't be had; says why and what to do.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return Fetched(path)
+    if path.suffix == ".gguf" or path.is_file():
+        if path.is_file():
+            return Fetched(path)
+        raise _unavailable(label, Phrase.NO_FILE, Phrase.DO_CHECK_MODEL, source=source)
+    if source.startswith((".", "/", "~")) or source.count("/") > 1:
+        raise _unavailable(label, Phrase.NO_FOLDER, Phrase.DO_CHECK_MODEL, source=source)
+    return _HubFetch(source, revision, label, report, form or SAFETENSORS).run()
+
+
+def in_cache(source: str, revision: str, label: str, form: Form | None = None) -> bool:
+    """Whether all files of a Hub repository are here; asks nobody.
+
+    Raises:
+        ModelUnavailable: that is no name of a repository.
+    """
+    hub = _HubFetch(source, revision, label, lambda *_: None, form or SAFETENSORS)
+    return hub.cached() is not None
+
+
+def whereabouts(source: str, revision: str, label: str, form: Form | None = None) -> str:
+    """Where the files are, or would come from; downloads nothing.
+
+    Raises:
+        ModelError: they can't be had; says why and what to do.
+    """
+    if Path(source).expanduser().exists():
+        fetch(source, revision, label, lambda *_: None)
+        return f"here, in {source}"
+    hub = _HubFetch(source, revision, label, lambda *_: None, form or SAFETENSORS)
+    return hub.whereabouts()
+
+
+def _unavailable(
+    label: str, why: Phrase, remedy: Phrase, detail: object = "", **values: object
+) -> ModelUnavailable:
+    return ModelUnavailable(str(detail), label=label, why=why, remedy=remedy, **values)
+
+
+class _HubFetch:
+    """One repository of the Hub."""
+
+    def __init__(self, source: str, revision: str, label: str, report: Report, form: Form) -> None:
+        self._form = form
+        self._source = source
+        self._revision = revision
+        self._label = label
+        self._report = report
+
+    def run(self) -> Fetched:
+        cached = self.cached()
+        if cached is not None:
+            return cached
+        self._report("download", None)
+        try:
+            info = self._ask_hub()
+            wanted = self._wanted(info)
+            need = self._check_disk(info, wanted)
+            folder = self._download(wanted, need)
+        except ModelError:
+            raise
+        except Exception as error:
+            raise self._explain(error) from error
+        return Fetched(self._form.within(folder) or folder, folder.name)
+
+    def whereabouts(self) -> str:
+        """In words for people."""
+        cached = self.cached()
+        if cached is not None:
+            return f"in the Hub's cache, revision {cached.revision[:12]}"
+        try:
+            info = self._ask_hub()
+            wanted = self._wanted(info)
+        except ModelError:
+            raise
+        except Exception as error:
+            raise self._explain(error) from error
+        size = sum(f.size or 0 for f in info.siblings or [] if f.rfilename in wanted)
+        return f"on the Hub, {gib(size)} to download at the first start"
+
+    def cached(self) -> Fetched | None:
+        """The files, if all of them are here."""
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+        try:
+            # One file's name stands for all: the library would miss those never wanted here.
+            folder = Path(
+                snapshot_download(
+                    self._source,
+                    revision=self._revision,
+                    local_files_only=True,
+                    allow_patterns=[self._form.probe],
+                )
+            )
+        except LocalEntryNotFoundError:
+            return None
+        except HFValidationError as error:
+            raise _unavailable(
+                self._label,
+                Phrase.NO_SUCH_NAME,
+                Phrase.DO_NAME_MODEL,
+                error,
+                source=self._source,
+            ) from error
+        # An interrupted download leaves a folder with some of the files.
+        within = self._form.within(folder)
+        return None if within is None else Fetched(within, folder.name)
+
+    def _ask_hub(self) -> ModelInfo:
+        from huggingface_hub import HfApi
+
+        def ask() -> ModelInfo:
+            return HfApi().model_info(
+                self._source, revision=self._revision, files_metadata=True, timeout=REACH_S
+            )
+
+        # Looking up a name has no timeout of its own, hence the second clock.
+        return submit("hub-ask", ask).result(timeout=REACH_S + 0.5)
+
+    def _wanted(self, info: ModelInfo) -> list[str]:
+        """Names of the files to get."""
+        names = [sibling.rfilename for sibling in info.siblings or []]
+        wanted = self._form.wanted(names)
+        if not wanted:
+            raise UnsupportedModel(
+                f"files: {names[:100]}",
+                source=self._source,
+                why=self._form.missing,
+                remedy=self._form.remedy,
+            )
+        return wanted
+
+    def _check_disk(self, info: ModelInfo, wanted: Sequence[str]) -> int:
+        """Bytes that are needed."""
+        from huggingface_hub import constants
+
+        sizes = {s.rfilename: s.size or 0 for s in info.siblings or []}
+        need = sum(sizes[name] for name in wanted)
+        place = Path(constants.HF_HUB_CACHE)
+        while not place.exists():
+            place = place.parent
+        free = shutil.disk_usage(place).free
+        if need > free:
+            raise _unavailable(
+                self._label,
+                Phrase.DISK_SMALL,
+                Phrase.DO_FREE_DISK,
+                need=gib(need),
+                free=gib(free),
+            )
+        return need
+
+    def _download(self, wanted: list[str], need: int) -> Path:
+        from huggingface_hub import snapshot_download
+
+        # By branch and not by commit: only then the cache finds it again under the branch's name.
+        bar = _progress_bar(lambda share: self._report("download", share), need)
+        return Path(
+            snapshot_download(
+                self._source, revision=self._revision, allow_patterns=wanted, tqdm_class=bar
+            )
+        )
+
+    def _explain(self, error: Exception) -> ModelUnavailable:
+        """One sentence per cause, with its own remedy."""
+        from huggingface_hub import errors
+
+        causes: tuple[tuple[type[Exception], Phrase, Phrase], ...] = (
+            # The first is a kind of the third.
+            (errors.GatedRepoError, Phrase.GATED, Phrase.DO_ACCEPT_TERMS),
+            (errors.RevisionNotFoundError, Phrase.NO_REVISION, Phrase.DO_CHECK_REVISION),
+            (errors.RepositoryNotFoundError, Phrase.NO_REPOSITORY, Phrase.DO_CHECK_OR_TOKEN),
+        )
+        for kind, why, remedy in causes:
+            if isinstance(error, kind):
+                return self._because(why, remedy, error)
+        if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
+            return self._explain_status(error, error.response.status_code)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            return self._because(Phrase.DISK_FULL, Phrase.DO_FREE_DISK, error)
+        return self._unreachable(error)
+
+    def _because(
+        self, why: Phrase, remedy: Phrase, error: Exception, status: int = 0
+    ) -> ModelUnavailable:
+        return _unavailable(
+            self._label,
+            why,
+            remedy,
+            f"{type(error).__name__}: {error}",
+            source=self._source,
+            revision=self._revision,
+            status=status,
+        )
+
+    def _explain_status(self, error: Exception, status: int) -> ModelUnavailable:
+        if status in (401, 403):
+            return self._because(Phrase.HUB_REFUSES, Phrase.DO_SET_TOKEN, error, status)
+        return self._because(Phrase.HUB_FAILS, Phrase.DO_LATER_OR_FOLDER, error, status)
+
+    def _unreachable(self, error: Exception) -> ModelUnavailable:
+        from huggingface_hub.errors import OfflineModeIsEnabled
+
+        if isinstance(error, OfflineModeIsEnabled):
+            return self._because(Phrase.HUB_OFFLINE, Phrase.DO_UNSET_OFFLINE, error)
+        silent = isinstance(error, FutureTimeoutError | TimeoutError)
+        why = Phrase.HUB_SILENT if silent else Phrase.HUB_UNREACHABLE
+        return self._because(why, Phrase.DO_CHECK_NETWORK, error)
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a model can be loaded from it: settings, all shards, and a tokenizer."""
+    if not (folder / "config.json").is_file():
+        return False
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
+        return False
+    return bool(weight_files(folder))
+
+
+def _transformers_files(names: Sequence[str]) -> list[str]:
+    """Settings, tokenizer, and one form of the weights."""
+    names = [name for name in names if "/" not in name]
+    weights = [n for n in names if n.endswith(".safetensors")] or [
+        n for n in names if n.endswith(".bin") and n.startswith("pytorch_model")
+    ]
+    return weights and weights + [n for n in names if n.endswith(_SMALL_FILES)]
+
+
+SAFETENSORS = Form(
+    wanted=_transformers_files,
+    within=lambda folder: folder if is_complete(folder) else None,
+    missing=Phrase.NO_WEIGHTS,
+    remedy=Phrase.DO_SAFETENSORS,
+    probe="config.json",
+)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The folder's weights; empty if any are missing."""
+    for index, single in (
+        ("model.safetensors.index.json", "model.safetensors"),
+        ("pytorch_model.bin.index.json", "pytorch_model.bin"),
+    ):
+        names = {single}
+        if (folder / index).is_file():
+            names = set(json.loads((folder / index).read_text("utf-8"))["weight_map"].values())
+        if all((folder / name).is_file() for name in names):
+            return sorted(folder / name for name in names)
+    return []
+
+
+def _progress_bar(report: Callable[[float], None], total: int) -> Foreign:
+    """A class that looks like tqdm to the Hub's library and reports the share of bytes.
+
+    The library's own totals grow as it comes to each file, so its first file would be 100%. It
+    makes several bars for the same bytes; the one that is ahead counts.
+    """
+    from tqdm.auto import tqdm  # type: ignore[import-untyped]
+
+    guard = threading.Lock()
+    furthest = 0.0
+
+    class Bar(tqdm):  # type: ignore[misc]
+        """Counts bytes; shows nothing."""
+
+        def __init__(self, *args: Foreign, **kwargs: Foreign) -> None:
+            self._counts = kwargs.get("unit") == "B"
+            self._done = 0.0
+            kwargs["disable"] = True
+            super().__init__(*args, **kwargs)
+            self.total = kwargs.get("total") or 0
+
+        def update(self, n: float | None = 1) -> bool | None:
+            """Count, and report if these are bytes."""
+            nonlocal furthest
+            with guard:
+                self._done += n or 0
+                share = min(self._done / max(total, 1), 1.0)
+                if self._counts and share > furthest:
+                    furthest = share
+                    report(share)
+            return None
+
+    return Bar

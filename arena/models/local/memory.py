@@ -1,0 +1,225 @@
+"""How much memory there is, and how much of it the cache may have."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from arena.errors.models import OutOfMemory
+from arena.errors.reasons import Phrase
+from arena.models.local.engine import Foreign
+
+GIB = 1024**3
+BLOCK = 256
+"""Tokens in a page of the cache."""
+MAX_RUNNING = 32
+"""Answers that are written at the same time."""
+
+_CGROUPS = (
+    (
+        Path("/sys/fs/cgroup/memory.max"),
+        Path("/sys/fs/cgroup/memory.current"),
+        Path("/sys/fs/cgroup/memory.stat"),
+    ),
+    (
+        Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+        Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+        Path("/sys/fs/cgroup/memory/memory.stat"),
+    ),
+)
+
+
+def gib(size: float) -> str:
+    """Bytes as people read them."""
+    return f"{size / GIB:.1f} GiB" if size >= GIB / 10 else f"{size / 1024**2:.0f} MiB"
+
+
+class Promises:
+    """Memory that engines of this process have planned for, and take only as answers come.
+
+    Without it several local models would each plan with the same free memory. What is taken
+    already counts twice, as taken and as planned: the sum is never too large. Safe for threads.
+    """
+
+    def __init__(self) -> None:
+        self._sizes: weakref.WeakKeyDictionary[object, int] = weakref.WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def hold(self, owner: object, size: int) -> None:
+        """The owner may come to take so many bytes; replaces what it held."""
+        with self._lock:
+            self._sizes[owner] = size
+
+    def give_back(self, owner: object) -> None:
+        """It takes nothing any more; safe to call twice."""
+        with self._lock:
+            self._sizes.pop(owner, None)
+
+    @property
+    def total(self) -> int:
+        """Bytes."""
+        with self._lock:
+            return sum(self._sizes.values())
+
+
+promises = Promises()
+
+
+def free_ram() -> int:
+    """Bytes of RAM that can be had and are promised to nobody, a container's limit counted."""
+    import psutil  # type: ignore[import-untyped]
+
+    free = int(psutil.virtual_memory().available)
+    for limit_file, used_file, stat_file in _CGROUPS:
+        # Not limited ("max"), not Linux, or not readable: the host's figure stands.
+        with suppress(OSError, ValueError):
+            limit, used = int(limit_file.read_text()), int(used_file.read_text())
+            free = min(free, limit - used + _reclaimable(stat_file))
+    return max(free - promises.total, 0)
+
+
+def _reclaimable(stat_file: Path) -> int:
+    """File cache that the kernel counts as used but gives up at once."""
+    for line in stat_file.read_text().splitlines():
+        name, _, value = line.partition(" ")
+        if name in ("inactive_file", "total_inactive_file"):
+            return int(value)
+    return 0
+
+
+def free_memory(device: str) -> int:
+    """Bytes that can be had: on `cuda:0` or its like, on all GPUs (`cuda`), or in RAM."""
+    if not device.startswith("cuda"):
+        return free_ram()
+    import torch
+
+    if device != "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return sum(torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count()))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, in the words of any of torch's allocators."""
+    if isinstance(error, MemoryError):
+        return True
+    words = str(error).lower()
+    return "out of memory" in words or "can't allocate memory" in words
+
+
+def out_of_memory(error: BaseException, device: str) -> OutOfMemory:
+    """The typed error for one that `is_out_of_memory`."""
+    return OutOfMemory(
+        f"{type(error).__name__}: {error}",
+        need=Phrase.MORE,
+        free=gib(free_memory(device)),
+        remedy=Phrase.DO_SHORTER,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes of a model that decide what its cache needs.
+
+    Attributes:
+        context: longest prompt plus answer.
+        short_context: longest that LongRoPE's short factors serve; the context itself for others.
+    """
+
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    hidden: int
+    intermediate: int
+    vocabulary: int
+    context: int
+    short_context: int
+    itemsize: int
+
+    @classmethod
+    def of(cls, config: Foreign, itemsize: int) -> Shape:
+        """From a model's text config."""
+        heads = int(config.num_attention_heads)
+        context = int(getattr(config, "max_position_embeddings", 0) or 2048)
+        return cls(
+            layers=int(config.num_hidden_layers),
+            heads=heads,
+            kv_heads=int(getattr(config, "num_key_value_heads", None) or heads),
+            head_dim=int(getattr(config, "head_dim", None) or config.hidden_size // heads),
+            hidden=int(config.hidden_size),
+            intermediate=int(getattr(config, "intermediate_size", 0) or 4 * config.hidden_size),
+            vocabulary=int(config.vocab_size),
+            context=context,
+            short_context=min(context, _longrope_limit(config) or context),
+            itemsize=itemsize,
+        )
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """What one token's keys and values take."""
+        return 2 * self.layers * self.kv_heads * self.head_dim * self.itemsize
+
+    @property
+    def working_bytes_per_token(self) -> int:
+        """What reading one token in a single pass takes beside the cache."""
+        return (3 * self.intermediate + 8 * self.hidden) * self.itemsize
+
+
+def _longrope_limit(config: Foreign) -> int | None:
+    """Where LongRoPE changes its factors; None for a model without it."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") != "longrope":
+        return None
+    limit = rope.get("original_max_position_embeddings")
+    return int(limit or getattr(config, "original_max_position_embeddings", 0) or 0) or None
+
+
+@dataclass(frozen=True, slots=True)
+class CachePlan:
+    """How large the shared cache is, and how much is read in one step.
+
+    Attributes:
+        max_batch_tokens: a long prompt is read in pieces of this size, between which the other
+            answers go on: small pieces keep their pauses short.
+    """
+
+    blocks: int
+    max_batch_tokens: int
+
+    @property
+    def tokens(self) -> int:
+        """What the cache holds."""
+        return self.blocks * BLOCK
+
+
+def plan_cache(shape: Shape, *, device: str, free: int, cap_gib: float | None) -> CachePlan:
+    """A cache for as many answers as are useful, within what is free.
+
+    Raises:
+        OutOfMemory: there is not even room for one short answer.
+    """
+    on_gpu = device.startswith("cuda")
+    batch = 1024 if on_gpu else 64
+    wanted = MAX_RUNNING * 4096 if on_gpu else 16384
+    wanted = max(wanted, min(shape.short_context, 8192))
+    # Reading the cache repeats keys and values for every query head, and needs a mask.
+    beside = (2 * shape.heads + shape.kv_heads) * shape.head_dim * shape.itemsize
+    per_token = shape.kv_bytes_per_token + beside + batch * shape.itemsize + 16
+    fixed = MAX_RUNNING * shape.vocabulary * 16 + batch * shape.working_bytes_per_token
+    # The rest stays for long requests, which have a cache of their own, and for other programs.
+    budget = (free - fixed) * (0.7 if on_gpu else 0.4)
+    affordable = int(budget // per_token)
+    if cap_gib is not None:
+        affordable = min(affordable, int(cap_gib * GIB // shape.kv_bytes_per_token))
+    blocks = min(-(-wanted // BLOCK), affordable // BLOCK)
+    if blocks < min(4, -(-shape.short_context // BLOCK)):
+        raise OutOfMemory(
+            f"cache: {affordable} tokens at {per_token} bytes",
+            need=gib(fixed + 4 * BLOCK * per_token / 0.4),
+            free=gib(free),
+            remedy=Phrase.DO_RAISE_CACHE,
+        )
+    return CachePlan(blocks, batch)

@@ -1,0 +1,345 @@
+"""A model whose weights are here, on the engine that suits this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import threading
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from arena.concurrency import in_thread, submit
+from arena.domain import Delta, Finished, GenerationParams, Message, ModelSpec, Role
+from arena.errors.base import ArenaError
+from arena.errors.models import EngineCrashed, ModelError, ModelUnavailable
+from arena.errors.reasons import Phrase
+from arena.models.base import (
+    Dormant,
+    Loading,
+    ModelStatus,
+    Ready,
+    StreamEvent,
+    Unavailable,
+)
+from arena.models.local.engine import Prepared, TokenEngine, TokenRequest
+from arena.models.local.load import ZERO_GPU, Fetch, Wanted, prepare
+from arena.models.throughput import Pace, Pulse
+
+if TYPE_CHECKING:
+    from arena.models.local.chat_template import ChatText
+
+log = logging.getLogger(__name__)
+
+PROVIDER = "local"
+RESTART_AFTER_S = 2.0
+STOP_S = 15.0  # how long a close waits for a load, which nothing can cut short
+RESTARTS = 3
+"""Restarts in a row, without one good answer between them, before it stays down."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """What answers."""
+
+    prepared: Prepared
+    text: ChatText
+    facts: Mapping[str, str]
+
+    @property
+    def engine(self) -> TokenEngine:
+        """Runs the weights."""
+        return self.prepared.engine
+
+
+class LocalModel:
+    """Loads weights and answers with them.
+
+    Args:
+        slug: stable key; the spec's id is it plus the precision, once that is known.
+        label: name for people.
+        source: a Hub id, a folder, or a .gguf file.
+        revision: branch, tag or commit of a Hub repository.
+        dtype: `auto`, `float32`, `bfloat16` or `float16`.
+        device: `auto`, `cuda` or `cpu`.
+        engine: `auto`, `transformers`, `onnx`, or `zerogpu`, which `load_now` alone starts.
+        licence: name of the licence, for people.
+        max_cache_gib: upper limit of the shared cache.
+        stand_in: whether it only serves where another model could not be had.
+        batching: False writes one answer at a time.
+        fetch_files: gets the files in place of the Hub.
+        build_onnx: makes the form that ONNX Runtime GenAI runs, where the model has none.
+        restart_after_s: pause before a dead engine is started again; None leaves that to `start`.
+    """
+
+    def __init__(
+        self,
+        *,
+        slug: str,
+        label: str,
+        source: str,
+        revision: str = "main",
+        dtype: str = "auto",
+        device: str = "auto",
+        engine: str = "auto",
+        licence: str = "",
+        max_cache_gib: float | None = None,
+        stand_in: bool = False,
+        batching: bool = True,
+        fetch_files: Fetch | None = None,
+        build_onnx: Fetch | None = None,
+        restart_after_s: float | None = RESTART_AFTER_S,
+    ) -> None:
+        self.slug = slug
+        self._spec = ModelSpec(
+            id=slug,
+            label=label,
+            provider=PROVIDER,
+            source=source,
+            licence=licence,
+            price_in=0.0,
+            price_out=0.0,
+            stand_in=stand_in,
+        )
+        self._wanted = Wanted(
+            source=source,
+            revision=revision,
+            label=label,
+            engine=engine,
+            device=device,
+            dtype=dtype,
+            max_cache_gib=max_cache_gib,
+            batching=batching,
+            fetch=fetch_files,
+            build_onnx=build_onnx,
+        )
+        self._restart_after_s = restart_after_s
+        self._restarts_left = RESTARTS
+        self._pace = Pace()
+        self._status: ModelStatus = Dormant()
+        self._running: _Running | None = None
+        self._start: Future[None] | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Who it is; final once it is ready."""
+        return self._spec
+
+    def status(self) -> ModelStatus:
+        """How it is now."""
+        return self._status
+
+    def pulse(self) -> Pulse:
+        """What it is doing."""
+        return self._pace.pulse()
+
+    async def start(self) -> None:
+        """Load it, or start a dead engine again; returns when that has ended, well or badly."""
+        await asyncio.wrap_future(self._begin())
+
+    def load_now(self) -> None:
+        """Load it on this thread; returns when that has ended, well or badly.
+
+        For ZeroGPU: a GPU is imitated only for the thread that imported `spaces`, and the weights
+        must be there before the page is served. So there nothing is loaded later either.
+        """
+        self._status = Loading()
+        self._start_in_thread()
+
+    def _begin(self) -> Future[None]:
+        """One start at a time, whoever asks and from whichever event loop."""
+        with self._lock:
+            if self._start is None or self._start.done():
+                if (
+                    isinstance(self._status, Ready)
+                    or self._closed
+                    or self._wanted.engine == ZERO_GPU
+                ):
+                    done: Future[None] = Future()
+                    done.set_result(None)
+                    return done
+                self._status = Loading()
+                self._start = submit(f"start-{self.slug}", self._start_in_thread)
+            return self._start
+
+    def _start_in_thread(self) -> None:
+        try:
+            running = self._running or self._load()
+            self._report("warm_up", None)
+            running.engine.start()
+            self._running = running
+        except ArenaError as error:
+            log.warning("%s: %s", self.slug, error.detail or error)
+            self._status = Unavailable(error)
+        except Exception as error:
+            log.exception("%s could not be started", self.slug)
+            self._status = Unavailable(
+                ModelUnavailable(
+                    f"{type(error).__name__}: {error}",
+                    label=self._spec.label,
+                    why=Phrase.START_FAILED,
+                    remedy=Phrase.DO_READ_LOG,
+                )
+            )
+        else:
+            self._ready(running)
+        if self._closed:
+            self._free()
+
+    def _report(self, step: str, progress: float | None) -> None:
+        if self._closed:  # ends a download or a conversion from within
+            raise self._stopped()
+        self._status = Loading(progress, step)
+
+    def _stopped(self) -> ModelUnavailable:
+        return ModelUnavailable(label=self._spec.label, why=Phrase.CLOSED, remedy=Phrase.DO_RESTART)
+
+    def _load(self) -> _Running:
+        began = time.perf_counter()
+
+        from arena.models.local.chat_template import ChatText
+
+        prepared = prepare(self._wanted, self._report, self._crashed)
+        try:
+            text = ChatText(prepared.tokenizer, self._spec.label)
+            # Compiles the template, and finds out now if it refuses a plain question.
+            text.encode([Message(Role.USER, "?")])
+        except BaseException:
+            prepared.engine.stop()
+            raise
+        self._spec = replace(
+            self._spec,
+            id=f"{self.slug}-{prepared.precision}",
+            source=prepared.source,
+            revision=prepared.revision,
+            precision=prepared.precision,
+            context_tokens=prepared.context,
+        )
+        facts = {
+            **prepared.facts,
+            "template_hash": text.template_hash,
+            "load_seconds": f"{time.perf_counter() - began:.1f}",
+            **({"revision": prepared.revision} if prepared.revision else {}),
+        }
+        return _Running(prepared, text, facts)
+
+    def _ready(self, running: _Running) -> None:
+        engine = running.engine
+        facts = {**running.facts, **engine.facts()}
+        self._spec = replace(self._spec, engine=facts["engine"])
+        self._status = Ready(facts, engine.notice or running.prepared.notice)
+
+    def _crashed(self, error: ModelError) -> None:
+        """From the engine's thread, or from a reader that found it dead."""
+        with self._lock:
+            if not isinstance(self._status, Ready) or self._closed:
+                return
+            self._status = Unavailable(error)
+            again = self._restart_after_s is not None and self._restarts_left > 0
+            self._restarts_left -= 1
+        if again:
+            timer = threading.Timer(self._restart_after_s or 0.0, self._begin)
+            timer.daemon = True
+            timer.start()
+
+    async def _get_ready(self) -> _Running:
+        """What answers; waits for a start that is under way.
+
+        Raises:
+            ArenaError: it is not available.
+        """
+        if isinstance(self._status, Loading | Dormant):
+            await self.start()
+        if isinstance(self._status, Unavailable):
+            raise self._status.error
+        if self._running is None or not isinstance(self._status, Ready):
+            raise self._stopped()
+        return self._running
+
+    async def stream(
+        self, messages: Sequence[Message], params: GenerationParams
+    ) -> AsyncGenerator[StreamEvent, None]:
+        """Answer as pieces of text and a last `Finished`."""
+        began = time.perf_counter()
+        running = await self._get_ready()
+        loop = asyncio.get_running_loop()
+        ids = await loop.run_in_executor(None, running.text.encode, messages)
+        request = TokenRequest(
+            ids=ids,
+            max_new_tokens=params.max_new_tokens,
+            temperature=float(params.temperature),
+            top_p=float(params.top_p),
+            seed=secrets.randbelow(2**31) if params.seed is None else params.seed,
+            stop_ids=running.prepared.stop_ids,
+        )
+        running.engine.check(request)
+        self._pace.answering += 1
+        try:
+            async with aclosing(self._answer(running, request, began)) as events:
+                async for event in events:
+                    yield event
+        except EngineCrashed as error:
+            if self._wanted.engine != ZERO_GPU:  # there each answer has a process of its own
+                self._crashed(error)
+            raise
+        finally:
+            self._pace.answering -= 1
+
+    async def _answer(
+        self, running: _Running, request: TokenRequest, began: float
+    ) -> AsyncGenerator[StreamEvent, None]:
+        decoder = running.text.decoder()
+        first: float | None = None
+        written = 0
+        finish = None
+        async with aclosing(running.engine.generate(request)) as batches:
+            async for batch in batches:
+                written += len(batch.ids)
+                self._pace.add(len(batch.ids))
+                finish = batch.finish
+                # A stop token may be plain text to the tokenizer; it is no part of the answer.
+                text = decoder.push([i for i in batch.ids if i not in request.stop_ids])
+                if finish is not None:
+                    text += decoder.finish()
+                if text:
+                    first = time.perf_counter() if first is None else first
+                    yield Delta(text)
+        if finish is None:
+            raise EngineCrashed("the answer had no end")
+        self._restarts_left = RESTARTS
+        yield Finished(
+            reason=finish,
+            prompt_tokens=len(request.ids),
+            completion_tokens=written,
+            ttft_s=None if first is None else first - began,
+            total_s=time.perf_counter() - began,
+            served_model="@".join(filter(None, (self._spec.source, self._spec.revision[:12]))),
+            sent={
+                "temperature": request.temperature,
+                "top_p": request.top_p,
+                "max_new_tokens": request.max_new_tokens,
+                "seed": request.seed,
+            },
+        )
+
+    async def aclose(self) -> None:
+        """Stop all work and free the weights; a start under way ends soon, and is waited for."""
+        with self._lock:
+            self._closed = True
+            start = self._start
+        if start is not None and not start.done():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.wrap_future(start), STOP_S)
+        await in_thread(f"stop-{self.slug}", self._free)
+
+    def _free(self) -> None:
+        running, self._running = self._running, None
+        self._status = Dormant()
+        if running is not None:
+            running.engine.stop()

@@ -1,0 +1,208 @@
+"""The arena's side of an ONNX worker process: starts it, talks with it, and ends it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from arena.errors.models import EngineCrashed, ModelError
+from arena.models.local.engine import Sink, TokenRequest
+from arena.models.local.memory import out_of_memory
+from arena.models.local.onnx.protocol import (
+    Command,
+    Failure,
+    Forget,
+    Piece,
+    Plan,
+    Ready,
+    Report,
+    Write,
+)
+
+log = logging.getLogger(__name__)
+
+ROOT = Path(__file__).resolve().parents[4]
+WORKER = "arena.models.local.onnx.worker"
+END_S = 3.0
+"""How long a worker may take for the step that it is in, before it is killed."""
+
+
+class WorkerLink:
+    """One worker process, from its start to its end.
+
+    Nothing here waits on the worker in a caller's thread: commands go through a queue, and what
+    comes back is handed to the readers' sinks by a thread of the link.
+
+    Args:
+        plan: what the worker loads.
+        on_crash: called from the link's thread when the worker dies and nobody wanted it to.
+    """
+
+    def __init__(self, plan: Plan, on_crash: Callable[[ModelError], None]) -> None:
+        self._plan = plan
+        self._on_crash = on_crash
+        self._ready: Future[Ready] = Future()
+        self._sinks: dict[int, Sink] = {}
+        self._lock = threading.Lock()
+        self._outbox: queue.SimpleQueue[Plan | Command | None] = queue.SimpleQueue()
+        self._stopping = False
+        self._dead: ModelError | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+
+    def start(self) -> Ready:
+        """Start the process; returns when it has loaded its model and written something.
+
+        Raises:
+            ModelError: it could not.
+        """
+        ours, theirs = socket.socketpair()
+        self._socket = ours
+        with theirs:
+            # A session of its own: Ctrl-C in the terminal is for the arena alone.
+            self._process = subprocess.Popen(  # noqa: S603 - our own module
+                [sys.executable, "-m", WORKER, str(theirs.fileno())],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        self._connection: Connection = Connection(os.dup(ours.fileno()))
+        self._outbox.put(self._plan)
+        for work in (self._write, self._read):
+            threading.Thread(target=work, name=f"onnx{work.__name__}", daemon=True).start()
+        return self._ready.result()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it answers requests."""
+        return self._dead is None and not self._stopping and self._ready.done()
+
+    @property
+    def pid(self) -> int:
+        """Of the process; 0 before there is one."""
+        return 0 if self._process is None else self._process.pid
+
+    @property
+    def open_requests(self) -> int:
+        """Requests whose tokens somebody still waits for."""
+        return len(self._sinks)
+
+    def write(self, number: int, request: TokenRequest, sink: Sink) -> None:
+        """Begin an answer; returns at once.
+
+        Raises:
+            ModelError: the worker is dead.
+        """
+        with self._lock:
+            if self._dead is not None:
+                raise self._dead
+            self._sinks[number] = sink
+        self._outbox.put(Write(number, request))
+
+    def forget(self, number: int, *, cancel: bool) -> None:
+        """Nobody reads it any more."""
+        with self._lock:
+            self._sinks.pop(number, None)
+        if cancel:
+            self._outbox.put(Forget(number))
+
+    def stop(self) -> None:
+        """End the process, and wait for its end; safe to call twice."""
+        self._stopping = True
+        self._outbox.put(None)
+        if self._socket is None:
+            return
+        # Both ends read the end of the connection, the worker after the step that it is in.
+        with suppress(OSError):  # it is down already
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._exit_status()
+        self._socket.close()
+
+    def _exit_status(self) -> int | None:
+        """Wait for the process to end, with patience for one step only."""
+        if self._process is None:
+            return None
+        try:
+            return self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+    def _write(self) -> None:
+        """In a thread of its own: a worker in a long step does not read."""
+        while (item := self._outbox.get()) is not None:
+            try:
+                self._connection.send(item)
+            except OSError as error:
+                log.debug("not sent, since the worker is gone: %s", error)
+                return
+
+    def _read(self) -> None:
+        last: Failure | None = None
+        try:
+            while True:
+                report: Report = self._connection.recv()
+                if isinstance(report, Failure) and report.number is None:
+                    last = report
+                    continue
+                self._deliver(report)
+        except (EOFError, OSError):
+            self._ended(last)
+
+    def _deliver(self, report: Report) -> None:
+        if isinstance(report, Ready):
+            self._ready.set_result(report)
+            return
+        sink = self._sinks.get(report.number or 0)
+        if sink is None:
+            return
+        sink.push(report.tokens if isinstance(report, Piece) else _typed(report))
+
+    def _ended(self, last: Failure | None) -> None:
+        """Tell everybody, the engine first, so that no reader still finds the model ready."""
+        self._outbox.put(None)
+        error = self._why(last)
+        with self._lock:
+            self._dead = error
+            sinks = list(self._sinks.values())
+        if not self._ready.done():
+            self._ready.set_exception(error)
+        elif not self._stopping:
+            log.error("the worker died: %s", error.detail)
+            self._on_crash(error)
+        for sink in sinks:
+            sink.push(error)
+        self._connection.close()
+
+    def _why(self, last: Failure | None) -> ModelError:
+        if self._stopping:
+            return EngineCrashed("the worker was stopped")
+        if last is not None:
+            return _typed(last)
+        return EngineCrashed(f"the worker {_last_words(self._exit_status())}")
+
+
+def _typed(failure: Failure) -> ModelError:
+    if failure.out_of_memory:
+        return out_of_memory(MemoryError(failure.detail), "cpu")
+    return EngineCrashed(failure.detail)
+
+
+def _last_words(status: int | None) -> str:
+    """How a process ended."""
+    if status is not None and status < 0:
+        return f"was ended by {signal.Signals(-status).name}"
+    return f"ended with the status {status}"

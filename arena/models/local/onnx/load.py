@@ -1,0 +1,204 @@
+"""Whether a model runs on ONNX Runtime GenAI here, and what it takes to begin."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from arena.errors.models import (
+    EngineCrashed,
+    ModelError,
+    ModelUnavailable,
+    OutOfMemory,
+    UnsupportedModel,
+)
+from arena.errors.reasons import Phrase
+from arena.models.local.download import Fetched, Report, fetch, in_cache
+from arena.models.local.engine import CrashHandler, Prepared
+from arena.models.local.onnx.build import INSTALL
+from arena.models.local.onnx.folder import GENAI, GenAiModel, describe, find_model
+
+if TYPE_CHECKING:
+    from arena.models.local.load import Wanted
+
+AUTO, ONNX = "auto", "onnx"
+BUILDS: Mapping[str, str] = {
+    "microsoft/Phi-4-mini-instruct": "microsoft/Phi-4-mini-instruct-onnx",
+}
+"""The vendors' own 4-bit builds of models that are named by their dense form."""
+
+Files = Callable[[Report], Fetched]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The ONNX form of a model, and how to get it.
+
+    Attributes:
+        source: where it really comes from.
+        forced: no other engine may take its place.
+    """
+
+    source: str
+    files: Files
+    forced: bool
+
+
+def is_installed() -> bool:
+    """Whether the runtime is here; it is not imported into this process."""
+    return importlib.util.find_spec("onnxruntime_genai") is not None
+
+
+def choose(wanted: Wanted) -> Choice | None:
+    """The ONNX form, if the model is to run in it; None leaves it to another engine.
+
+    Left to itself the arena takes it where there is no GPU, the runtime is installed, and the
+    owner asked for no number format that this form has not.
+
+    Raises:
+        ModelUnavailable: it was asked for, and the runtime is not installed.
+        UnsupportedModel: it was asked for, and there is no such form.
+    """
+    if wanted.engine == ONNX:
+        if not is_installed():
+            raise ModelUnavailable(
+                label=wanted.label,
+                why=Phrase.PACKAGE_MISSING,
+                package="onnxruntime-genai",
+                remedy=Phrase.DO_INSTALL,
+                command=INSTALL,
+            )
+        found = _form(wanted)
+        if found is None:
+            raise UnsupportedModel(source=wanted.source, why=Phrase.NO_ONNX, remedy=Phrase.DO_ONNX)
+        return found
+    if wanted.engine != AUTO or not is_installed() or wanted.device not in ("auto", "cpu"):
+        return None
+    found = _form(wanted)
+    # Last, since it takes seconds to ask.
+    if found is None or (wanted.device == "auto" and _has_gpu()):
+        return None
+    return found
+
+
+def _has_gpu() -> bool:
+    from arena.models.local.transformers import weights as loading
+
+    loading.leave_a_core_free()  # before torch is imported, should it serve after all
+    return loading.choose_device() == "cuda"
+
+
+def _form(wanted: Wanted) -> Choice | None:
+    forced = wanted.engine == ONNX
+    source = wanted.source
+    if wanted.build_onnx is not None:
+        return Choice(source, wanted.build_onnx, forced)
+    path = Path(source).expanduser()
+    if path.is_dir():
+        found = find_model(path)
+        return None if found is None else Choice(source, lambda _: Fetched(found), forced)
+    if path.exists() or path.suffix == ".gguf" or source.startswith((".", "/", "~")):
+        return None
+    if not forced and wanted.dtype != "auto":
+        return None
+    return _on_hub(wanted, forced=forced)
+
+
+def _on_hub(wanted: Wanted, *, forced: bool) -> Choice | None:
+    source, revision, label = wanted.source, wanted.revision, wanted.label
+    build = BUILDS.get(source)
+    if build is None and not forced and "onnx" not in source.lower():
+        return None
+    if build is not None and not forced:
+        # A commit of the dense form says nothing about the other; and eight gigabytes that are
+        # here already are nearer than four that are not.
+        if revision != "main":
+            return None
+        if in_cache(source, revision, label) and not in_cache(build, revision, label, GENAI):
+            return None
+    origin = build or source
+    return Choice(origin, lambda report: fetch(origin, revision, label, report, GENAI), forced)
+
+
+def replaceable(choice: Choice, wanted: Wanted, error: ModelError, *, fetched: bool) -> bool:
+    """Whether another engine may serve after this error.
+
+    Not where it was asked for; nor where memory is short, since the others need more; nor where
+    the files could not be had, since the others' are not to be had either.
+    """
+    if choice.forced or isinstance(error, OutOfMemory):
+        return False
+    return fetched or wanted.build_onnx is not None or isinstance(error, UnsupportedModel)
+
+
+def prepare(choice: Choice, files: Fetched, wanted: Wanted, on_crash: CrashHandler) -> Prepared:
+    """Load it; blocks for seconds to minutes. The engine runs when this returns.
+
+    Raises:
+        UnsupportedModel: this kind cannot be run.
+        OutOfMemory: it does not fit.
+        ModelUnavailable: its files are broken, or the runtime does not work here.
+    """
+    from arena.models.local.onnx.engine import OnnxEngine
+
+    model = describe(files.path, choice.source)
+    tokenizer, stop_ids = _tokenizer(model, wanted.label)
+    engine = OnnxEngine(model, max_cache_gib=wanted.max_cache_gib, on_crash=on_crash)
+    try:
+        engine.start()
+    except EngineCrashed as error:
+        raise _broken(wanted.label, error.detail) from error
+    return Prepared(
+        engine=engine,
+        tokenizer=tokenizer,
+        precision=model.precision,
+        context=model.shape.context,
+        stop_ids=model.stop_ids or stop_ids,
+        source=choice.source,
+        revision=files.revision,
+        facts=_facts(model),
+    )
+
+
+def _tokenizer(model: GenAiModel, label: str) -> tuple[object, frozenset[int]]:
+    """The tokenizer, and the token with which it ends a text."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(model.folder), trust_remote_code=False, local_files_only=True
+        )
+    except Exception as error:
+        raise _broken(label, f"tokenizer: {type(error).__name__}: {error}") from error
+    end = tokenizer.eos_token_id
+    return tokenizer, frozenset() if end is None else frozenset({int(end)})
+
+
+def _broken(label: str, detail: str) -> ModelUnavailable:
+    return ModelUnavailable(detail, label=label, why=Phrase.LOAD_FAILED, remedy=Phrase.DO_GET_AGAIN)
+
+
+def _facts(model: GenAiModel) -> dict[str, str]:
+    """What the Models tab and the record want to know, of what does not change."""
+    import transformers
+
+    shape = model.shape
+    found = {
+        "device": "cpu",
+        "precision": model.precision,
+        "architecture": model.kind,
+        "layers": str(shape.layers),
+        "hidden": str(shape.hidden),
+        "heads": str(shape.heads),
+        "kv_heads": str(shape.kv_heads),
+        "head_dim": str(shape.head_dim),
+        "vocabulary": str(shape.vocabulary),
+        "context": str(shape.context),
+        "transformers": transformers.__version__,
+    }
+    if model.has_longrope:
+        found["original_context"] = str(shape.short_context)
+    return found

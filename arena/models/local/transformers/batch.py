@@ -1,0 +1,294 @@
+"""One batch for everybody: transformers' continuous batching, kept within safe bounds."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+
+import torch
+from transformers import GenerationConfig, LogitsProcessorList
+from transformers.generation.configuration_utils import ContinuousBatchingConfig
+from transformers.generation.continuous_batching.requests import RequestStatus
+
+from arena.errors.models import EngineCrashed, ModelError
+from arena.models.local.engine import Foreign, Sink, TokenRequest, Tokens, finish_of
+from arena.models.local.memory import (
+    BLOCK,
+    MAX_RUNNING,
+    CachePlan,
+    is_out_of_memory,
+    out_of_memory,
+)
+from arena.models.local.transformers.sampling import (
+    BatchNoise,
+    BatchNucleus,
+    BatchTemperature,
+    sampling_values,
+)
+
+log = logging.getLogger(__name__)
+
+WARM_UP_S = 120.0
+
+
+def blocks_for(request: TokenRequest) -> int:
+    """Pages of the cache that the request may come to need."""
+    return -(-request.total_tokens // BLOCK)
+
+
+class Admission:
+    """Lets requests in, oldest first, as long as the cache can hold all of them to their end.
+
+    The scheduler would take more and throw some out when the cache is full; a request that then
+    fits nowhere ends the generation thread. Waiters may belong to several event loops.
+    """
+
+    def __init__(self, blocks: int, running: int = MAX_RUNNING) -> None:
+        self._free_blocks = blocks
+        self._free_slots = running
+        self._waiting: deque[tuple[int, Future[None]]] = deque()
+        self._lock = threading.Lock()
+
+    def ask(self, blocks: int) -> Future[None]:
+        """A future that is done once there is room; give it back with `leave`."""
+        place: Future[None] = Future()
+        with self._lock:
+            self._waiting.append((blocks, place))
+        self._let_in()
+        return place
+
+    def leave(self, blocks: int, place: Future[None]) -> None:
+        """Free the room, or give up waiting for it."""
+        with self._lock:
+            if not place.cancel():
+                self._free_blocks += blocks
+                self._free_slots += 1
+        self._let_in()
+
+    def _let_in(self) -> None:
+        with self._lock:
+            while self._waiting:
+                blocks, place = self._waiting[0]
+                if not place.cancelled():
+                    if blocks > self._free_blocks or self._free_slots == 0:
+                        return
+                    if place.set_running_or_notify_cancel():
+                        self._free_blocks -= blocks
+                        self._free_slots -= 1
+                        place.set_result(None)
+                self._waiting.popleft()
+
+
+class _Router:
+    """Takes the place of the manager's own router.
+
+    That one keeps outputs of requests nobody reads any more, sends a whole batch to the event
+    loop of one of them, and fails everybody's answers if that loop is closed.
+    """
+
+    def __init__(self, on_failure: Callable[[Foreign, Exception], None]) -> None:
+        self._deliver: dict[str, Callable[[Foreign], None]] = {}
+        self._on_failure = on_failure
+
+    def register(self, request_id: str, deliver: Callable[[Foreign], None]) -> None:
+        self._deliver[request_id] = deliver
+
+    def forget(self, request_id: str) -> None:
+        self._deliver.pop(request_id, None)
+
+    def __len__(self) -> int:
+        return len(self._deliver)
+
+    def deliver(self, output: Foreign) -> None:
+        deliver = self._deliver.get(output.request_id)
+        if deliver is not None:
+            deliver(output)
+
+    def deliver_batch(self, outputs: list[Foreign]) -> None:
+        for output in outputs:
+            self.deliver(output)
+
+    def fail_and_deliver(self, state: Foreign, error: Exception) -> None:
+        state.status = RequestStatus.FAILED
+        state.error = str(error)
+        self._on_failure(state, error)
+
+
+class BatchRunner:
+    """Owns the manager and its thread.
+
+    Args:
+        model: used by nothing else, ever: the manager changes its config while it runs.
+        plan: size of the cache.
+        on_crash: called from the generation thread when it dies.
+    """
+
+    def __init__(
+        self, model: Foreign, plan: CachePlan, device: str, on_crash: Callable[[ModelError], None]
+    ) -> None:
+        self._model = model
+        self._plan = plan
+        self._device = device
+        self._on_crash = on_crash
+        self._manager: Foreign = None
+        self._sinks: dict[str, Sink] = {}
+        self._router = _Router(self._failed)
+        self._crashed = False
+        self._stopping = False
+        self.cache_tokens = plan.tokens
+        self.admission = Admission(plan.blocks)
+
+    def start(self) -> None:
+        """Make the cache, start the thread, and let it write two tokens; blocks.
+
+        Raises:
+            Exception: whatever kept it from working.
+        """
+        self._crashed = self._stopping = False
+        self._manager = self._make_manager()
+        try:
+            with torch.no_grad():
+                self._manager.warmup()
+            self.cache_tokens = int(self._manager.batch_processor.cache.num_blocks) * BLOCK
+            self._manager.start()
+            self._warm_up()
+        except BaseException:
+            self.stop()
+            raise
+        self.admission = Admission(self.cache_tokens // BLOCK)
+
+    def _make_manager(self) -> Foreign:
+        config = ContinuousBatchingConfig(
+            page_size=BLOCK,
+            num_blocks=self._plan.blocks,
+            max_batch_tokens=self._plan.max_batch_tokens,
+            max_requests_per_batch=MAX_RUNNING,
+            max_memory_percent=0.95,
+            # Admission keeps the cache from overflowing, so no margin has to stay empty.
+            safety_margin=0.0,
+            per_request_processors=True,
+            auto_switch_to_flash=False,
+        )
+        # Greedy, since the noise does the sampling; the stop tokens come with each request.
+        generation = GenerationConfig(  # type: ignore[no-untyped-call]
+            do_sample=False, eos_token_id=-1, max_new_tokens=1
+        )
+        manager = self._model.init_continuous_batching(
+            generation_config=generation, continuous_batching_config=config
+        )
+        processors = manager.logit_processor
+        processors.logits_processor = LogitsProcessorList(
+            [BatchTemperature(), BatchNucleus(), BatchNoise()]
+        )
+        processors.tensors_required = 3
+        processors.do_processing = True
+        processors._retrieve_processors_kwargs()
+        manager.output_router = self._router
+        return manager
+
+    def _warm_up(self) -> None:
+        done: queue.Queue[Foreign] = queue.Queue()
+        self._router.register("warm-up", done.put)
+        try:
+            self._manager.add_request(
+                [0, 0], "warm-up", max_new_tokens=2, temperature=1.0, top_p=0.9, seed=0
+            )
+            output = done.get(timeout=WARM_UP_S)
+        except queue.Empty:
+            raise EngineCrashed("the warm-up did not end") from None
+        finally:
+            self._router.forget("warm-up")
+        if output.status != RequestStatus.FINISHED:
+            raise EngineCrashed(f"the warm-up failed: {output.error}")
+
+    @property
+    def running(self) -> bool:
+        """Whether the generation thread lives."""
+        return self._manager is not None and not self._crashed and bool(self._manager.is_running())
+
+    @property
+    def open_requests(self) -> int:
+        """Requests whose tokens somebody still waits for."""
+        return len(self._router)
+
+    def submit(self, request_id: str, request: TokenRequest, sink: Sink) -> None:
+        """Begin to write an answer; returns at once.
+
+        Raises:
+            EngineCrashed: the thread is dead.
+        """
+        seen = 0
+
+        def deliver(output: Foreign) -> None:
+            nonlocal seen
+            fresh = output.generated_tokens[seen:]
+            seen += len(fresh)
+            finished = output.status == RequestStatus.FINISHED
+            last = output.generated_tokens[-1] if output.generated_tokens else None
+            sink.push(Tokens(fresh, finish_of(request, last) if finished else None))
+
+        temperature, seed = sampling_values(request.temperature, request.seed)
+        self._router.register(request_id, deliver)
+        self._sinks[request_id] = sink
+        accepted = self._manager.add_request(
+            list(request.ids),
+            request_id,
+            max_new_tokens=request.max_new_tokens,
+            streaming=True,
+            eos_token_id=sorted(request.stop_ids),
+            temperature=float(temperature),
+            top_p=float(request.top_p),
+            seed=int(seed),
+        )
+        if accepted is None:
+            self.forget(request_id)
+            raise EngineCrashed("the generation thread takes no requests")
+
+    def forget(self, request_id: str) -> None:
+        """Nobody reads it any more."""
+        self._router.forget(request_id)
+        self._sinks.pop(request_id, None)
+
+    def cancel(self, request_id: str) -> None:
+        """Stop writing it: its place in the batch is free at the next step."""
+        self.forget(request_id)
+        if self._manager is not None:
+            self._manager.cancel_request(request_id)
+
+    def _failed(self, state: Foreign, error: Exception) -> None:
+        """In the generation thread: a request failed, nearly always since the thread dies."""
+        typed = self._typed(error)
+        if not self._stopping and not self._crashed and self._dying():
+            self._crashed = True
+            log.error("the generation thread died: %s", typed.detail)
+            # Before the readers hear of it, so that none of them still finds the model ready.
+            self._on_crash(typed)
+        sink = self._sinks.get(state.request_id)
+        if sink is not None:
+            sink.push(typed)
+        else:
+            self._router.deliver(state.to_generation_output())
+
+    def _dying(self) -> bool:
+        manager = self._manager
+        if manager is None:  # another thread is stopping it
+            return False
+        status = manager.background_thread_status
+        return bool(status.local_status != status.DONT_STOP)
+
+    def _typed(self, error: Exception) -> ModelError:
+        if is_out_of_memory(error):
+            return out_of_memory(error, self._device)
+        return EngineCrashed(f"{type(error).__name__}: {error}")
+
+    def stop(self) -> None:
+        """End the thread and free the cache; blocks for at most a step of the model."""
+        self._stopping = True
+        manager, self._manager = self._manager, None
+        if manager is not None:
+            manager.stop(block=True, timeout=30.0, hard_stop=True)
+            manager.destroy()

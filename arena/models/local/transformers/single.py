@@ -1,0 +1,183 @@
+"""One answer at a time with `generate`, in a thread of its own."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import queue
+import threading
+from dataclasses import dataclass, field
+
+import torch
+from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
+from transformers.generation.stopping_criteria import StoppingCriteriaList
+from transformers.generation.streamers import BaseStreamer
+
+from arena.errors.models import EngineCrashed
+from arena.models.local.engine import Foreign, Receiver, TokenRequest, Tokens, finish_of
+from arena.models.local.memory import is_out_of_memory, out_of_memory
+from arena.models.local.transformers.sampling import SoloSampler
+
+log = logging.getLogger(__name__)
+
+
+def second_shell(model: Foreign) -> Foreign:
+    """The same model again over the same weights, with a config and buffers of its own.
+
+    Two threads must not run one model object: the forward pass changes the config that its
+    layers share, and LongRoPE its buffers. Parameters are handed to `deepcopy` as already copied.
+    """
+    shared = {id(parameter): parameter for parameter in model.parameters()}
+    return copy.deepcopy(model, dict(shared))
+
+
+class _Cancelled(Exception):
+    """The reader has gone."""
+
+
+@dataclass(slots=True)
+class Job:
+    """A request, who reads it, and whether they still do."""
+
+    request: TokenRequest
+    sink: Receiver
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+
+class _Streamer(BaseStreamer):
+    """Passes tokens on as they come; the first call brings the prompt."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._prompt_seen = False
+        self.last: int | None = None
+
+    def put(self, value: torch.Tensor) -> None:
+        if not self._prompt_seen:
+            self._prompt_seen = True
+            return
+        ids = value.flatten().tolist()
+        self.last = ids[-1]
+        self._job.sink.push(Tokens(ids))
+
+    def end(self) -> None:
+        """The runner tells the reader how it ended."""
+
+
+class _StopWhenCancelled(StoppingCriteria):
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def __call__(self, input_ids: torch.Tensor, scores: Foreign, **_: Foreign) -> torch.Tensor:
+        stop = self._job.cancelled.is_set()
+        return torch.full((input_ids.shape[0],), stop, device=input_ids.device, dtype=torch.bool)
+
+
+class SoloRunner:
+    """Owns a shell of the model and the only thread that runs it."""
+
+    def __init__(self, model: Foreign, device: str) -> None:
+        self._model = model
+        self._device = device
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._current: Job | None = None
+        self._thread: threading.Thread | None = None
+        self._stopped = False
+        for layer in self._layers():
+            # Between layers, so that even the reading of a long prompt is cut short.
+            layer.register_forward_pre_hook(self._leave_if_cancelled)
+
+    def _layers(self) -> list[Foreign]:
+        for module in self._model.modules():
+            if isinstance(module, torch.nn.ModuleList) and len(module) > 0:
+                return list(module)
+        return []
+
+    def _leave_if_cancelled(self, *_: Foreign) -> None:
+        job = self._current
+        if job is not None and job.cancelled.is_set():
+            raise _Cancelled
+
+    def start(self) -> None:
+        """Start the thread if it does not run."""
+        self._stopped = False
+        if self.alive:
+            return
+        self._thread = threading.Thread(target=self._work, name="solo-generate", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs, so that whoever waits for tokens may hope for some."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def submit(self, request: TokenRequest, sink: Receiver) -> Job:
+        """Queue a request behind the others; returns at once.
+
+        Raises:
+            EngineCrashed: the runner was stopped.
+        """
+        if self._stopped:
+            raise EngineCrashed("the solo thread is stopped")
+        job = Job(request, sink)
+        self._jobs.put(job)
+        return job
+
+    def stop(self) -> None:
+        """End the thread after at most a layer of the model; waiting requests fail."""
+        self._stopped = True
+        current, thread = self._current, self._thread
+        if current is not None:
+            current.cancelled.set()
+        if thread is not None and thread.is_alive():
+            self._jobs.put(None)
+            thread.join(timeout=30.0)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            if self._stopped:
+                job.sink.push(EngineCrashed("the solo thread is stopped"))
+                continue
+            self._current = job
+            self._run(job)
+            self._current = None
+
+    def _run(self, job: Job) -> None:
+        """Run it; whatever happens, the reader hears of the end."""
+        if job.cancelled.is_set():
+            return
+        streamer = _Streamer(job)
+        try:
+            self._generate(job, streamer)
+        except _Cancelled:
+            job.sink.push(EngineCrashed("cancelled"))
+        except Exception as error:
+            log.warning("a solo answer failed", exc_info=error)
+            if is_out_of_memory(error):
+                job.sink.push(out_of_memory(error, self._device))
+            else:
+                job.sink.push(EngineCrashed(f"{type(error).__name__}: {error}"))
+        else:
+            job.sink.push(Tokens([], finish_of(job.request, streamer.last)))
+
+    def _generate(self, job: Job, streamer: _Streamer) -> None:
+        request = job.request
+        ids = torch.tensor([list(request.ids)], device=self._model.device)
+        stop_ids = sorted(request.stop_ids)
+        config = GenerationConfig(  # type: ignore[no-untyped-call]
+            do_sample=False,
+            max_new_tokens=request.max_new_tokens,
+            eos_token_id=stop_ids or None,
+            pad_token_id=stop_ids[0] if stop_ids else 0,
+        )
+        sampler = SoloSampler(
+            temperature=request.temperature, top_p=request.top_p, seed=request.seed
+        )
+        self._model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            generation_config=config,
+            logits_processor=LogitsProcessorList([sampler]),
+            stopping_criteria=StoppingCriteriaList([_StopWhenCancelled(job)]),
+            streamer=streamer,
+        )

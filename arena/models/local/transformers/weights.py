@@ -1,0 +1,373 @@
+"""Loads a model's weights and tokenizer, once it is sure that they fit and will load rightly."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from arena.errors.models import ModelError, ModelUnavailable, OutOfMemory, UnsupportedModel
+from arena.errors.reasons import Phrase
+from arena.models.local.download import weight_files
+from arena.models.local.engine import Foreign
+from arena.models.local.memory import (
+    Shape,
+    free_memory,
+    gib,
+    is_out_of_memory,
+)
+
+log = logging.getLogger(__name__)
+
+PRECISIONS: Mapping[str, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+_SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}
+_STORED = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "F8_E4M3": 1, "U8": 1}
+_MARGIN = 1.1
+_WRONG_GGUF = ("phi3",)
+"""Architectures whose GGUF files transformers reads without their LongRoPE factors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model in memory.
+
+    Attributes:
+        spread: its layers lie on more than one device, so that only `generate` can run it.
+    """
+
+    model: Foreign
+    tokenizer: Foreign
+    shape: Shape
+    device: str
+    dtype: str
+    attention: str
+    parameters: int
+    stop_ids: frozenset[int]
+    spread: bool
+
+    @property
+    def precision(self) -> str:
+        """Short name of the dtype, as it stands in ids."""
+        return PRECISIONS[self.dtype]
+
+
+def leave_a_core_free() -> None:
+    """Keep one core for the page, and don't let torch's threads spin while they wait.
+
+    On a busy machine spinning threads take the cores from the very thread that they wait for:
+    two spinning threads on two busy cores were many times slower than one. The variable counts
+    only if torch is not imported yet; one that is set already stays.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    torch.set_num_threads(min(torch.get_num_threads(), max(1, (cores or 2) - 1)))
+
+
+def choose_device() -> str:
+    """`cuda` where there is a GPU, else `cpu`."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def choose_place(device: str, need: int) -> str | dict[str, str]:
+    """Where accelerate puts the layers: all on one GPU if they fit there, else on several.
+
+    Its own `auto` spreads even a small model over all GPUs, and only a model on one device can
+    answer many people in one batch.
+    """
+    if device != "cuda":
+        return {"": device}
+    import torch
+
+    names = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    best = max(names, key=free_memory)
+    return {"": best} if need <= free_memory(best) else "auto"
+
+
+def choose_dtype(setting: str, device: str) -> str:
+    """The dtype's name: as set, or what the device computes best."""
+    if setting != "auto":
+        return setting
+    if device != "cuda":
+        return "float32"
+    import torch
+
+    return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+
+
+def choose_attention(device: str, dtype: str) -> str:
+    """Flash attention where it is installed and works, else SDPA."""
+    if device == "cuda" and dtype != "float32" and importlib.util.find_spec("flash_attn"):
+        import torch
+
+        if torch.cuda.get_device_capability()[0] >= 8:
+            return "flash_attention_2"
+    return "sdpa"
+
+
+def load(
+    path: Path,
+    *,
+    label: str,
+    source: str,
+    dtype: str,
+    device: str,
+    through_ram: bool = False,
+) -> Loaded:
+    """Read weights and tokenizer; blocks for seconds to minutes.
+
+    Args:
+        path: a folder or a .gguf file.
+        label: the model's name in messages.
+        source: what the owner set, for messages.
+        dtype: `auto` or a dtype's name.
+        device: `cuda` or `cpu`.
+        through_ram: read it into RAM first and move it from this thread. transformers reads from
+            threads of its own, for which ZeroGPU does not imitate a GPU.
+
+    Raises:
+        UnsupportedModel: it would load wrongly, or needs code of its own.
+        OutOfMemory: it does not fit.
+        ModelUnavailable: the files are broken.
+    """
+    dtype = choose_dtype(dtype, device)
+    if path.suffix == ".gguf":
+        refuse_wrong_gguf(path, source)
+    need = check_memory(path, dtype=dtype, device=device)
+    attention = choose_attention(device, dtype)
+    place = {"": "cpu"} if through_ram else choose_place(device, need)
+    try:
+        tokenizer, model = _read(path, dtype=dtype, place=place, attention=attention)
+        if through_ram:
+            model.to(device)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise _explain(error, label=label, source=source, device=device) from error
+    return _describe(model, tokenizer, device=device, dtype=dtype)
+
+
+def _read(
+    path: Path, *, dtype: str, place: str | dict[str, str], attention: str
+) -> tuple[Foreign, Foreign]:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    where = str(path)
+    extra: dict[str, Any] = {}
+    if path.suffix == ".gguf":
+        where, extra = str(path.parent), {"gguf_file": path.name}
+    tokenizer = AutoTokenizer.from_pretrained(
+        where, trust_remote_code=False, local_files_only=True, **extra
+    )
+    if extra:
+        extra["quantization_config"] = GgufConfig(dequantize=True)
+    model = AutoModelForCausalLM.from_pretrained(
+        where,
+        dtype=getattr(torch, dtype),
+        device_map=place,
+        attn_implementation=attention,
+        trust_remote_code=False,
+        local_files_only=True,
+        **extra,
+    )
+    model.eval()  # type: ignore[no-untyped-call]
+    return tokenizer, model.requires_grad_(requires_grad=False)
+
+
+def _describe(model: Foreign, tokenizer: Foreign, *, device: str, dtype: str) -> Loaded:
+    config = model.config.get_text_config()
+    window = getattr(config, "sliding_window", None)
+    if window is not None and window >= config.max_position_embeddings:
+        # A window as long as the context is none, but the paged cache would treat it as one and
+        # give up its sharing of prompts.
+        config.sliding_window = None
+    places = set((getattr(model, "hf_device_map", None) or {}).values())
+    return Loaded(
+        model=model,
+        tokenizer=tokenizer,
+        shape=Shape.of(config, _SIZES[dtype]),
+        device=device,
+        dtype=dtype,
+        attention=str(config._attn_implementation),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        stop_ids=stop_ids(model, tokenizer),
+        spread=len(places) > 1,
+    )
+
+
+def stop_ids(model: Foreign, tokenizer: Foreign) -> frozenset[int]:
+    """Tokens that end an answer: those of the generation config, or the tokenizer's."""
+    for found in (
+        model.generation_config.eos_token_id,
+        model.config.get_text_config().eos_token_id,
+        tokenizer.eos_token_id,
+    ):
+        if found is not None:
+            ids = found if isinstance(found, list | tuple) else [found]
+            return frozenset(int(i) for i in ids)
+    return frozenset()
+
+
+def refuse_wrong_gguf(path: Path, source: str) -> None:
+    """Refuse what transformers would read without a word and get wrong.
+
+    Raises:
+        UnsupportedModel: the architecture is one of those, or the file is no GGUF.
+    """
+    from gguf import GGUFReader
+
+    try:
+        field = GGUFReader(path).get_field("general.architecture")
+        architecture = str(field.contents()) if field is not None else ""
+    except (ValueError, OSError, IndexError) as error:
+        raise UnsupportedModel(
+            str(error),
+            source=source,
+            why=Phrase.BROKEN_GGUF,
+            remedy=Phrase.DO_OTHER_FILE,
+        ) from error
+    if architecture in _WRONG_GGUF:
+        raise UnsupportedModel(
+            source=source,
+            why=Phrase.WRONG_GGUF,
+            architecture=architecture,
+            remedy=Phrase.DO_OTHER_BUILD,
+        )
+
+
+def weights_bytes(path: Path, dtype: str) -> int:
+    """What the weights take in memory; 0 where it cannot be told."""
+    if path.suffix == ".gguf":
+        from gguf import GGUFReader
+
+        return sum(int(t.n_elements) for t in GGUFReader(path).tensors) * _SIZES[dtype]
+    total = 0
+    for file in weight_files(path):
+        if file.suffix == ".safetensors":
+            total += _elements(file) * _SIZES[dtype]
+        else:
+            total += file.stat().st_size
+    return total
+
+
+def _elements(file: Path) -> int:
+    """Numbers in a safetensors file, by its header."""
+    with file.open("rb") as opened:
+        (length,) = struct.unpack("<Q", opened.read(8))
+        header = json.loads(opened.read(length))
+    total = 0
+    for name, tensor in header.items():
+        if name != "__metadata__":
+            begin, end = tensor["data_offsets"]
+            total += (end - begin) // _STORED.get(tensor["dtype"], 2)
+    return total
+
+
+def check_memory(path: Path, *, dtype: str, device: str) -> int:
+    """Refuse weights that do not fit, before the system starts to swap or ends the process.
+
+    Returns:
+        Bytes that the weights need.
+
+    Raises:
+        OutOfMemory: with the numbers, and the setting that would help.
+        ModelUnavailable: the weights are missing or broken.
+    """
+    try:
+        need = int(weights_bytes(path, dtype) * _MARGIN)
+    except (ValueError, OSError, KeyError, struct.error) as error:
+        raise ModelUnavailable(
+            f"{type(error).__name__}: {error}",
+            label=path.name,
+            why=Phrase.WEIGHTS_BROKEN,
+            remedy=Phrase.DO_REMOVE_BROKEN,
+        ) from error
+    free = free_memory(device)
+    if need <= free:
+        return need
+    halved = dtype == "float32" and need / 2 <= free
+    remedy = Phrase.DO_HALVE if halved else Phrase.DO_MORE_MEMORY
+    raise OutOfMemory(f"weights of {path}", need=gib(need), free=gib(free), remedy=remedy)
+
+
+def _explain(error: Exception, *, label: str, source: str, device: str) -> ModelError:
+    detail = f"{type(error).__name__}: {error}"
+    if is_out_of_memory(error):
+        return OutOfMemory(
+            detail,
+            need=Phrase.MORE,
+            free=gib(free_memory(device)),
+            remedy=Phrase.DO_SMALLER_OR_HALVE,
+        )
+    if "trust_remote_code" in str(error):
+        return UnsupportedModel(
+            detail,
+            source=source,
+            why=Phrase.OWN_CODE,
+            remedy=Phrase.DO_KNOWN_MODEL,
+        )
+    if "Unrecognized" in str(error) or "does not recognize" in str(error):
+        return UnsupportedModel(
+            detail,
+            source=source,
+            why=Phrase.UNKNOWN_ARCHITECTURE,
+            remedy=Phrase.DO_OTHER_MODEL,
+        )
+    return ModelUnavailable(
+        detail,
+        label=label,
+        why=Phrase.LOAD_FAILED,
+        remedy=Phrase.DO_GET_AGAIN,
+    )
+
+
+def facts(loaded: Loaded) -> dict[str, str]:
+    """What the Models tab and the record want to know."""
+    import torch
+    import transformers
+
+    shape = loaded.shape
+    model = loaded.model
+    found = {
+        "device": _device_name(loaded.device),
+        "precision": loaded.precision,
+        "attention": loaded.attention,
+        "architecture": type(model).__name__,
+        "parameters": str(loaded.parameters),
+        "layers": str(shape.layers),
+        "hidden": str(shape.hidden),
+        "heads": str(shape.heads),
+        "kv_heads": str(shape.kv_heads),
+        "head_dim": str(shape.head_dim),
+        "vocabulary": str(shape.vocabulary),
+        "context": str(shape.context),
+        "kv_bytes_per_token": str(shape.kv_bytes_per_token),
+        "memory_mib": str(round(model.get_memory_footprint() / 1024**2)),
+        "transformers": transformers.__version__,
+        "torch": str(torch.__version__),
+    }
+    if shape.short_context < shape.context:
+        found["original_context"] = str(shape.short_context)
+    return found
+
+
+def _device_name(device: str) -> str:
+    if device != "cuda":
+        return device
+    import torch
+
+    count = torch.cuda.device_count()
+    name = torch.cuda.get_device_name(0)
+    return f"cuda ({name})" if count == 1 else f"cuda ({count} x {name})"

@@ -1,0 +1,219 @@
+"""What an engine's refusals mean: pure functions, no network and no state."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from arena.errors.models import (
+    BadReply,
+    ContentBlocked,
+    ContextTooLong,
+    EngineUnreachable,
+    KeyMissing,
+    KeyRejected,
+    ModelError,
+    ModelGone,
+    NetworkFailed,
+    Overloaded,
+    RateLimited,
+    RequestRefused,
+)
+from arena.models.remote.model import Failure, redacted, shortened, wait_words
+from arena.models.remote.openai_wire import DROPPABLE
+
+if TYPE_CHECKING:
+    import openai
+
+    from arena.models.remote.openai_wire import Address
+
+_DROPPABLE = re.compile(rf"\b({'|'.join(sorted(DROPPABLE))}|include_usage)\b")
+_CONTEXT = re.compile(r"context (?:length is|size \() ?(\d+) tokens", re.IGNORECASE)
+_PROMPT = re.compile(
+    r"\((\d+) in the messages|(\d+) input tokens|request \((\d+) tokens\)", re.IGNORECASE
+)
+# The account is empty: waiting does not help, another key does.
+_NO_MONEY = ("insufficient_quota", "insufficient balance")
+# How an error is called inside a stream, where no status comes with it.
+_BY_TYPE = {
+    "rate_limit": 429,
+    "authentication": 401,
+    "permission": 403,
+    "invalid_request": 400,
+    "badrequest": 400,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the owner calls things, for remedies.
+
+    Attributes:
+        section: of the entry in ARENA_MODELS, e.g. `[models.phi-vllm]`.
+        key_variable: the variable that holds the key; empty where there is none.
+    """
+
+    label: str
+    section: str
+    model: str
+    key_variable: str
+
+
+def classify(error: BaseException, address: Address) -> Failure:
+    """What an exception of the SDK or its HTTP client means; no secret is in the result."""
+    import httpx2
+    import openai
+
+    if isinstance(error, openai.APIStatusError):
+        return _refusal(error, address)
+    if isinstance(error, openai.APIConnectionError):
+        error = error.__cause__ or error
+    elif isinstance(error, openai.APIError):
+        return _inside_stream(error, address)
+    detail = redacted(f"{type(error).__name__}: {error}", *address.secrets)
+    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+        again = not isinstance(error, httpx2.TimeoutException)
+        return Failure(EngineUnreachable, detail, again, refused=True)
+    if isinstance(error, httpx2.TimeoutException | TimeoutError | openai.APITimeoutError):
+        return Failure(NetworkFailed, detail)
+    if isinstance(error, httpx2.TransportError | OSError | openai.APIConnectionError):
+        return Failure(NetworkFailed, detail, again=True)
+    return Failure(BadReply, detail)
+
+
+def _refusal(error: openai.APIStatusError, address: Address) -> Failure:
+    words = _words(error.body)
+    kind = _kind(error.status_code, f"{error.code or ''} {error.type or ''} {words}")
+    wait_s = retry_after(error.response.headers)
+    again = kind is Overloaded or (kind is RateLimited and wait_s is not None)
+    detail = redacted(f"HTTP {error.status_code}: {words}", *address.secrets)
+    return Failure(kind, detail, again, wait_s, refused=True)
+
+
+def _inside_stream(error: openai.APIError, address: Address) -> Failure:
+    """An error in the place of a chunk: with a status as its code, a type, or only words."""
+    words = _words(error.body)
+    name = f"{error.code or ''} {error.type or ''}".lower()
+    status = next((status for part, status in _BY_TYPE.items() if part in name), 500)
+    code = error.code or ""
+    kind = _kind(int(code) if re.fullmatch(r"\d{3}", code) else status, f"{name} {words}")
+    return Failure(kind, redacted(words, *address.secrets), again=kind is Overloaded)
+
+
+def _kind(code: int, text: str) -> type[ModelError]:
+    low = text.lower()
+    if code in {401, 402, 403} or (code == 429 and any(sign in low for sign in _NO_MONEY)):
+        return KeyRejected
+    if code == 404:
+        # Every engine names the model; without it, the path is not one of this API.
+        return ModelGone if "model" in low else EngineUnreachable
+    if code == 429:
+        return RateLimited
+    if 500 <= code < 600 or code == 408:
+        return Overloaded
+    if not 400 <= code < 500:
+        return BadReply
+    return ContentBlocked if "content_filter" in low else RequestRefused
+
+
+def _words(body: object) -> str:
+    """The sentence in an error's body, and what it is about; never the request that it echoes."""
+    if isinstance(body, str):
+        return body
+    if isinstance(body, list):
+        return "; ".join(_words(entry) for entry in body)
+    if not isinstance(body, dict):
+        return "" if body is None else str(body)
+    for key in ("message", "detail", "msg", "error"):
+        if body.get(key):
+            about = body.get("param") or body.get("loc")
+            return _words(body[key]) + (f" (about: {about})" if about else "") + _sizes(body)
+    return json.dumps(body, ensure_ascii=False, default=str)
+
+
+def _sizes(body: Mapping[str, Any]) -> str:
+    """llama.cpp's figures of a prompt that is too long, in the words of the other engines."""
+    prompt, context = body.get("n_prompt_tokens"), body.get("n_ctx")
+    if not isinstance(prompt, int) or not isinstance(context, int):
+        return ""
+    return f" [{prompt} input tokens, context size ({context} tokens)]"
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the engine asks to wait, given as a number or a date; None if it does not."""
+    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        text = headers.get(name, "").strip()
+        if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text):
+            return float(text) / unit
+    try:
+        until = parsedate_to_datetime(headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    return max(0.0, (until - datetime.now(UTC)).total_seconds())
+
+
+def refused_fields(failure: Failure) -> frozenset[str]:
+    """Which fields of a request the engine calls wrong, of those that it can do without."""
+    if failure.kind is not RequestRefused:
+        return frozenset()
+    about = " ".join(re.findall(r"\(about: (.*?)\)", failure.detail))
+    named = set(_DROPPABLE.findall(about or failure.detail))
+    return frozenset("stream_options" if n == "include_usage" else n for n in named)
+
+
+def as_error(
+    failure: Failure,
+    names: Names,
+    address: Address,
+    *,
+    budget: int = 0,
+    others: Sequence[str] = (),
+) -> ModelError:
+    """The failure as the error that people hear of.
+
+    Args:
+        failure: what happened.
+        names: what the owner calls things.
+        address: where the engine is.
+        budget: tokens that the answer might have taken.
+        others: models that the engine lists; empty where it has no list.
+    """
+    kind, detail = failure.kind, failure.detail
+    if kind is KeyRejected:
+        return key_error(names, detail)
+    if kind is ModelGone:
+        available = shortened([n for n in others if n != names.model]) or f"{address.url}/models"
+        setting = f"{names.section} model"
+        return ModelGone(detail, model=names.model, variable=setting, available=available)
+    if kind is EngineUnreachable:
+        setting = f"{names.section} base_url"
+        return EngineUnreachable(detail, address=address.host, setting=setting)
+    if kind is RateLimited:
+        return RateLimited(detail, wait=wait_words(failure))
+    if kind is RequestRefused and (sizes := too_long(detail)) is not None:
+        prompt, context = sizes
+        return ContextTooLong(
+            detail, prompt_tokens=prompt, max_new_tokens=budget, context_tokens=context
+        )
+    return kind(detail)
+
+
+def key_error(names: Names, detail: str) -> ModelError:
+    """A key is refused, or none was sent because the entry names no variable."""
+    if names.key_variable:
+        return KeyRejected(detail, variable=names.key_variable)
+    return KeyMissing(detail, label=names.label, variable=f"{names.section} key_variable")
+
+
+def too_long(detail: str) -> tuple[int, int] | None:
+    """Tokens of the prompt and of the model's context; None if that was not the complaint."""
+    context, prompt = _CONTEXT.search(detail), _PROMPT.search(detail)
+    if context is None or prompt is None:
+        return None
+    return int(next(filter(None, prompt.groups()))), int(context[1])

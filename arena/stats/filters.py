@@ -1,0 +1,257 @@
+"""Which votes count, decided in one place, with the reason for each that does not.
+
+A leaderboard that counts votes cast with the names in sight shows the fame of a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from arena.domain import Mode
+from arena.stats.outcomes import outcome_codes
+from arena.stats.vote_table import LANGUAGES, MODES, Ballots, Bools, Codes, Floats, Ints, Mark
+
+
+class Reason(StrEnum):
+    """Why a vote does not count. A vote with several is charged to the first of this order."""
+
+    NAMES_SHOWN = "names_shown"
+    SAME_CONTESTANT = "same_contestant"
+    TRUNCATED = "truncated"
+    EDITED_AFTER_LEAK = "edited_after_leak"
+    NAMED_ITSELF = "named_itself"
+    NAMED_IN_PROMPT = "named_in_prompt"
+    EXCLUDED = "excluded"
+    NOT_SIGNED_IN = "not_signed_in"
+    IMPORTED = "imported"
+    REPEATED = "repeated"
+    TOO_FAST = "too_fast"
+
+
+class StepName(StrEnum):
+    """The levels of the funnel, from all votes to those that count."""
+
+    ALL = "all"
+    BLIND = "blind"
+    COMPLETE = "complete"
+    NO_LEAK = "no_leak"
+    COUNTED = "counted"
+
+
+STEPS: Final[Mapping[StepName, tuple[Reason, ...]]] = MappingProxyType(
+    {
+        StepName.ALL: (),
+        StepName.BLIND: (Reason.NAMES_SHOWN,),
+        StepName.COMPLETE: (Reason.SAME_CONTESTANT, Reason.TRUNCATED),
+        StepName.NO_LEAK: (
+            Reason.EDITED_AFTER_LEAK,
+            Reason.NAMED_ITSELF,
+            Reason.NAMED_IN_PROMPT,
+        ),
+        StepName.COUNTED: (
+            Reason.EXCLUDED,
+            Reason.NOT_SIGNED_IN,
+            Reason.IMPORTED,
+            Reason.REPEATED,
+            Reason.TOO_FAST,
+        ),
+    }
+)
+
+# Characters a second at which nobody reads any more. People read silently at about 240 English
+# words a minute (M. Brysbaert (2019), Journal of Memory and Language 109, 104047), aloud at 987
+# English or 357 Japanese characters a minute (S. Trauzettel-Klosinski and K. Dietz (2012),
+# Investigative Ophthalmology & Visual Science 53, 5452-5461); above some 600 words a minute they
+# skim (K. Rayner et al. (2016), Psychological Science in the Public Interest 17, 4-34). 600 words
+# are 60 characters a second; Japanese says as much in 0.36 times the characters: 25, rounded up.
+TOP_SPEED: Final[Mapping[str, float]] = MappingProxyType({"en": 60.0, "ja": 25.0, "other": 60.0})
+# People judge before the end: only who had no time for this share of both answers is too fast.
+SHARE_READ: Final = 0.25
+# Whoever took this long is never too fast, however long the answers are.
+ALWAYS_ENOUGH_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Which votes stay out; each can be switched. The defaults are those of the main ranking.
+
+    A contestant against itself stays out always: such a vote compares nothing.
+
+    Attributes:
+        names_shown: votes of other modes than blind.
+        truncated: battles in which an answer was cut off at its budget. Counted by default: both
+            sides have the same budget, and to say too much is a fault.
+        edited_after_leak: something was changed after a name had leaked.
+        named_itself: an answer named its model before the vote.
+        named_in_prompt: the prompt named a contestant.
+        excluded: the owner decided so.
+        not_signed_in: the voter had not proved who they are. Counted by default.
+        imported: votes cast elsewhere. Counted by default.
+        repeated: the same voter, prompt and pair again; the first counts. After it the names were
+            shown, so a second is not blind, whatever became of the first.
+        too_fast: nobody can have read enough in that time; see `seconds_needed`.
+    """
+
+    names_shown: bool = True
+    truncated: bool = False
+    edited_after_leak: bool = True
+    named_itself: bool = True
+    named_in_prompt: bool = True
+    excluded: bool = True
+    not_signed_in: bool = False
+    imported: bool = False
+    repeated: bool = True
+    too_fast: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One level of the funnel.
+
+    Attributes:
+        left: votes that passed this level and all before it.
+        removed_by_reason: votes that this level took out, by reason; reasons without any are
+            absent.
+    """
+
+    name: StepName
+    left: int
+    removed_by_reason: Mapping[Reason, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decision:
+    """Which votes count.
+
+    Attributes:
+        mask: shape (n,).
+        funnel: one step a level, from all votes to those that count.
+    """
+
+    mask: Bools
+    funnel: tuple[Step, ...]
+
+    @property
+    def counted(self) -> int:
+        """How many votes count."""
+        return self.funnel[-1].left
+
+
+def decide(ballots: Ballots, rules: Rules | None = None) -> Decision:
+    """Which votes count under these rules, and why the others do not.
+
+    Every reason is looked at for every vote by itself, so no rule can bring a vote back or push
+    another one out: with a rule switched off, all that counted still counts.
+
+    Args:
+        ballots: n votes.
+        rules: the defaults if None.
+    """
+    rules = Rules() if rules is None else rules
+    left = np.ones(len(ballots), np.bool_)
+    funnel = []
+    for step, reasons in STEPS.items():
+        removed: dict[Reason, int] = {}
+        for reason in reasons:
+            if _applies(rules, reason):
+                out = left & _CHECKS[reason](ballots)
+                left &= ~out
+                if out.any():
+                    removed[reason] = int(out.sum())
+        funnel.append(Step(step, int(left.sum()), MappingProxyType(removed)))
+    left.setflags(write=False)
+    return Decision(left, tuple(funnel))
+
+
+def _applies(rules: Rules, reason: Reason) -> bool:
+    """Whether that reason is switched on; a rule bears the name of its reason."""
+    return reason is Reason.SAME_CONTESTANT or bool(getattr(rules, reason.value))
+
+
+def seconds_needed(ballots: Ballots) -> Floats:
+    """The shortest time in which somebody can have judged both answers; shape (n,), seconds.
+
+    A quarter of the shown characters at TOP_SPEED, ten seconds at most; nan where a length is
+    unknown.
+    """
+    speed = np.array([TOP_SPEED[language] for language in LANGUAGES])[ballots.language]
+    shown = ballots.chars_a + ballots.chars_b
+    return np.asarray(np.minimum(SHARE_READ * shown / speed, ALWAYS_ENOUGH_S))
+
+
+def seconds_had(ballots: Ballots) -> Floats:
+    """How long there was something to read before the vote; shape (n,), seconds.
+
+    Answers are read while they are written, so this is the time from the first text to the vote.
+    Where the times of writing are unknown, it is `read_seconds` alone; where that is unknown, nan.
+    """
+    total = np.fmax(ballots.total_a, ballots.total_b)
+    first = np.fmin(ballots.ttft_a, ballots.ttft_b)
+    writing = np.nan_to_num(np.maximum(total - first, 0.0), nan=0.0)
+    return np.asarray(ballots.read_seconds + writing)
+
+
+def _too_fast(ballots: Ballots) -> Bools:
+    """What is unknown is not held against a vote: comparisons with nan are false."""
+    return seconds_had(ballots) < seconds_needed(ballots)
+
+
+def _repeated(ballots: Ballots) -> Bools:
+    """All but the first vote of one voter on one prompt and pair; unknown prompts are all new."""
+    first, second, outcome = outcome_codes(ballots)
+    same_for_repeats = (first, second, ballots.prompt, ballots.voter)
+    known = np.flatnonzero(ballots.prompt >= 0)
+    rows = known[_has_twin(_mixed([key[known] for key in same_for_repeats]))]
+    # Votes of the same moment are told apart by what they say, so that row order never matters.
+    keys = [key[rows] for key in (outcome, ballots.cast_at, *same_for_repeats)]
+    order = np.lexsort(keys)
+    same = np.ones(max(len(order) - 1, 0), np.bool_)
+    for key in keys[2:]:
+        in_order = key[order]
+        same &= in_order[1:] == in_order[:-1]
+    repeated = np.zeros(len(ballots), np.bool_)
+    repeated[rows[order[1:][same]]] = True
+    return repeated
+
+
+def _mixed(keys: Sequence[Codes | Ints]) -> npt.NDArray[np.uint64]:
+    """One number a row, the same for the same keys, and rarely for others."""
+    mixed = np.zeros(len(keys[0]), np.uint64)
+    for key in keys:
+        # The multiplier of Knuth's MMIX generator; the shift brings high bits down again.
+        mixed = (mixed ^ key.astype(np.uint64)) * np.uint64(6364136223846793005)
+        mixed ^= mixed >> np.uint64(32)
+    return mixed
+
+
+def _has_twin(values: npt.NDArray[np.uint64]) -> Bools:
+    """Which values occur more than once; sorting one number is quicker than sorting five."""
+    order = np.argsort(values)
+    in_order = values[order]
+    same = in_order[1:] == in_order[:-1]
+    twin = np.zeros(len(values), np.bool_)
+    twin[order[1:][same]] = True
+    twin[order[:-1][same]] = True
+    return twin
+
+
+_CHECKS: Final[Mapping[Reason, Callable[[Ballots], Bools]]] = {
+    Reason.NAMES_SHOWN: lambda ballots: ballots.mode != MODES.index(Mode.BLIND),
+    Reason.SAME_CONTESTANT: lambda ballots: ballots.a == ballots.b,
+    Reason.TRUNCATED: lambda ballots: ballots.has(Mark.TRUNCATED),
+    Reason.EDITED_AFTER_LEAK: lambda ballots: ballots.has(Mark.LEAK_EDITED),
+    Reason.NAMED_ITSELF: lambda ballots: ballots.has(Mark.LEAK_A | Mark.LEAK_B),
+    Reason.NAMED_IN_PROMPT: lambda ballots: ballots.has(Mark.LEAK_PROMPT),
+    Reason.EXCLUDED: lambda ballots: ballots.has(Mark.EXCLUDED),
+    Reason.NOT_SIGNED_IN: lambda ballots: ~ballots.signed_in,
+    Reason.IMPORTED: lambda ballots: ballots.has(Mark.IMPORTED),
+    Reason.REPEATED: _repeated,
+    Reason.TOO_FAST: _too_fast,
+}

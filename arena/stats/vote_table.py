@@ -1,0 +1,383 @@
+"""All votes as columns: what every statistic is computed from.
+
+A row is one vote with what must be known of its battle. Columns make a million votes a matter of
+milliseconds. A value that is unknown is an error and never becomes another one: an unknown label
+counted as a tie moves every rating and shows nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from enum import IntFlag
+from typing import Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from arena.domain import Category, Flag, Mode, Winner
+from arena.errors.store import BadBallot
+
+Bools = npt.NDArray[np.bool_]
+Codes = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+NAN: Final = float("nan")
+WINNERS: Final = tuple(Winner)
+MODES: Final = tuple(Mode)
+LANGUAGES: Final = ("ja", "en", "other")
+CATEGORIES: Final = tuple(Category)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Contestant:
+    """Whom the statistics compare: an alias that moved to another version is another one.
+
+    Attributes:
+        id: the stable slug of the model.
+        served_model: what really answered.
+    """
+
+    id: str
+    served_model: str
+
+
+class Mark(IntFlag):
+    """What is remembered of a vote beside its columns: the battle's flags, and what was found.
+
+    The values are kept in stores, so they never change.
+
+    Attributes:
+        LEAK_PROMPT: the prompt named a contestant.
+        LEAK_A, LEAK_B: the answer on that side named its model before the vote.
+        LEAK_EDITED: something was changed after a name had leaked.
+        EXCLUDED: the owner decided that it does not count.
+        IMPORTED: it was cast elsewhere and brought here.
+        GUESSED_RIGHT, GUESSED_WRONG: before the vote the voter said which of the two was on the
+            left, and was right or not; neither where nothing was said. Read from the vote.
+    """
+
+    OPEN_MODE = 1 << 0
+    PRESET_EDITED = 1 << 1
+    STAND_IN = 1 << 2
+    VARIANT = 1 << 3
+    TRUNCATED = 1 << 4
+    RETRIED = 1 << 5
+    SYSTEM_PROMPT = 1 << 6
+    LEAK_PROMPT = 1 << 16
+    LEAK_A = 1 << 17
+    LEAK_B = 1 << 18
+    LEAK_EDITED = 1 << 19
+    EXCLUDED = 1 << 20
+    IMPORTED = 1 << 21
+    GUESSED_RIGHT = 1 << 22
+    GUESSED_WRONG = 1 << 23
+
+    @classmethod
+    def of(cls, flags: Iterable[Flag]) -> Mark:
+        """The marks of a battle's flags.
+
+        Raises:
+            KeyError: a flag that the statistics have not been told of.
+        """
+        found = cls(0)
+        for flag in flags:
+            found |= cls[flag.name]
+        return found
+
+
+NO_MARKS: Final = Mark(0)
+_EVERY_MARK: Final = sum(Mark)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BallotRow:
+    """One vote. What is unknown of the measures is nan.
+
+    Attributes:
+        a, b: who answered on the left and on the right.
+        language: of the prompt, `ja`, `en` or `other`.
+        voter: salted hash.
+        cast_at: seconds since the epoch.
+        prompt: anything that is the same for the same prompt, such as its hash; empty if unknown.
+        read_seconds: from the moment when both answers were complete to the vote.
+        chars_a, chars_b: characters of the shown answer, all turns together.
+        tokens_a, tokens_b: the same in the model's own tokens.
+        ttft_a, ttft_b: seconds to the first visible text of the first turn.
+        total_a, total_b: seconds from request to end, all turns together.
+        cost_a, cost_b: US dollars.
+    """
+
+    a: Contestant
+    b: Contestant
+    winner: Winner
+    mode: Mode
+    language: str
+    category: Category
+    voter: str
+    cast_at: float
+    signed_in: bool = False
+    prompt: str = ""
+    marks: Mark = NO_MARKS
+    read_seconds: float = NAN
+    chars_a: float = NAN
+    chars_b: float = NAN
+    tokens_a: float = NAN
+    tokens_b: float = NAN
+    ttft_a: float = NAN
+    ttft_b: float = NAN
+    total_a: float = NAN
+    total_b: float = NAN
+    cost_a: float = NAN
+    cost_b: float = NAN
+
+
+_REQUIRED: Final = ("a", "b", "winner", "mode", "language", "category", "voter", "cast_at")
+_MEASURES: Final = tuple(f.name for f in fields(BallotRow) if isinstance(f.default, float))
+_WORDS: Final[dict[str, tuple[object, ...]]] = {
+    "winner": WINNERS,
+    "mode": MODES,
+    "language": LANGUAGES,
+    "category": CATEGORIES,
+    "signed_in": (False, True),
+}
+Column = Sequence[Any] | npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ballots:
+    """n votes. Every array has shape (n,) and cannot be written to.
+
+    Attributes:
+        contestants: all of them, in order; what `a` and `b` point into.
+        voters: all of them, in order; what `voter` points into.
+        a, b: codes of the contestants on the left and on the right.
+        winner, mode, language, category: codes into WINNERS, MODES, LANGUAGES, CATEGORIES.
+        prompt: the same code for the same prompt; -1 where unknown.
+        marks: bits of `Mark`.
+
+    The other columns are those of `BallotRow`.
+    """
+
+    contestants: tuple[Contestant, ...]
+    voters: tuple[str, ...]
+    a: Codes
+    b: Codes
+    winner: Codes
+    mode: Codes
+    language: Codes
+    category: Codes
+    voter: Codes
+    cast_at: Floats
+    signed_in: Bools
+    prompt: Ints
+    marks: Codes
+    read_seconds: Floats
+    chars_a: Floats
+    chars_b: Floats
+    tokens_a: Floats
+    tokens_b: Floats
+    ttft_a: Floats
+    ttft_b: Floats
+    total_a: Floats
+    total_b: Floats
+    cost_a: Floats
+    cost_b: Floats
+
+    def __len__(self) -> int:
+        return len(self.winner)
+
+    def has(self, mark: Mark) -> Bools:
+        """Which votes have any of these marks; shape (n,)."""
+        return np.asarray((self.marks & int(mark)) != 0)
+
+    def take(self, selection: Bools | Ints) -> Self:
+        """Only those votes, by mask or by index; contestants and voters keep their codes."""
+        chosen = {name: _frozen(getattr(self, name)[selection]) for name in _ARRAYS}
+        return type(self)(self.contestants, self.voters, **chosen)
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[BallotRow]) -> Self:
+        """From one object a vote.
+
+        Raises:
+            BadBallot: a value is unknown; names the row, counted from 1, and the field.
+        """
+        kept = list(rows)
+        names = [field.name for field in fields(BallotRow)]
+        return cls.from_columns({name: [getattr(row, name) for row in kept] for name in names})
+
+    @classmethod
+    def from_columns(
+        cls, columns: Mapping[str, Column], *, contestants: Sequence[Contestant] | None = None
+    ) -> Self:
+        """From one sequence a field of `BallotRow`; the quick way for many votes.
+
+        Args:
+            columns: by name, all of one length. Those without a default in `BallotRow` must be
+                there. Words may be given as words or as an integer array of their codes, `a` and
+                `b` also as (id, served model) tuples, `voter` and `prompt` as integers; None is an
+                unknown measure.
+            contestants: what `a` and `b` point into when they are integers.
+
+        Raises:
+            BadBallot: a value is unknown; names the row, counted from 1, and the field.
+            ValueError: a column is missing, unknown, or of another length.
+        """
+        length = _length(columns)
+        known, a, b = _sides(columns["a"], columns["b"], contestants)
+        voters, voter = _voters(columns["voter"])
+        made: dict[str, npt.NDArray[Any]] = {
+            "a": a,
+            "b": b,
+            "voter": voter,
+            "cast_at": _measure("cast_at", columns["cast_at"]),
+            "prompt": _prompts(columns.get("prompt", np.full(length, -1))),
+            "marks": _marks(columns.get("marks", np.zeros(length, np.int32))),
+        }
+        for name, words in _WORDS.items():
+            made[name] = _codes(name, columns.get(name, np.zeros(length, np.int32)), words)
+        made["signed_in"] = made["signed_in"].astype(np.bool_)
+        for name in _MEASURES:
+            made[name] = _measure(name, columns.get(name, np.full(length, NAN)))
+        return cls(known, voters, **{name: _frozen(array) for name, array in made.items()})
+
+
+_ARRAYS: Final = tuple(f.name for f in fields(Ballots) if f.name not in ("contestants", "voters"))
+
+
+def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    array.setflags(write=False)
+    return array
+
+
+def _length(columns: Mapping[str, Column]) -> int:
+    missing = [name for name in _REQUIRED if name not in columns]
+    unknown = sorted(set(columns) - {field.name for field in fields(BallotRow)})
+    if missing or unknown:
+        raise ValueError(f"columns missing: {missing}, unknown: {unknown}")
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"columns of different lengths: {lengths}")
+    return lengths["a"]
+
+
+def _is_coded(column: Column) -> bool:
+    return isinstance(column, np.ndarray) and column.dtype.kind in "iub"
+
+
+def _refuse(name: str, column: Column, bad: Bools) -> None:
+    """Names the first bad row, if there is one."""
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise BadBallot(row=row + 1, field=name, value=repr(column[row]))
+
+
+def _codes(name: str, column: Column, words: Sequence[object]) -> Codes:
+    """Codes of words of a closed list, checked."""
+    if _is_coded(column):
+        given = np.asarray(column)
+        _refuse(name, column, (given < 0) | (given >= len(words)))
+        return np.array(given, dtype=np.int32)
+    table = {word: code for code, word in enumerate(words)}
+    try:
+        return _looked_up(column, table)
+    except KeyError:
+        _refuse(name, column, np.array([word not in table for word in column], np.bool_))
+        raise
+
+
+def _looked_up(column: Column, table: Mapping[Any, int]) -> Codes:
+    values = column.tolist() if isinstance(column, np.ndarray) else column
+    return np.fromiter(map(table.__getitem__, values), np.int32, count=len(values))
+
+
+def _numbered(*columns: Column) -> dict[Any, int]:
+    """A number for each value, in the order in which the values appear."""
+    seen: dict[Any, None] = {}
+    for column in columns:
+        values = column.tolist() if isinstance(column, np.ndarray) else column
+        seen.update(dict.fromkeys(values))
+    return {value: number for number, value in enumerate(seen)}
+
+
+def _sides(
+    column_a: Column, column_b: Column, contestants: Sequence[Contestant] | None
+) -> tuple[tuple[Contestant, ...], Codes, Codes]:
+    if contestants is not None:
+        names: Sequence[Any] = contestants
+        a = _codes("a", column_a, contestants)
+        b = _codes("b", column_b, contestants)
+    else:
+        table = _numbered(column_a, column_b)
+        a, b = _looked_up(column_a, table), _looked_up(column_b, table)
+        names = list(table)
+        for name, column, codes in (("a", column_a, a), ("b", column_b, b)):
+            strange = np.array([not _names_somebody(value) for value in names], np.bool_)
+            _refuse(name, column, strange[codes])
+    people = [value if isinstance(value, Contestant) else Contestant(*value) for value in names]
+    known = tuple(sorted(set(people)))
+    # Codes by the order of the names, so that nothing depends on which vote came first.
+    place = {who: code for code, who in enumerate(known)}
+    moved = np.array([place[who] for who in people], np.int32)
+    return known, moved[a], moved[b]
+
+
+def _names_somebody(value: object) -> bool:
+    if isinstance(value, tuple):
+        return len(value) == 2 and all(isinstance(part, str) for part in value) and bool(value[0])
+    return isinstance(value, Contestant) and bool(value.id)
+
+
+def _voters(column: Column) -> tuple[tuple[str, ...], Codes]:
+    if _is_coded(column):
+        numbers, inverse = np.unique(column, return_inverse=True)
+        return tuple(map(str, numbers.tolist())), inverse.astype(np.int32)
+    table = _numbered(column)
+    codes = _looked_up(column, table)
+    strange = np.array([not isinstance(value, str) or not value for value in table], np.bool_)
+    _refuse("voter", column, strange[codes])
+    names = sorted(table)
+    moved = np.empty(len(names), np.int32)
+    moved[[table[name] for name in names]] = np.arange(len(names), dtype=np.int32)
+    return tuple(names), moved[codes]
+
+
+def _prompts(column: Column) -> Ints:
+    """Codes of prompts; their order means nothing. 64 bits, so that a hash may be one."""
+    if _is_coded(column):
+        return np.array(column, dtype=np.int64)
+    table = _numbered(column)
+    unknown = np.array([value in ("", None) for value in table], np.bool_)
+    codes = _looked_up(column, table)
+    return np.where(unknown[codes], -1, codes).astype(np.int64)
+
+
+def _marks(column: Column) -> Codes:
+    given = np.asarray(column)
+    if given.dtype.kind not in "iu" and len(column):
+        _refuse("marks", column, np.array([not isinstance(v, int) for v in column], np.bool_))
+    given = given.astype(np.int64)
+    _refuse("marks", column, (given < 0) | ((given & ~_EVERY_MARK) != 0))
+    return given.astype(np.int32)
+
+
+def _measure(name: str, column: Column) -> Floats:
+    """Numbers that are not negative, nan where unknown; the time of a vote is always known."""
+    try:
+        values = np.array(column, dtype=np.float64)
+    except (TypeError, ValueError):
+        values = np.array([_number(value) for value in column])
+        _refuse(name, column, np.isinf(values))
+        raise
+    bad = (values < 0) | np.isinf(values)
+    _refuse(name, column, bad | np.isnan(values) if name == "cast_at" else bad)
+    return values
+
+
+def _number(value: object) -> float:
+    """A number, nan for nothing, infinity for what is no number."""
+    if value is None:
+        return NAN
+    return float(value) if isinstance(value, int | float) else float("inf")

@@ -1,0 +1,320 @@
+"""What is dear to find out about a battle with a vote: found once, kept, never the source of truth.
+
+The table `features` is filled when somebody asks for the ballots, some battles at a time, so that
+no visitor waits for it. It can be emptied at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import Connection, Row, Select, or_, select
+
+from arena.domain import Answer, Battle, Conversation, Side
+from arena.stats import leaks
+from arena.stats.vote_table import Ballots, Mark
+from arena.store.exclusions import in_force
+from arena.store.queries import battles_of
+from arena.store.schema import battles, exclusions, features, votes
+from arena.store.sql_engine import inserting
+
+if TYPE_CHECKING:
+    from arena.store.database import Database
+
+# Raise it with every change of what is found here, `Mark`'s values included. A change of the leak
+# patterns raises their own number.
+VERSION: Final = 1
+_BATCH: Final = 100
+
+_LEAKS: Final = {Side.A: Mark.LEAK_A, Side.B: Mark.LEAK_B}
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What is found out about one battle with a vote; the columns of the table, by name.
+
+    Attributes:
+        marks: bits of `Mark`: the battle's flags, the leaks, and whether it was imported.
+        prompt: the same for the same prompts, up to letter case, width and spaces; 63 bits.
+        read_seconds: from the moment when both answers were complete to the vote; None if that
+            moment was not noted, or a clock was set back.
+        chars_a, chars_b: characters of the shown answers, all turns together.
+        tokens_a, tokens_b: the same in the model's own tokens; None if one is unknown.
+        ttft_a, ttft_b: seconds to the first visible text of the first turn.
+        total_a, total_b: seconds from request to end, all turns together.
+        cost_a, cost_b: US dollars of the shown answers; None if one is unknown.
+    """
+
+    marks: int
+    prompt: int
+    read_seconds: float | None
+    chars_a: int
+    chars_b: int
+    tokens_a: int | None
+    tokens_b: int | None
+    ttft_a: float | None
+    ttft_b: float | None
+    total_a: float
+    total_b: float
+    cost_a: float | None
+    cost_b: float | None
+
+
+_FOUND: Final = tuple(Features.__dataclass_fields__)
+_MEASURES: Final = tuple(name for name in _FOUND if name not in ("marks", "prompt"))
+
+
+def features_of(battle: Battle, cast_at: datetime) -> Features:
+    """What is found out about a battle whose vote was cast at that moment. Pure."""
+    read = None
+    if battle.answered_at is not None and battle.answered_at <= cast_at:
+        read = (cast_at - battle.answered_at).total_seconds()
+    a, b = _measures(battle.conversation_a), _measures(battle.conversation_b)
+    sides = {f"{name}_a": value for name, value in a.items()}
+    sides |= {f"{name}_b": value for name, value in b.items()}
+    return Features(
+        marks=int(marks_of(battle)),
+        prompt=prompt_code([turn.prompt for turn in battle.conversation_a]),
+        read_seconds=read,
+        **sides,
+    )
+
+
+def marks_of(battle: Battle) -> Mark:
+    """The battle's flags, whether it was imported, and where a contestant was named.
+
+    The visitor's system prompt counts as a prompt. The text of a failed attempt was seen, so it
+    counts as that side's. `LEAK_EDITED`: a name stood in what came before the last answers, and
+    the visitor went on with another prompt or a retry.
+    """
+    labels = tuple(battle.spec(side).label for side in battle.sides)
+    marks = Mark.of(battle.flags)
+    if battle.source:
+        marks |= Mark.IMPORTED
+    prompts = [turn.prompt for side in battle.sides for turn in battle.conversation(side)]
+    said = dict.fromkeys([*prompts, battle.system_prompt or ""])
+    if any(leaks.names_anyone(text, labels) for text in said):
+        marks |= Mark.LEAK_PROMPT
+    for side in battle.sides:
+        named = [leaks.names_anyone(text, labels) for text in _shown(battle.conversation(side))]
+        if any(named):
+            marks |= _LEAKS[side]
+        if any(named[:-1]):
+            marks |= Mark.LEAK_EDITED
+    return marks
+
+
+def prompt_code(prompts: Sequence[str]) -> int:
+    """A number that is the same for the same prompts, up to letter case, width and spaces."""
+    plain = (re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text)).strip() for text in prompts)
+    digest = hashlib.sha256("\0".join(text.casefold() for text in plain).encode()).digest()
+    # One bit less than the column has, since it has a sign.
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def _shown(conversation: Conversation) -> list[str]:
+    """Every text that a side wrote, in the order in which the visitor saw them."""
+    texts: list[str] = []
+    for turn in conversation:
+        texts += [attempt.text for attempt in turn.failed]
+        if turn.answer is not None:
+            texts.append(turn.answer.text)
+    return texts
+
+
+def _measures(conversation: Conversation) -> dict[str, Any]:
+    """One side's numbers, by the name of the column without the side."""
+    answers = [turn.answer for turn in conversation if turn.answer is not None]
+    return {
+        "chars": sum(len(answer.text) for answer in answers),
+        "tokens": _sum([answer.finished.completion_tokens for answer in answers]),
+        "ttft": answers[0].finished.ttft_s if answers else None,
+        "total": math.fsum(answer.finished.total_s for answer in answers),
+        "cost": _costs(answers),
+    }
+
+
+def _costs(answers: Sequence[Answer]) -> float | None:
+    known = [answer.cost_usd for answer in answers if answer.cost_usd is not None]
+    return math.fsum(known) if answers and len(known) == len(answers) else None
+
+
+def _sum(numbers: Sequence[int | None]) -> int | None:
+    known = [number for number in numbers if number is not None]
+    return sum(known) if numbers and len(known) == len(numbers) else None
+
+
+async def fill(database: Database) -> int:
+    """Finds out what is missing, or was found by older code; how many battles that were.
+
+    Each batch is read, worked on and written by itself: nobody waits for more than one, and a
+    task that is cancelled ends after the one in hand.
+
+    Raises:
+        StoreError: the database can't be read or written.
+    """
+    number, after = 0, ""
+
+    def step() -> list[dict[str, Any]]:
+        due = database.transact(database.reader, _due, after)
+        rows = [_row(battle, cast_at) for battle, cast_at in due]
+        if rows:
+            database.transact(database.writer, _keep, rows)
+        return rows
+
+    while rows := await database.settled(step):
+        number, after = number + len(rows), rows[-1]["battle_id"]
+    return number
+
+
+async def ballots(database: Database) -> Ballots:
+    """All votes as of one moment, oldest first, as columns for the statistics.
+
+    Raises:
+        BadBallot: a value that the statistics do not know.
+        StoreError: the database can't be read or written.
+    """
+    await fill(database)
+    columns = await database.read(_columns)
+    return await database.settled(lambda: Ballots.from_columns(columns))
+
+
+def _row(battle: Battle, cast_at: datetime) -> dict[str, Any]:
+    key = {"battle_id": battle.id, "version": VERSION, "patterns": leaks.VERSION}
+    return key | asdict(features_of(battle, cast_at))
+
+
+def _is_old() -> Any:  # noqa: ANN401 - a condition of SQLAlchemy's
+    """Not there, or found by other code."""
+    return or_(
+        features.c.battle_id.is_(None),
+        features.c.version != VERSION,
+        features.c.patterns != leaks.VERSION,
+    )
+
+
+def _due(connection: Connection, after: str) -> list[tuple[Battle, datetime]]:
+    """The next battles to work on, with the moments of their votes, in the order of the ids."""
+    chosen = (
+        select(votes.c.battle_id, votes.c.cast_at)
+        .join_from(votes, features, features.c.battle_id == votes.c.battle_id, isouter=True)
+        .where(votes.c.battle_id > after, _is_old())
+        .order_by(votes.c.battle_id)
+        .limit(_BATCH)
+    )
+    moments = {row.battle_id: row.cast_at for row in connection.execute(chosen)}
+    return [(battle, moments[battle.id]) for battle in battles_of(connection, list(moments))]
+
+
+def _keep(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Writes what was found in the place of what was there; another process may do the same."""
+    new = inserting(connection, features)
+    changes = {name: new.excluded[name] for name in ("version", "patterns", *_FOUND)}
+    connection.execute(new.on_conflict_do_update(index_elements=["battle_id"], set_=changes), rows)
+
+
+def _joined() -> Select[Any]:
+    return (
+        select(
+            votes.c.battle_id,
+            votes.c.winner,
+            votes.c.voter,
+            votes.c.cast_at,
+            votes.c.signed_in,
+            votes.c.guess,
+            battles.c.mode,
+            battles.c.language,
+            battles.c.category,
+            battles.c.model_a,
+            battles.c.served_model_a,
+            battles.c.model_b,
+            battles.c.served_model_b,
+            _is_old().label("is_old"),
+            *(features.c[name] for name in _FOUND),
+        )
+        .join_from(votes, battles)
+        .join(features, features.c.battle_id == votes.c.battle_id, isouter=True)
+        .order_by(votes.c.cast_at, votes.c.battle_id)
+    )
+
+
+def _columns(connection: Connection) -> dict[str, Any]:
+    """One list a column of `Ballots`, all of one moment."""
+    rows = connection.execute(_joined()).all()
+    if not rows:
+        return {name: [] for name in _names_of_columns()}
+    # Votes that came in since the table was filled are few: they are worked on here.
+    fresh = _fresh(connection, [row for row in rows if row.is_old])
+    excluded = set(connection.scalars(in_force().with_only_columns(exclusions.c.battle_id)))
+    by_name: dict[str, Sequence[Any]] = dict(
+        zip(rows[0]._fields, zip(*rows, strict=True), strict=True)
+    )
+    found: dict[str, Sequence[Any]] = {name: by_name[name] for name in _FOUND}
+    if fresh:
+        found = _replaced(found, by_name["battle_id"], fresh)
+    sides = zip(by_name["guess"], by_name["model_a"], by_name["model_b"], strict=True)
+    guessed = [_guessed(*names) for names in sides]
+    out = int(Mark.EXCLUDED)
+    return {
+        "a": list(zip(by_name["model_a"], _known(by_name["served_model_a"]), strict=True)),
+        "b": list(zip(by_name["model_b"], _known(by_name["served_model_b"]), strict=True)),
+        **{name: by_name[name] for name in ("winner", "mode", "language", "category", "voter")},
+        "cast_at": [moment.timestamp() for moment in by_name["cast_at"]],
+        "signed_in": by_name["signed_in"],
+        "prompt": found["prompt"],
+        "marks": [
+            marks | guess | (out if battle_id in excluded else 0)
+            for marks, guess, battle_id in zip(
+                found["marks"], guessed, by_name["battle_id"], strict=True
+            )
+        ],
+        **{name: found[name] for name in _MEASURES},
+    }
+
+
+def _guessed(guess: str | None, model_a: str, model_b: str | None) -> int:
+    """The mark of a guess; none where it named neither, or both are one contestant."""
+    if guess is None or model_a == model_b or guess not in (model_a, model_b):
+        return 0
+    return int(Mark.GUESSED_RIGHT if guess == model_a else Mark.GUESSED_WRONG)
+
+
+def _names_of_columns() -> Iterable[str]:
+    always = ("a", "b", "winner", "mode", "language", "category", "voter", "cast_at", "signed_in")
+    return chain(always, _FOUND)
+
+
+def _known(served: Sequence[str | None]) -> list[str]:
+    """What answered; empty where nobody said."""
+    return [name or "" for name in served]
+
+
+def _fresh(connection: Connection, rows: Sequence[Row[Any]]) -> dict[str, dict[str, Any]]:
+    moments = {row.battle_id: row.cast_at for row in rows}
+    ids = list(moments)
+    found: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(ids), _BATCH):
+        for battle in battles_of(connection, ids[start : start + _BATCH]):
+            found[battle.id] = asdict(features_of(battle, moments[battle.id]))
+    return found
+
+
+def _replaced(
+    found: Mapping[str, Sequence[Any]], ids: Sequence[str], fresh: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Sequence[Any]]:
+    """The columns with the fresh values in their places."""
+    return {
+        name: [
+            fresh[battle_id][name] if battle_id in fresh else value
+            for battle_id, value in zip(ids, column, strict=True)
+        ]
+        for name, column in found.items()
+    }

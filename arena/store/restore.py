@@ -1,0 +1,131 @@
+"""Puts back what a copy holds, in SQL. What the store has already is never made poorer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Table, select, text, update
+
+from arena.domain import Battle, Exclusion, Vote
+from arena.store.exclusions import exclusion_row
+from arena.store.queries import Counts
+from arena.store.schema import battles, exclusions, votes
+from arena.store.serialization import Plain, battle_from_row, battle_row, vote_row
+from arena.store.settings_table import set_meta
+from arena.store.sql_engine import inserting, is_postgres
+
+_log = logging.getLogger(__name__)
+_BATCH = 200
+# The key of Postgres's advisory lock: a number that nobody else is likely to use.
+_LOCK = 0x6172656E_02
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a copy holds, as rows. Made before the transaction, which holds the others up."""
+
+    battles: dict[str, tuple[Battle, Plain]]
+    votes: list[Plain]
+    exclusions: list[Plain]
+
+
+def found(
+    given: Sequence[Battle], ballots: Sequence[Vote], decisions: Sequence[Exclusion]
+) -> Found:
+    """The rows of what is given; of several records of one battle, the one that has most.
+
+    Raises:
+        RecordError: one of them can't be stored.
+    """
+    chosen: dict[str, Battle] = {}
+    for battle in given:
+        known = chosen.get(battle.id)
+        if known is None or finished_answers(battle) >= finished_answers(known):
+            chosen[battle.id] = battle
+    # One order for all processes, so that two that restore never wait for each other in a ring.
+    return Found(
+        battles={name: (chosen[name], battle_row(chosen[name])) for name in sorted(chosen)},
+        votes=[vote_row(v) for v in sorted(ballots, key=lambda v: v.battle_id)],
+        exclusions=[
+            exclusion_row(e) for e in sorted(decisions, key=lambda e: (e.battle_id, e.decided_at))
+        ],
+    )
+
+
+def finished_answers(battle: Battle) -> int:
+    """How many answers of both sides have ended."""
+    both = (battle.conversation_a, battle.conversation_b)
+    return sum(turn.answer is not None for talk in both for turn in talk)
+
+
+def restore(connection: Connection, what: Found, mark: str, now: datetime) -> Counts:
+    """Inserts what is missing and sets the mark; how much was inserted.
+
+    A battle that is there is replaced only by a record with more finished answers, and only while
+    it has no vote. A vote or a decision on a battle that nobody has is left out, and logged.
+    """
+    if is_postgres(connection):
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    rows = [{**row, "updated_at": now} for _, row in what.battles.values()]
+    added = _insert_missing(connection, battles, rows, "id")
+    _enrich(connection, {name: what.battles[name] for name in what.battles.keys() - added}, now)
+    new_votes = _insert_missing(
+        connection, votes, _with_battle(connection, what.votes, "votes"), "battle_id"
+    )
+    _insert_missing(
+        connection,
+        exclusions,
+        _with_battle(connection, what.exclusions, "exclusions"),
+        "battle_id",
+    )
+    set_meta(connection, mark, now.isoformat())
+    return Counts(len(added), len(new_votes))
+
+
+def _insert_missing(
+    connection: Connection, table: Table, rows: Iterable[Plain], key: str
+) -> set[str]:
+    """Inserts the rows whose key is not there; the keys that were not."""
+    added: set[str] = set()
+    for batch in _batches(list(rows)):
+        new = inserting(connection, table).on_conflict_do_nothing().returning(table.c[key])
+        added |= set(connection.scalars(new, batch))
+    return added
+
+
+def _enrich(connection: Connection, given: dict[str, tuple[Battle, Plain]], now: datetime) -> None:
+    """Replaces battles that have fewer finished answers here, and no vote."""
+    for names in _batches(sorted(given)):
+        chosen = select(battles).where(battles.c.id.in_(names)).order_by(battles.c.id)
+        rows = connection.execute(chosen.with_for_update()).mappings().all()
+        # A look after the lock: a vote that was being cast is there by now.
+        voted = set(
+            connection.scalars(select(votes.c.battle_id).where(votes.c.battle_id.in_(names)))
+        )
+        for stored in rows:
+            battle, row = given[stored["id"]]
+            more = finished_answers(battle) > finished_answers(battle_from_row(stored))
+            if more and battle.id not in voted:
+                changed = update(battles).where(battles.c.id == battle.id)
+                connection.execute(changed.values(**row, updated_at=now))
+
+
+def _with_battle(connection: Connection, rows: list[Plain], what: str) -> list[Plain]:
+    """The rows whose battle is there; a broken line of a copy can lose a battle."""
+    kept: list[Plain] = []
+    for batch in _batches(rows):
+        names = [row["battle_id"] for row in batch]
+        known = set(connection.scalars(select(battles.c.id).where(battles.c.id.in_(names))))
+        kept += [row for row in batch if row["battle_id"] in known]
+    if len(kept) < len(rows):
+        _log.warning("%d %s of the copy have no battle", len(rows) - len(kept), what)
+    return kept
+
+
+def _batches(rows: Sequence[Any]) -> Iterator[list[Any]]:
+    for start in range(0, len(rows), _BATCH):
+        yield list(rows[start : start + _BATCH])

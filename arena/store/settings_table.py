@@ -1,0 +1,38 @@
+"""What belongs to the database as a whole, in SQL."""
+
+from __future__ import annotations
+
+import secrets
+
+from sqlalchemy import Connection, select
+
+from arena.store.schema import meta
+from arena.store.serialization import clean
+from arena.store.sql_engine import inserting
+
+VOTER_SALT = "voter_salt"
+
+
+def get_meta(connection: Connection, key: str) -> str | None:
+    """What is kept under that key, or None."""
+    value = connection.scalar(select(meta.c.value).where(meta.c.key == key))
+    return None if value is None else str(value)
+
+
+def set_meta(connection: Connection, key: str, value: str) -> None:
+    """Keeps a text under that key, in the place of the one before."""
+    kept = clean(value)
+    new = inserting(connection, meta).values(key=key, value=kept)
+    connection.execute(new.on_conflict_do_update(index_elements=[meta.c.key], set_={"value": kept}))
+
+
+def salt(connection: Connection) -> str:
+    """The salt of the voters' hashes; drawn by whoever asks first."""
+    kept = get_meta(connection, VOTER_SALT)
+    if kept is None:
+        drawn = inserting(connection, meta).values(key=VOTER_SALT, value=secrets.token_hex(32))
+        connection.execute(drawn.on_conflict_do_nothing())
+        # Another process may have been first, so the database says which one counts.
+        kept = get_meta(connection, VOTER_SALT)
+    assert kept is not None  # noqa: S101 - for the type checker
+    return kept

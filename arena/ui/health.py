@@ -1,0 +1,54 @@
+"""What a load balancer or an owner's monitor asks: does the process live, can it serve?"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from arena.battle.arena import Arena
+from arena.errors.base import ArenaError
+
+STORE_SECONDS = 2.0
+
+
+async def health(arena: Arena) -> tuple[int, dict[str, Any]]:
+    """HTTP status and body: 200 while votes can be kept, 503 otherwise.
+
+    `ready` says whether a battle could begin now. Nothing in it is private.
+    """
+    problem = await _store_problem(arena)
+    registry = arena.registry
+    copy = arena.store.journal.state()
+    body = {
+        "status": "ok" if problem is None else "failing",
+        "ready": problem is None and len(registry.contestants()) >= 2,
+        "store": problem or "ok",
+        "models": {
+            entry.slug: type(entry.model.status()).__name__.lower()
+            for entry in registry.entries
+            if not entry.is_variant
+        },
+        "battles": {
+            "running": arena.door.room.inside,
+            "waiting": arena.door.room.in_line,
+        },
+        "backup": {
+            "on": bool(copy.place),
+            "restoring": copy.restoring,
+            "unpushed": copy.unpushed,
+            "error": copy.error.code if copy.error else None,
+        },
+    }
+    return (200 if problem is None else 503), body
+
+
+async def _store_problem(arena: Arena) -> str | None:
+    """The code of what is wrong with the store; None if nothing is."""
+    try:
+        async with asyncio.timeout(STORE_SECONDS):
+            await arena.store.counts()
+    except TimeoutError:
+        return "slow"
+    except ArenaError as error:
+        return error.code
+    return None

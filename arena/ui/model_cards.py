@@ -1,0 +1,120 @@
+"""The models' cards. Pure: no Gradio, no I/O."""
+
+from __future__ import annotations
+
+from html import escape
+
+from arena.models.base import Metered, Pulsing, Ready
+from arena.models.registry import Entry, Registry
+from arena.models.throughput import Pulse
+from arena.store.journal import CopyState
+from arena.store.store import Counts
+from arena.ui.i18n import error_line, say, say_or
+from arena.ui.memory_view import cache_rows
+from arena.ui.status_view import status_words
+
+
+def models_html(registry: Registry, language: str, store_card: str = "") -> str:
+    """A card a contestant, with its facts; a built-in variant only while it can play."""
+    shown = [entry for entry in registry.entries if entry.ready or not entry.spare]
+    cards = "".join(_card(entry, language) for entry in shown)
+    return f'<div class="cards">{cards}{store_card}</div>'
+
+
+def store_html(place: str, counts: Counts, copy: CopyState, language: str, now: float) -> str:
+    """A card about the votes: how many, where, and how their copy stands.
+
+    Args:
+        place: the store's; only its kind is shown, since the page may be public.
+        counts: what it holds.
+        copy: how the copy stands; an empty place means that there is none.
+        language: of the page.
+        now: seconds since the epoch.
+    """
+    rows = {
+        "store.battles": str(counts.battles),
+        "store.votes": str(counts.votes),
+        "store.place": "Postgres" if place.startswith("postgresql") else "SQLite",
+        "store.copy": copy.place or say(language, "store.no_copy"),
+    }
+    if copy.place:
+        rows["store.copy_state"] = copy_words(copy, language, now)
+        rows["store.unpushed"] = str(copy.unpushed)
+    if copy.error is not None:
+        rows["models.remedy"] = error_line(language, copy.error)
+    cells = "".join(_row(key, value, language) for key, value in rows.items())
+    title = escape(say(language, "store.title"))
+    return f'<section class="card" id="store"><h3>{title}</h3><dl>{cells}</dl></section>'
+
+
+def copy_words(copy: CopyState, language: str, now: float) -> str:
+    """How the copy stands, in a few words."""
+    if copy.restoring:
+        return say(language, "store.restoring")
+    if copy.error is not None:
+        return say(language, "store.failing")
+    if copy.pushed_at is None:
+        return say(language, "store.not_yet")
+    return say(language, "store.pushed", minutes=int(max(0.0, now - copy.pushed_at) // 60))
+
+
+def _card(entry: Entry, language: str) -> str:
+    spec, status = entry.model.spec, entry.model.status()
+    words, remedy = status_words(status, spec, language)
+    rows = {
+        "models.state": words,
+        "models.remedy": remedy,
+        "models.id": spec.id,
+        "models.variant_of": spec.variant_of or "",
+        "models.source": spec.source,
+        "models.licence": spec.licence,
+        "models.system_prompt": spec.system_prompt or "",
+    }
+    if isinstance(status, Ready) and not entry.is_variant:
+        hidden = ("price_", "kv_bytes")
+        facts = {k: v for k, v in status.facts.items() if not k.startswith(hidden)}
+        rows |= {f"fact.{key}": value for key, value in facts.items()}
+        rows |= cache_rows(status.facts, language)
+    if isinstance(status, Ready) and isinstance(entry.model, Pulsing):
+        rows |= _pulse(entry.model.pulse(), language)
+    rows |= _money(entry, language)
+    cells = "".join(_row(key, value, language) for key, value in rows.items() if value)
+    return f'<section class="card"><h3>{escape(spec.label)}</h3><dl>{cells}</dl></section>'
+
+
+def _pulse(pulse: Pulse, language: str) -> dict[str, str]:
+    """What it is doing now, and the best that was seen."""
+    now = say(language, "pulse.idle")
+    if pulse.answering:
+        speed = f"{pulse.tokens_per_second:.1f}"
+        now = say(language, "pulse.answering", answers=pulse.answering, speed=speed)
+    rows = {"models.now": now}
+    if pulse.fastest is not None:
+        rows["models.fastest"] = f"{pulse.fastest:.1f} tok/s"
+    return rows
+
+
+def _money(entry: Entry, language: str) -> dict[str, str]:
+    """What it costs and has cost today; nothing for what runs here."""
+    spec, model = entry.model.spec, entry.model
+    if not spec.price_in and not spec.price_out:
+        return {}
+    status = model.status()
+    facts = status.facts if isinstance(status, Ready) else {}
+    price = say(language, "money.price", into=f"{spec.price_in:g}", out=f"{spec.price_out:g}")
+    if facts.get("price_verified") == "no":
+        price = f"{price} {say(language, 'money.unverified', day=facts['price_as_of'])}"
+    rows = {"models.price": price}
+    expenses = model.expenses() if isinstance(model, Metered) else None
+    if expenses is not None:
+        limit = expenses.limit_usd
+        key = "money.today" if limit is None else "money.today_of"
+        today = f"{expenses.today_usd:.4f}"
+        rows["models.today"] = say(language, key, today=today, limit=f"{limit or 0:g}")
+    return rows
+
+
+def _row(key: str, value: str, language: str) -> str:
+    name = say_or(language, key, key.removeprefix("fact."))
+    text = f"{int(value):,}" if value.isascii() and value.isdigit() else value
+    return f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>"

@@ -1,0 +1,138 @@
+"""What the server remembers of one open page. It never reaches the browser."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from arena.battle.session import Frame
+from arena.domain import GenerationParams, Mode, Winner
+from arena.presets import Preset
+from arena.ui.feedback_view import Extras
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who signed in.
+
+    Attributes:
+        id: the provider's lasting id; a name can change hands.
+        name: for the page alone; it is stored nowhere.
+    """
+
+    id: str
+    name: str
+
+
+_VISITOR = re.compile(r"[0-9a-f]{32}")
+_SAME_TASK = 0.5
+
+
+class Visit:
+    """One tab. A plain class: Gradio would put a dataclass into the page's config.
+
+    Attributes:
+        mode: of the empty page; a battle has its own.
+        visitor: the browser's random id, kept in its local storage; the same over its tabs.
+        account: who signed in, else None; signing in and out loads the page anew.
+        preset: the example that was put into the prompt box and not sent yet.
+        played: the example of the running battle.
+        extras: what the voter has added to the battle.
+        shared: the battle of the link that the page was opened with; its vote is `vote`.
+        waiting: a prompt waits for a model to load, or in the line.
+        shown_chips: what the header last said, so that a tick without news sends nothing.
+        saw_board: the leaderboard was opened, so another language must reach it.
+        shown_cards: the same for the models' cards.
+    """
+
+    def __init__(self) -> None:
+        self.language = "ja"
+        self.mode = Mode.BLIND
+        self.visitor = ""
+        self.account: Account | None = None
+        self.battle_id: str | None = None
+        self.vote: Winner | None = None
+        self.preset: Preset | None = None
+        self.played: Preset | None = None
+        self.extras = Extras()
+        self.shared: Frame | None = None
+        self.waiting = False
+        self.shown_chips = ""
+        self.saw_board = False
+        self.shown_cards = ""
+
+    def identity(self) -> str:
+        """Whose votes these are: the account's, or the browser's; one is drawn if it keeps none.
+
+        An account's has a prefix that no browser's id can have.
+        """
+        if self.account is not None:
+            return f"account:{self.account.id}"
+        self.visitor = self.visitor or secrets.token_hex(16)
+        return self.visitor
+
+    def wait(self) -> None:
+        """A prompt waits from now on, until Stop or a place ends that."""
+        self.waiting = True
+
+    def gave_up(self) -> bool:
+        """Whether Stop has ended the wait."""
+        return not self.waiting
+
+    def forget_battle(self) -> None:
+        """Back to an empty page."""
+        self.battle_id = None
+        self.vote = None
+        self.played = None
+        self.extras = Extras()
+        self.shared = None
+
+
+def known_visitor(value: object) -> str | None:
+    """The id that the browser kept, if it has the form of one."""
+    return value if isinstance(value, str) and _VISITOR.fullmatch(value) else None
+
+
+def known_battle(value: object) -> str | None:
+    """The id of a link, if it has the form of one."""
+    return value if isinstance(value, str) and _VISITOR.fullmatch(value) else None
+
+
+def account_of(profile: Mapping[str, object] | None) -> Account | None:
+    """The account of an OpenID profile; None where nobody signed in."""
+    if profile is None or not profile.get("sub"):
+        return None
+    return Account(str(profile["sub"]), str(profile.get("preferred_username") or ""))
+
+
+def preset_behind(text: str, preset: Preset | None) -> Preset | None:
+    """The example that a text still is a version of; None when it was replaced by another task."""
+    if preset is None:
+        return None
+    matcher = SequenceMatcher(None, preset.text, text.strip(), autojunk=False)
+    # The cheap bounds first: the true ratio of two long texts takes long.
+    bounds = (matcher.real_quick_ratio, matcher.quick_ratio, matcher.ratio)
+    return preset if all(bound() >= _SAME_TASK for bound in bounds) else None
+
+
+def params_from(
+    temperature: object, top_p: object, max_new_tokens: object, seed: object
+) -> GenerationParams:
+    """The generation settings as the page sent them.
+
+    Raises:
+        ValueError: not numbers, or out of range.
+    """
+    try:
+        drawn = seed is None or (isinstance(seed, str) and not seed.strip())
+        return GenerationParams(
+            temperature=float(str(temperature)),
+            top_p=float(str(top_p)),
+            max_new_tokens=int(float(str(max_new_tokens))),
+            seed=None if drawn else int(str(seed).strip()),
+        )
+    except OverflowError as error:
+        raise ValueError(str(error)) from None

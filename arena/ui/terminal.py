@@ -1,0 +1,181 @@
+"""`python -m arena leaderboard`: the page's sentences and figures, in columns or as JSON."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable, Sequence
+
+from arena.leaderboard.cache import Board
+from arena.leaderboard.report import Report, Standing
+from arena.leaderboard.report_json import report_json
+from arena.stats.filters import Rules
+from arena.store.store import VoteStore
+from arena.ui import leaderboard_words as words
+from arena.ui.i18n import say
+from arena.ui.leaderboard_words import many
+
+GAP = "  "
+Column = tuple[str, Callable[[Standing], str]]
+
+
+async def leaderboard(
+    store: VoteStore, *, language: str, signed_in_only: bool, as_json: bool
+) -> str:
+    """The leaderboard of a store, to be printed.
+
+    Args:
+        store: where the votes are.
+        language: `ja` or `en`; JSON is the same in both.
+        signed_in_only: whether votes count only of people who signed in.
+        as_json: the layout of `arena.leaderboard.report_json` in place of text.
+
+    Raises:
+        StoreError: the votes can't be read.
+        BadBallot: one of them has a value that is unknown.
+    """
+    report = await Board(store).report(Rules(not_signed_in=signed_in_only))
+    if as_json:
+        return json.dumps(report_json(report), ensure_ascii=False, indent=2, allow_nan=False)
+    return board_text(report, language)
+
+
+def board_text(report: Report, language: str) -> str:
+    """The whole leaderboard, without the pictures.
+
+    Args:
+        report: what it says.
+        language: `ja` or `en`.
+    """
+    lead = (words.sentence(report, language), *words.notes(report, language))
+    blocks = ["\n".join(printable(line) for line in lead)]
+    if report.votes:
+        blocks.append(_funnel(report, language))
+    if report.standings:
+        blocks.append(_standings(report, language))
+        blocks += [_pairs(report, language), _cells(report, language), _checks(report, language)]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def width(text: str) -> int:
+    """Columns in a terminal: a full-width character takes two, a combining mark none."""
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        for char in text
+    )
+
+
+def table(rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    """Aligned columns; the first `left` of them to the left, the others to the right."""
+    widths = [max(width(row[place]) for row in rows) for place in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = []
+        for place, (text, wide) in enumerate(zip(row, widths, strict=True)):
+            pad = " " * (wide - width(text))
+            cells.append(text + pad if place < left else pad + text)
+        lines.append(GAP.join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def printable(text: str) -> str:
+    """Without what moves a cursor or hides text: labels are somebody else's words."""
+    return "".join(char if unicodedata.category(char)[0] != "C" else " " for char in text)
+
+
+def _titled(title: str, body: str, *notes: str) -> str:
+    return "\n".join([printable(title), body, *(printable(note) for note in notes if note)])
+
+
+def _safe_table(rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    return table([[printable(text) for text in row] for row in rows], left=left)
+
+
+def _funnel(report: Report, language: str) -> str:
+    steps = " → ".join(
+        f"{step.left:,} {say(language, f'board.step.{step.name}')}" for step in report.funnel
+    )
+    reasons = [
+        f"{GAP}{number:,} {say(language, f'board.reason.{reason}')}"
+        for reason, number in words.reasons(report)
+    ]
+    return _titled(say(language, "board.votes_title"), steps, *reasons)
+
+
+def _standings(report: Report, language: str) -> str:
+    columns: list[Column] = [("model", lambda s: s.name.label)]
+    if report.ranking is None:
+        columns += [("wins", lambda s: f"{s.wins:,}")]
+    else:
+        columns = [
+            ("rank", lambda s: words.ranks(s.rating) if s.rating else ""),
+            *columns,
+            ("rating", lambda s: words.points(s.rating.rating) if s.rating else words.UNKNOWN),
+        ]
+    columns += [
+        ("win_rate", lambda s: words.share(s.win_rate)),
+        ("votes", lambda s: f"{s.votes:,}"),
+        ("speed", lambda s: words.speed(s.speed)),
+        ("first_text", lambda s: words.seconds(s.first_text)),
+        ("cost", lambda s: words.dollars(s.cost)),
+        ("chars", lambda s: words.number(s.chars)),
+    ]
+    head = [say(language, f"board.col.{name}") for name, _ in columns]
+    rows = [[make(standing) for _, make in columns] for standing in report.standings]
+    left = 1 if report.ranking is None else 2
+    title = say(language, "board.two_title" if report.ranking is None else "board.table_title")
+    return _titled(title, _safe_table([head, *rows], left=left))
+
+
+def _pairs(report: Report, language: str) -> str:
+    """Every pair with its counts."""
+    keys = ("board.col.wins", "board.ties", "board.both_bad", "board.col.win_rate")
+    head = ["", *(say(language, key) for key in keys)]
+    rows = [
+        [
+            f"{report.name(pair.first)} – {report.name(pair.second)}",
+            f"{pair.result.wins_first:,} – {pair.result.wins_second:,}",
+            f"{pair.result.ties:,}",
+            f"{pair.result.both_bad:,}",
+            words.share(pair.result.rate),
+        ]
+        for pair in report.pairs
+    ]
+    shown = report.shown_pair
+    test = words.two_words(shown.result, language) if shown and report.ranking is None else ""
+    return _titled(say(language, "board.filter.pair"), _safe_table([head, *rows]), test)
+
+
+def _cells(report: Report, language: str) -> str:
+    shown = report.shown_pair
+    cells = [cell for cell in report.cells.cells if cell.shown]
+    if shown is None or not report.cells.cells:
+        return ""
+    names = {"a": report.name(shown.first), "b": report.name(shown.second)}
+    columns = ("cell", "verdict", "decisive", "own_rate", "shrunk")
+    head = [say(language, f"board.col.{name}").format(**names) for name in columns]
+    rows = [
+        [
+            words.cell_name(cell, language),
+            words.verdict(report, cell.verdict, language),
+            f"{cell.result.decisive:,}",
+            words.share(cell.result.rate),
+            words.share(cell.shrunk) if cell.shrunk else words.UNKNOWN,
+        ]
+        for cell in cells
+    ]
+    found = report.cells
+    hidden = len(found.cells) - len(cells)
+    notes = [
+        say(language, "board.cells_note", compared=found.compared) if cells else "",
+        many(language, "hidden", hidden, fewest=found.fewest) if hidden else "",
+    ]
+    body = _safe_table([head, *rows], left=2) if cells else ""
+    title = say(language, "board.cells_title", **names)
+    return "\n".join(line for line in _titled(title, body, *notes).split("\n") if line)
+
+
+def _checks(report: Report, language: str) -> str:
+    rows = [[c.title, c.name, c.text] for c in words.checks(report, language)]
+    note = say(language, "board.checks_note")
+    return _titled(say(language, "board.checks_title"), _safe_table(rows, left=3), note)

@@ -1,0 +1,149 @@
+"""Caps and languages."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arena.battle.language import prompt_language
+from arena.battle.limits import (
+    DAY,
+    MINUTE,
+    Limits,
+    Visitor,
+    address_hash,
+    check_own,
+    check_prompt,
+    check_system_prompt,
+    check_tokens,
+    check_turns,
+    estimated_tokens,
+    rates_of,
+    refused,
+)
+from arena.domain import Message, Role
+from arena.errors.battle import (
+    DayUsedUp,
+    EmptyPrompt,
+    OneAtATime,
+    PromptTooLong,
+    TooFast,
+    TooManyTokens,
+    TooManyTurns,
+)
+
+LIMITS = Limits(prompt_chars=10, turns=2, battles=3, prompt_tokens=8, visitor_battles=2)
+NOW = datetime(2026, 11, 24, 22, 30, 15, tzinfo=UTC)
+
+
+@given(st.text(max_size=30))
+def test_prompt_is_clean_or_refused(text: str) -> None:
+    """An empty or endless prompt must never reach a model that the owner pays for."""
+    plain = text.replace("\r\n", "\n").replace("\r", "\n").strip()
+    if not plain:
+        with pytest.raises(EmptyPrompt):
+            check_prompt(text, LIMITS)
+    elif len(plain) > 10:
+        with pytest.raises(PromptTooLong, match=f"{len(plain)} characters"):
+            check_prompt(text, LIMITS)
+    else:
+        assert check_prompt(text, LIMITS) == plain
+
+
+def test_system_prompt_may_be_empty() -> None:
+    """An empty box means none, not an empty system message."""
+    assert check_system_prompt("  ", LIMITS) is None
+    assert check_system_prompt(None, LIMITS) is None
+    with pytest.raises(PromptTooLong):
+        check_system_prompt("x" * 11, LIMITS)
+
+
+def test_turns_and_room_stop_at_their_number() -> None:
+    """Off by one here is one paid request more, or one visitor turned away."""
+    check_turns(1, LIMITS)
+    with pytest.raises(TooManyTurns):
+        check_turns(2, LIMITS)
+    check_own(1, LIMITS)
+    with pytest.raises(OneAtATime):
+        check_own(2, LIMITS)
+
+
+def test_tokens_are_estimated_for_both_scripts() -> None:
+    """Japanese has a token a character: four characters a token let four times too much pass."""
+    assert estimated_tokens("") == 0
+    assert estimated_tokens("abcde") == 2
+    assert estimated_tokens("偶数と偶数") == 5
+    turns = [Message(Role.USER, "偶数と偶数"), Message(Role.ASSISTANT, "abcdefgh")]
+    check_tokens([*turns, Message(Role.USER, "a")], LIMITS)
+    with pytest.raises(TooManyTokens, match="about 9 tokens; at most 8"):
+        check_tokens([*turns, Message(Role.USER, "abcde")], LIMITS)
+
+
+def test_a_prompt_counts_for_the_visitor_and_for_a_public_address() -> None:
+    """A new browser id must not give a new allowance, nor one office share one person's."""
+    limits = Limits(per_minute=3, per_day=40, address_share=5)
+    alone = rates_of(Visitor("v" * 64), limits)
+    assert [(r.seconds, r.limit) for r in alone] == [(MINUTE, 3), (DAY, 40)]
+    shared = rates_of(Visitor("v" * 64, "a" * 64), limits)
+    assert [(r.seconds, r.limit) for r in shared[2:]] == [(MINUTE, 15), (DAY, 200)]
+    assert len({(r.key, r.seconds) for r in shared}) == 4
+    assert all(len(r.key) <= 80 for r in shared)
+
+
+def test_each_refusal_says_when_to_come_back() -> None:
+    """`Try later` makes people press the button until it works."""
+    minute, day = rates_of(Visitor("v" * 64), LIMITS)
+    soon = refused(minute, NOW + timedelta(seconds=44.2), NOW)
+    assert isinstance(soon, TooFast)
+    assert "45 s" in soon.remedy_text
+    late = refused(day, datetime(2026, 11, 25, tzinfo=UTC), NOW)
+    assert isinstance(late, DayUsedUp)
+    assert "1 h 30 min" in late.remedy_text
+    assert "00:00 UTC" in late.remedy_text
+
+
+def test_an_address_leads_back_to_nobody() -> None:
+    """A plain or lasting hash of an address is an address to whoever tries all of them."""
+    salt = "s" * 32
+    one = address_hash(salt, "203.0.113.9", NOW)
+    assert one == ""  # a documentation address is no public one
+    one = address_hash(salt, "8.8.8.8", NOW)
+    assert len(one) == 64
+    assert one != address_hash(salt, "8.8.4.4", NOW)
+    assert one != address_hash("t" * 32, "8.8.8.8", NOW)
+    assert one != address_hash(salt, "8.8.8.8", NOW + timedelta(days=1))
+    assert one == address_hash(salt, "8.8.8.8", NOW + timedelta(minutes=5))
+
+
+@pytest.mark.parametrize("address", ["", "127.0.0.1", "10.16.3.80", "::1", "fe80::1", "testclient"])
+def test_shared_and_unknown_addresses_do_not_count(address: str) -> None:
+    """Behind a proxy that is not trusted everybody has its address: one would lock out all."""
+    assert address_hash("s" * 32, address, NOW) == ""
+
+
+def test_a_household_is_one_address() -> None:
+    """With IPv6 each browser could have a fresh address for each prompt."""
+    first = address_hash("s" * 32, "2a00:1450:4001:82a::200e", NOW)
+    assert first
+    assert first == address_hash("s" * 32, "2a00:1450:4001:82a:ffff::1", NOW)
+    assert first != address_hash("s" * 32, "2a00:1450:4001:82b::200e", NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "page", "language"),
+    [
+        ("forループの使い方", "en", "ja"),
+        ("Explain for loops", "ja", "en"),
+        ("証明", "ja", "ja"),
+        ("证明", "en", "other"),
+        ("Объясни", "en", "other"),
+        ("2+2=?", "ja", "other"),
+        ("café au lait", "en", "en"),
+    ],
+)
+def test_language_of_a_prompt(text: str, page: str, language: str) -> None:
+    """Statistics by language are wrong when code words make a Japanese prompt English."""
+    assert prompt_language(text, page) == language

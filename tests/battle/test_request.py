@@ -1,0 +1,67 @@
+"""What is written down of a battle."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from arena.battle.request import battle_flags, cost_usd, messages_for
+from arena.domain import (
+    Answer,
+    Battle,
+    Category,
+    Exchange,
+    Finished,
+    FinishReason,
+    Flag,
+    GenerationParams,
+    Mode,
+    ModelSpec,
+    Side,
+)
+
+SPEC = ModelSpec("m", "M", "cloud", "m", price_in=2.0, price_out=10.0)
+DONE = Finished(
+    FinishReason.STOP, prompt_tokens=1000, completion_tokens=200, thinking_tokens=300, total_s=1.0
+)
+
+
+def test_cost_counts_thinking_as_output() -> None:
+    """1000 x 2 + (200 + 300) x 10 dollars per million: without thinking the bill is a surprise."""
+    assert cost_usd(SPEC, DONE) == pytest.approx(0.007)
+    assert cost_usd(SPEC, replace(DONE, thinking_tokens=None)) == pytest.approx(0.004)
+
+
+def test_unknown_cost_is_not_zero() -> None:
+    """$0 for a price that nobody knows is a lie; for a local model it is the truth."""
+    assert cost_usd(replace(SPEC, price_in=None), DONE) is None
+    assert cost_usd(SPEC, replace(DONE, prompt_tokens=None)) is None
+    local = replace(SPEC, price_in=0.0, price_out=0.0)
+    assert cost_usd(local, replace(DONE, prompt_tokens=None)) == 0.0
+
+
+def test_only_whole_answers_are_sent_back_as_the_models_words() -> None:
+    """Half an answer that broke off is not what the model said."""
+    whole = Answer("whole", DONE)
+    half = Answer("half", Finished(FinishReason.CANCELLED))
+    battle = Battle(
+        id="0" * 32, mode=Mode.BLIND, language="en", ui_language="en", category=Category.FREE,
+        preset=None, params=GenerationParams(), spec_a=SPEC, spec_b=SPEC,
+        created_at=datetime(2026, 1, 1, tzinfo=UTC), voter="v",
+        conversation_a=(Exchange("1", whole), Exchange("2", half), Exchange("3")),
+    )  # fmt: skip
+    assert [m.content for m in messages_for(battle, Side.A)] == ["1", "whole", "2", "3"]
+    assert messages_for(battle, Side.B) == ()
+
+
+def test_flags_say_what_the_statistics_must_know() -> None:
+    """A vote on a stand-in that is not marked counts for the model that it stands in for."""
+    stand_in = replace(SPEC, id="s", stand_in=True)
+    variant = replace(SPEC, id="v", variant_of="m")
+    flags = battle_flags(Mode.OPEN, {Side.A: stand_in, Side.B: variant}, "Be brief.", edited=True)
+    assert flags == {
+        Flag.OPEN_MODE, Flag.STAND_IN, Flag.VARIANT, Flag.SYSTEM_PROMPT, Flag.PRESET_EDITED,
+    }  # fmt: skip
+    assert battle_flags(Mode.BLIND, {Side.A: SPEC, Side.B: SPEC}, None, edited=False) == set()

@@ -1,0 +1,117 @@
+"""One life of a Space, for tests: `store` and its copy alone, or all of `app` without a browser.
+
+Its settings come from the environment, as a Space's do. It answers each line of its input with one
+line of JSON, and ends on SIGTERM as the app does, or on the line `leave` without any care.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from typing import Any
+
+from arena.dataset.hub import HubBackup, make_journal
+from arena.errors.battle import AlreadyVoted
+from arena.settings import settings_from
+from arena.store.store import VoteStore
+from tests.vote_samples import battle, vote
+
+
+class Careless(Exception):
+    """The process ends as Python ends, and nobody closes anything."""
+
+
+@asynccontextmanager
+async def alone() -> AsyncIterator[VoteStore]:
+    settings = settings_from(os.environ)
+    journal = make_journal(settings)
+    store = VoteStore.open(settings.database_url, journal=journal)
+    await journal.start(store)
+    try:
+        yield store
+    except Careless:
+        raise SystemExit(7) from None
+    await journal.aclose()
+    await store.aclose()
+
+
+@asynccontextmanager
+async def whole() -> AsyncIterator[VoteStore]:
+    import app
+
+    async with app.parts.lifespan(None):
+        yield app.parts.arena.store
+
+
+async def answer(store: VoteStore, command: str, argument: str) -> object:
+    assert isinstance(store.journal, HubBackup)
+    match command:
+        case "settled":
+            await store.journal.settled.wait()
+        case "vote":
+            names = argument.split(",")
+            return [await new_vote(store, name) for name in names]
+        case "again":
+            found = await store.get_battle(argument)
+            assert found is not None
+            try:
+                await store.cast_vote(vote(found, "both_bad"))
+            except AlreadyVoted:
+                return "refused"
+        case "contents":
+            return {
+                "tally": [asdict(pair) for pair in await store.tally()],
+                "votes": sorted([b.id async for b, v in store.iter_battles() if v is not None]),
+                "battles": (await store.counts()).battles,
+            }
+        case "state":
+            state = store.journal.state()
+            return {"unpushed": state.unpushed, "failed": state.error is not None}
+    return None
+
+
+async def new_vote(store: VoteStore, battle_id: str) -> str:
+    """The winner follows from the id, so that a test can count what it expects."""
+    made = battle(id=battle_id)
+    await store.add_battle(made)
+    await store.cast_vote(vote(made, ("model_a", "model_b", "tie")[int(battle_id, 16) % 3]))
+    return battle_id
+
+
+async def main(part: str) -> None:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
+    lines = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    async with whole() if part == "app" else alone() as store:
+        say("ready")
+        serving = asyncio.create_task(serve(store, lines))
+        ending = asyncio.create_task(ended.wait())
+        await asyncio.wait([serving, ending], return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            serving.result()
+        serving.cancel()
+
+
+async def serve(store: VoteStore, lines: asyncio.StreamReader) -> None:
+    while line := (await lines.readline()).decode().strip():
+        command, _, argument = line.partition(" ")
+        if command == "leave":
+            raise Careless
+        say(await answer(store, command, argument))
+
+
+def say(word: Any) -> None:
+    sys.stdout.write(json.dumps(word) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))

@@ -1,0 +1,375 @@
+"""An export is whole, readable by others' tools, and leads back to nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import subprocess
+import sys
+import threading
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from arena.dataset import export as module
+from arena.dataset.columns import COLUMNS
+from arena.dataset.export import ExportReport, FileFormat, Shape, card_path, export
+from arena.dataset.formats import rows_into, settled
+from arena.domain import Battle, Exchange, Exclusion, Grade, Mode
+from arena.errors.store import ExportNeedsFile, StoreError
+from arena.store.store import VoteStore, voter_hash
+from tests.store_tools import Outside, until
+from tests.vote_samples import NOON, VOTER, answer, battle, vote
+
+
+async def exported(store: VoteStore, salt: str | None = None) -> list[dict[str, Any]]:
+    stream = io.StringIO()
+    report = await export(store, stream, salt=salt)
+    lines = [json.loads(line) for line in stream.getvalue().split("\n")[:-1]]
+    assert len(lines) == report.rows
+    return lines
+
+
+async def written(
+    store: VoteStore, folder: Path, shape: Shape, file_format: FileFormat, **more: Any
+) -> tuple[list[dict[str, Any]], ExportReport]:
+    """The rows of a file as its own reader gives them."""
+    target = folder / f"{shape}.{file_format}"
+    report = await export(store, target, shape=shape, file_format=file_format, **more)
+    if file_format is FileFormat.PARQUET:
+        rows: list[dict[str, Any]] = pq.read_table(target).to_pylist()
+    elif file_format is FileFormat.CSV:
+        with target.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+    else:
+        rows = [json.loads(line) for line in target.read_text("utf-8").split("\n")[:-1]]
+    return rows, report
+
+
+async def test_lines_have_lmarena_names(store: VoteStore) -> None:
+    """Tools for the LMArena sets found other columns; an open battle looked like a lost vote."""
+    failed = answer("", reason="error", error_code="network")
+    # Line separators of Unicode are not ends of lines in JSON Lines.
+    talk = (Exchange("一\u2028つ", answer("答"), (failed,)), Exchange("二つ"))
+    made = battle("phi", "gem")
+    later = battle(
+        "phi", None, conversation_a=talk, created_at=NOON + timedelta(hours=1), preset=None
+    )
+    await store.add_battle(later)
+    await store.add_battle(made)
+    await store.cast_vote(vote(made, "both_bad", reasons=("wrong",), comment="残念"))
+    voted, alone = await exported(store, "salt")
+    lmarena = ("id", "model_a", "model_b", "winner", "category_tag", "language", "timestamp")
+    assert [voted[name] for name in lmarena] == [
+        made.id, "phi", "gem", "both_bad", "math", "ja", "2025-06-01T12:00:00+00:00",
+    ]  # fmt: skip
+    assert voted["conversation_b"] == [
+        {"role": "user", "content": "1+1は？"},
+        {"role": "assistant", "content": "答え"},
+    ]
+    assert (voted["reasons"], voted["comment"]) == (["wrong"], "残念")
+    assert voted["voter"] == voter_hash("salt", VOTER)
+    assert voted["params"]["seed"] == 42
+    assert voted["turns_a"][0]["finished"]["served_model"] == "v1"
+    assert (alone["model_b"], alone["winner"], alone["conversation_b"]) == (None, None, [])
+    assert [m["content"] for m in alone["conversation_a"]] == ["一\u2028つ", "答", "二つ"]
+    assert alone["turns_a"][0]["failed"][0]["finished"]["error_code"] == "network"
+    assert alone["turns_a"][1] == {"finished": None, "cost_usd": None, "failed": []}
+    assert voted.keys() == alone.keys()
+
+
+async def test_excluded_and_signed_in_votes_are_marked(store: VoteStore) -> None:
+    """A vote that the owner had excluded was published as one that counts, or was left out."""
+    made = [battle(created_at=NOON + timedelta(minutes=n)) for n in range(3)]
+    for one in made:
+        await store.add_battle(one)
+    await store.cast_vote(vote(made[0], signed_in=True))
+    await store.cast_vote(vote(made[1]))
+    await store.add_exclusion(Exclusion(made[1].id, "同じ人", NOON))
+    await store.add_exclusion(Exclusion(made[0].id, "mistake", NOON))
+    await store.add_exclusion(Exclusion(made[0].id, "", NOON + timedelta(seconds=1), lifted=True))
+    lines = await exported(store)
+    assert [line["winner"] for line in lines] == ["model_a", "model_a", None]
+    assert [line["excluded"] for line in lines] == [None, "同じ人", None]
+    assert [line["signed_in"] for line in lines] == [True, False, None]
+
+
+async def test_voters_are_hashed_again(store: VoteStore) -> None:
+    """Whoever had the store's salt could find one visitor's lines in a published file."""
+    for _ in range(2):
+        await store.add_battle(battle())
+    first, second = await exported(store), await exported(store)
+    assert first[0]["voter"] == first[1]["voter"]
+    assert len({VOTER, first[0]["voter"], second[0]["voter"]}) == 3
+
+
+async def test_file_is_the_old_one_or_the_new_one(
+    store: VoteStore, outside: Outside, tmp_path: Path
+) -> None:
+    """A failure in the middle left half an export in the place of a good one."""
+    target = tmp_path / "out" / "votes.jsonl"
+    made = battle(voter="c" * 64)
+    await store.add_battle(made)
+    assert (await export(store, target)).rows == 1
+    good = target.read_bytes()
+    assert json.loads(good)["id"] == made.id
+    await store.add_battle(battle(created_at=NOON + timedelta(hours=1)))
+    outside.rows(f"UPDATE battles SET mode = 'broken' WHERE voter != '{'c' * 64}'")  # noqa: S608
+    with pytest.raises(StoreError):
+        await export(store, target)
+    assert target.read_bytes() == good
+    assert sorted(target.parent.iterdir()) == [target, card_path(target)]
+
+
+async def test_path_that_cannot_be_written_is_named(store: VoteStore, tmp_path: Path) -> None:
+    """A wrong path ended in a traceback."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError) as caught:
+        await export(store, tmp_path / "file" / "votes.jsonl")
+    assert "votes.jsonl" in caught.value.remedy_text
+
+
+async def some(store: VoteStore) -> list[Battle]:
+    """One battle of each fate: won, tied, excluded, open, without a vote, single."""
+    kinds: list[dict[str, Any]] = [{}, {}, {}, {"mode": Mode.OPEN}, {}, {"id_b": None}]
+    made = []
+    for n, kind in enumerate(kinds):
+        sides = {"conversation_a": (Exchange("問", answer(f"左{n}")),)}
+        if "id_b" not in kind:
+            sides["conversation_b"] = (Exchange("問", answer(f"右{n}")),)
+        made.append(battle(**kind, **sides, created_at=NOON + timedelta(minutes=n)))
+        await store.add_battle(made[-1])
+    for n, winner in enumerate(["model_b", "tie", "model_a", "model_a"]):
+        await store.cast_vote(vote(made[n], winner, cast_at=NOON + timedelta(hours=n)))
+    await store.add_exclusion(Exclusion(made[2].id, "同じ人", NOON))
+    return made
+
+
+@pytest.mark.parametrize("shape", Shape)
+async def test_every_format_has_the_same_rows(
+    store: VoteStore, tmp_path: Path, shape: Shape
+) -> None:
+    """A column was missing in Parquet, or a nested value was Python's repr in CSV."""
+    await some(store)
+    found = {
+        kind: await written(store, tmp_path, shape, kind, salt="s", ties=True)
+        for kind in FileFormat
+    }
+    lines, report = found[FileFormat.JSONL]
+    names = [column.name for column in COLUMNS[shape]]
+    assert lines
+    assert {tuple(row) for rows, _ in found.values() for row in rows} == {tuple(names)}
+    table, cells = found[FileFormat.PARQUET][0], found[FileFormat.CSV][0]
+    kinds = {column.name: column.kind.value for column in COLUMNS[shape]}
+    for line, row, cell in zip(lines, table, cells, strict=True):
+        for name, value in line.items():
+            typed = row[name]
+            if kinds[name] == "json" and typed is not None:
+                typed = json.loads(typed)
+            if kinds[name] == "time" and typed is not None:
+                typed = typed.isoformat()
+            assert typed == value, name
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            assert cell[name] == ("" if value is None else text), name
+    assert {r.rows for _, r in found.values()} == {len(lines)}
+    assert {r.battles for _, r in found.values()} == {6}
+    assert report.text.startswith(f"{len(lines)} rows of 6 battles written to ")
+
+
+@pytest.mark.parametrize("shape", Shape)
+async def test_empty_store_gives_readable_files(
+    store: VoteStore, tmp_path: Path, shape: Shape
+) -> None:
+    """An arena without votes wrote a Parquet file that nothing could open."""
+    for kind in FileFormat:
+        rows, report = await written(store, tmp_path, shape, kind)
+        assert (rows, report.rows, report.battles) == ([], 0, 0)
+    schema = pq.read_schema(tmp_path / f"{shape}.parquet")
+    names = [column.name for column in COLUMNS[shape]]
+    assert schema.names == names
+    assert (tmp_path / f"{shape}.csv").read_text("utf-8") == ",".join(names) + "\n"
+
+
+def test_parquet_is_whole_when_it_is_finished() -> None:
+    """The footer was written when the writer was thrown away, if it was."""
+    stream = io.BytesIO()
+    rows = rows_into(stream, FileFormat.PARQUET, COLUMNS[Shape.DPO])
+    rows.write([])
+    rows.finish()
+    assert pq.read_table(io.BytesIO(stream.getvalue())).num_rows == 0
+
+
+async def test_cancelled_step_waits_for_its_thread() -> None:
+    """A file was closed and removed while a thread still wrote into it."""
+    begun, go, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        go.wait(20)
+        ended.set()
+
+    step = asyncio.create_task(settled(work))
+    await until(begun.is_set)
+    step.cancel()
+    await asyncio.sleep(0)
+    assert not step.done()
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await step
+    assert ended.is_set()
+
+
+async def test_lmarena_has_exactly_its_columns(store: VoteStore, tmp_path: Path) -> None:
+    """A reader of the LMArena set failed on a column of ours, or counted an excluded vote."""
+    made = await some(store)
+    rows, report = await written(store, tmp_path, Shape.LMARENA, FileFormat.PARQUET)
+    assert list(rows[0]) == [
+        "id", "model_a", "model_b", "winner", "evaluation_session_id", "evaluation_order",
+        "conversation_a", "conversation_b", "full_conversation", "conv_metadata", "category_tag",
+        "is_code", "language", "timestamp",
+    ]  # fmt: skip
+    assert [row["id"] for row in rows] == [made[0].id, made[1].id]
+    assert [row["winner"] for row in rows] == ["model_b", "tie"]
+    assert report.left_out == {"excluded": 1, "open_mode": 1, "no_vote": 2}
+    assert [row["evaluation_order"] for row in rows] == [1, 2]
+    assert len({row["evaluation_session_id"] for row in rows}) == 1
+    part = {"type": "text", "text": "右0", "image": None, "mimeType": None}
+    assert rows[0]["conversation_b"][1] == {"role": "assistant", "content": [part]}
+    assert rows[0]["full_conversation"][0]["model_side_b"] == rows[0]["conversation_b"][1]
+    assert rows[0]["timestamp"] == NOON
+    assert pq.read_schema(tmp_path / "lmarena-140k.parquet").field("timestamp").type == (
+        pa.timestamp("us", tz="UTC")
+    )
+
+
+async def test_card_stands_beside_the_file_and_can_be_a_readme(
+    store: VoteStore, tmp_path: Path
+) -> None:
+    """A data set was passed on, and nobody knew what had been left out of it."""
+    await some(store)
+    target = tmp_path / "votes.jsonl"
+    report = await export(store, target, shape=Shape.DPO, now=lambda: NOON)
+    assert report.card == card_path(target)
+    text = card_path(target).read_text("utf-8")
+    front = yaml.safe_load(text.split("---")[1])
+    assert front["license"] == "other"
+    assert front["configs"] == [{"config_name": "default", "data_files": "votes.jsonl"}]
+    assert front["language"] == ["ja"]
+    wanted = (
+        "2025-06-01 12:00 UTC", "2 rows of 6 battles", "1 excluded, 2 no_vote, 1 tie",
+        "HMAC-SHA256", "Nothing was masked", "`phi`: not known here", "voted on in this arena",
+    )  # fmt: skip
+    for words in (*wanted, *(f"| `{c.name}` |" for c in COLUMNS[Shape.DPO])):
+        assert words in text, words
+
+
+async def test_masked_export_says_so(store: VoteStore, tmp_path: Path) -> None:
+    """An address in a prompt was published, or masked where nobody was told."""
+    mail = "taro@example.co.jp"
+    made = battle(
+        conversation_a=(
+            Exchange(f"私は{mail}です", answer(mail), (answer(mail, reason="error"),)),
+        ),
+        conversation_b=(Exchange(f"私は{mail}です", answer("答")),),
+        system_prompt=mail,
+    )
+    await store.add_battle(made)
+    await store.cast_vote(vote(made, comment=mail))
+    await store.add_exclusion(Exclusion(made.id, mail, NOON))
+    target = tmp_path / "votes.jsonl"
+    report = await export(store, target, mask=True)
+    assert mail not in target.read_text("utf-8")
+    assert report.masked == {"email": 7}
+    assert "7 email" in card_path(target).read_text("utf-8")
+    assert "masked: 7 email" in report.text
+    assert await store.get_battle(made.id) == made
+
+
+async def test_votes_that_come_meanwhile_are_not_half_there(
+    store: VoteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The export had the late votes of its second half and not those of its first."""
+    monkeypatch.setattr(module, "_BATCH", 1)
+    made = [battle(created_at=NOON + timedelta(minutes=n)) for n in range(3)]
+    for one in made:
+        await store.add_battle(one)
+    await store.cast_vote(vote(made[0]))
+    seen = module._cases(store)
+    first = await anext(seen)
+    await store.cast_vote(vote(made[1]))
+    await store.add_exclusion(Exclusion(made[0].id, "x", NOON))
+    await store.add_battle(battle(created_at=NOON + timedelta(hours=1)))
+    rest = [case async for batch in seen for case in batch]
+    assert [(b.id, v is None, e) for b, v, e in [*first, *rest]] == [
+        (made[0].id, False, None), (made[1].id, True, None), (made[2].id, True, None),
+    ]  # fmt: skip
+
+
+async def test_cancelled_export_leaves_the_old_file(store: VoteStore, tmp_path: Path) -> None:
+    """Ctrl-C left a part of a file, or a temporary one beside it."""
+    await some(store)
+    target = tmp_path / "out" / "votes.parquet"
+    writing = asyncio.create_task(export(store, target, file_format=FileFormat.PARQUET))
+    await until(lambda: bool(list(target.parent.glob(".votes*.part"))))
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    assert not list(target.parent.iterdir())
+
+
+async def test_parquet_needs_a_file(store: VoteStore) -> None:
+    """Bytes were written into a stream of text, with a traceback."""
+    with pytest.raises(ExportNeedsFile):
+        await export(store, io.StringIO(), file_format=FileFormat.PARQUET)
+
+
+def test_missing_pyarrow_is_named(tmp_path: Path) -> None:
+    """An export ended in `ModuleNotFoundError`; which package that was, nobody said."""
+    code = (
+        "import sys; sys.modules['pyarrow'] = None\n"
+        "from arena.errors.store import PackageMissing\n"
+        "from arena.dataset.formats import need_pyarrow\n"
+        "try:\n    need_pyarrow()\n"
+        "except PackageMissing as error:\n    print(error.sentence, error.remedy_text)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert "pyarrow" in done.stdout
+    assert "pip install -r requirements-export.txt" in done.stdout
+
+
+def test_json_and_csv_need_no_pyarrow(tmp_path: Path) -> None:
+    """Who had not installed pyarrow could export nothing at all."""
+    code = (
+        "import sys; sys.modules['pyarrow'] = None\n"
+        "import asyncio, pathlib\n"
+        "from arena.dataset.export import FileFormat, export\n"
+        "from arena.store.store import VoteStore\n"
+        "async def main(url, file):\n"
+        "    store = VoteStore.open(url)\n"
+        "    for kind in (FileFormat.JSONL, FileFormat.CSV):\n"
+        "        await export(store, pathlib.Path(file + kind), file_format=kind)\n"
+        "    await store.aclose()\n"
+        f"asyncio.run(main('sqlite:///{tmp_path}/x.db', '{tmp_path}/x.'))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    assert (tmp_path / "x.csv").read_text("utf-8").startswith("id,model_a,")
+
+
+async def test_grades_are_exported(store: VoteStore) -> None:
+    """What a voter had said of each answer never left the database."""
+    made = battle()
+    await store.add_battle(made)
+    await store.cast_vote(vote(made, "tie", grade_a=Grade.GOOD))
+    await store.annotate_vote(made.id, VOTER, grade_b=Grade.BAD)
+    (line,) = await exported(store)
+    assert (line["grade_a"], line["grade_b"], line["source"]) == ("good", "bad", "")

@@ -1,0 +1,147 @@
+"""Votes for every visitor: masked, one file at a time, and nothing where the owner said no."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arena.dataset import public as export_public
+from arena.dataset.columns import FileFormat, Shape
+from arena.dataset.public import PublicExports, PublicFile
+from arena.domain import Exchange
+from arena.errors.store import ExportBusy, ExportOff, ExportTooLarge, StoreError
+from arena.store.store import VoteStore
+from tests.vote_samples import answer, battle, vote
+
+
+class Clock:
+    """Seconds that a test moves."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def voted(store: VoteStore) -> None:
+    """One battle with a vote, in which somebody wrote an address."""
+    talk = (Exchange("Mail taro@example.com", answer("I wrote to taro@example.com.")),)
+    made = battle(conversation_a=talk, conversation_b=talk)
+    await store.add_battle(made)
+    await store.cast_vote(vote(made, comment="call 090-1234-5678"))
+
+
+def folders(path: Path) -> list[Path]:
+    """Where files are or were made."""
+    return list(path.glob("arena-export-*"))
+
+
+def rows_of(file: PublicFile) -> list[dict[str, Any]]:
+    """What a visitor reads in the file."""
+    with zipfile.ZipFile(file.path) as packed:
+        assert packed.testzip() is None
+        name = next(name for name in packed.namelist() if name != "README.md")
+        return [json.loads(line) for line in packed.read(name).decode().splitlines()]
+
+
+async def test_file_is_masked_and_tells_what_it_is(store: VoteStore, tmp_path: Path) -> None:
+    """An address of a visitor's was handed to everybody."""
+    await voted(store)
+    exports = PublicExports(store, on=True, folder=tmp_path)
+    file = await exports.make(Shape.ARENA, FileFormat.JSONL)
+    with zipfile.ZipFile(file.path) as packed:
+        card = packed.read("README.md").decode()
+        text = packed.read("arena-votes-arena.jsonl").decode()
+    assert "taro" not in text
+    assert "1234" not in text
+    assert "[email]" in text
+    assert 'data_files: "arena-votes-arena.jsonl"' in card
+    assert "1 phone" in card
+    assert file.report.rows == 1
+    await exports.aclose()
+    assert folders(tmp_path) == []
+
+
+async def test_owner_who_did_not_ask_hands_nothing_out(store: VoteStore, tmp_path: Path) -> None:
+    """A raw call got what the page did not show."""
+    await voted(store)
+    with pytest.raises(ExportOff):
+        await PublicExports(store, on=False, folder=tmp_path).make(Shape.ARENA, FileFormat.CSV)
+    assert folders(tmp_path) == []
+
+
+async def test_file_is_shared_for_a_minute_and_then_made_anew(
+    store: VoteStore, tmp_path: Path
+) -> None:
+    """Every click read the whole store, and old files filled the disk."""
+    await voted(store)
+    clock = Clock()
+    exports = PublicExports(store, on=True, folder=tmp_path, clock=clock)
+    asked = [exports.make(Shape.ARENA, FileFormat.JSONL) for _ in range(5)]
+    first = (await asyncio.gather(*asked))[0]
+    voter = rows_of(first)[0]["voter"]
+    clock.now = export_public.FRESH_S - 1
+    assert await exports.make(Shape.ARENA, FileFormat.JSONL) is first
+    other = await exports.make(Shape.DPO, FileFormat.CSV)
+    assert len(folders(tmp_path)) == 2
+    clock.now = export_public.FRESH_S
+    again = await exports.make(Shape.ARENA, FileFormat.JSONL)
+    assert again.path != first.path
+    assert not first.path.exists()
+    assert other.path.exists()
+    # Nobody can join two files by their voters.
+    assert rows_of(again)[0]["voter"] != voter
+
+
+async def test_one_file_at_a_time(
+    store: VoteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten visitors read the whole store at once, and the eleventh waited for ever."""
+    exports = PublicExports(store, on=True, folder=tmp_path)
+    going, most = 0, 0
+    real = export_public.export
+
+    async def counted(*given: Any, **options: Any) -> Any:
+        nonlocal going, most
+        going += 1
+        most = max(most, going)
+        await asyncio.sleep(0.2)
+        going -= 1
+        return await real(*given, **options)
+
+    monkeypatch.setattr(export_public, "export", counted)
+    await asyncio.gather(*(exports.make(shape, FileFormat.CSV) for shape in Shape))
+    assert most == 1
+    monkeypatch.setattr(export_public, "WAIT_S", 0.01)
+    first = asyncio.create_task(exports.make(Shape.ARENA, FileFormat.JSONL))
+    await asyncio.sleep(0.05)
+    with pytest.raises(ExportBusy):
+        await exports.make(Shape.DPO, FileFormat.JSONL)
+    assert (await first).path.exists()
+
+
+async def test_failed_file_leaves_nothing(
+    store: VoteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a file was handed to the next visitor, or nobody got one any more."""
+    await voted(store)
+    exports = PublicExports(store, on=True, folder=tmp_path)
+    monkeypatch.setattr(export_public, "MOST_BATTLES", 0)
+    with pytest.raises(ExportTooLarge):
+        await exports.make(Shape.ARENA, FileFormat.JSONL)
+    monkeypatch.undo()
+
+    def broken(_rows: Path) -> Path:
+        raise StoreError("full", place="disk")
+
+    monkeypatch.setattr(export_public, "_packed", broken)
+    with pytest.raises(StoreError):
+        await exports.make(Shape.ARENA, FileFormat.JSONL)
+    assert folders(tmp_path) == []
+    monkeypatch.undo()
+    assert (await exports.make(Shape.ARENA, FileFormat.JSONL)).report.rows == 1

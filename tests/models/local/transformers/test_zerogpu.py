@@ -1,0 +1,311 @@
+"""ZeroGPU: forked processes, one a request; run for real but for the GPUs and their platform."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arena.domain import FinishReason
+from arena.errors.models import (
+    CacheTooSmall,
+    ContextTooLong,
+    EngineCrashed,
+    ModelUnavailable,
+    OutOfMemory,
+    QuotaSpent,
+)
+from arena.errors.reasons import Phrase
+from arena.models.base import Unavailable
+from arena.models.before_launch import load_before_launch
+from arena.models.local.download import Fetched, Report
+from arena.models.local.model import LocalModel
+from arena.models.local.transformers.zerogpu import SHORTEST_S
+from arena.models.registry import Entry, Registry
+from arena.settings import settings_from
+from tests.models.local.tiny_phi import SHORT
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[4]
+FAKE = Path(__file__).parent / "fake_spaces"
+SOON_S = 4.0
+"""Half a second, and what a busy machine adds to it; each wrong way takes ten or more."""
+
+
+def environment(home: Path, *paths: Path, **more: str) -> dict[str, str]:
+    given = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    where = os.pathsep.join(str(path) for path in (ROOT, *paths))
+    return given | {"HOME": str(home), "PYTHONPATH": where, "OMP_NUM_THREADS": "1", **more}
+
+
+@pytest.fixture(scope="module")
+def report(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the worker saw: its scenarios share one start of torch."""
+    folder = tmp_path_factory.mktemp("zerogpu") / "tiny-phi"
+    folder.symlink_to(tiny_folder)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.models.local.transformers.zerogpu_worker", str(folder)],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=240,
+        env=environment(folder.parent, FAKE),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def seen(report: dict[str, Any], scenario: str) -> Any:
+    found = report[scenario]
+    assert "failed" not in found, found["failed"]
+    return found
+
+
+def test_tokens_are_those_of_generate(report: dict[str, Any]) -> None:
+    """Another sampler or a cache without LongRoPE's crossing would be another model."""
+    found = seen(report, "tokens")
+    assert found["forked"] == found["expected"]
+    lengths = [len(answer["ids"]) for answer in found["forked"]]
+    assert lengths[:5] == [12, 20, 30, 20, 9]
+    assert found["crossing_prompt"] < SHORT < found["crossing_prompt"] + lengths[2]
+    assert found["forked"][2]["ids"] == found["greedy"]
+    assert found["forked"][0]["ids"][:9] == found["forked"][4]["ids"]
+
+
+def test_the_end_has_its_reason(report: dict[str, Any]) -> None:
+    """A cut answer that passes for a finished one is judged unfairly."""
+    *cut, stopped = seen(report, "tokens")["forked"]
+    assert {answer["finish"] for answer in cut} == {FinishReason.LENGTH}
+    assert stopped["finish"] == FinishReason.STOP
+    assert stopped["ids"] == cut[0]["ids"][:5]
+
+
+def test_nothing_is_shared_with_the_process(report: dict[str, Any]) -> None:
+    """State that the fork was thought to share looks right in one process and fails on a Space."""
+    found = seen(report, "tokens")
+    assert found["seen_here"] == [], "a pass of the model ran in this process"
+    assert found["thread"], "a thread was started that would not live through the fork"
+    assert found["pids"] == len(found["forked"])
+    assert found["alive"] == []
+
+
+def test_one_process_serves_several_calls(report: dict[str, Any]) -> None:
+    """What a call leaves behind, as LongRoPE's long factors or an ended thread, met the next."""
+    found = seen(report, "reused")
+    assert found["pids"] == 1
+    assert found["found"] == found["expected"]
+
+
+def test_leaving_between_two_pieces_ends_the_process(report: dict[str, Any]) -> None:
+    """A visitor who presses Stop would go on spending their quota."""
+    found = seen(report, "left_early")
+    assert found["was_alive"]
+    assert found["took"] < SOON_S
+    assert found["open"] == 0
+
+
+def test_leaving_during_a_step_ends_the_process(report: dict[str, Any]) -> None:
+    """A generator that runs in a thread cannot be closed from another: it raises ValueError."""
+    found = seen(report, "cancelled_in_a_step")
+    assert found["cancelled"]
+    assert found["took"] < SOON_S
+    assert found["gone"] < 8.0, "it went on with the second half of the pass"
+    assert found["open"] == 0
+
+
+def test_the_gpu_is_given_back_idle(report: dict[str, Any]) -> None:
+    """Work that goes on when the GPU is another visitor's is a fault in their answer."""
+    found = seen(report, "given_back_idle")
+    assert found["alive"]
+    assert found["marks"] >= 2
+    assert found["marks"] % 2 == 0, "a pass was under way"
+
+
+def test_leaving_the_queue_neither_waits_nor_writes(report: dict[str, Any]) -> None:
+    """The wait for a GPU takes up to a minute; Stop must not take as long, nor the GPU be kept."""
+    found = seen(report, "cancelled_in_the_queue")
+    assert found["took"] < SOON_S
+    assert found["waiting"] == 1
+    assert found["written"] < 50, "it was to be left as soon as the GPU came"
+    assert found["again"] == 12, "the place is free again"
+    assert found["forwards"] > found["written"]
+
+
+def test_a_lost_process_is_an_error_of_one_answer(report: dict[str, Any]) -> None:
+    """A process that is killed in mid-answer leaves its reader waiting for ever."""
+    found = seen(report, "crashes")
+    assert found["killed"]["code"] == found["gone"]["code"] == EngineCrashed.code
+    assert found["fault"]["code"] == found["silent"]["code"] == EngineCrashed.code
+    assert found["full"]["code"] == OutOfMemory.code
+    assert "more needed" in found["full"]["sentence"]
+    assert len(found["well"]["ids"]) == 12
+
+
+def test_a_visitor_without_quota_is_told_what_to_do(report: dict[str, Any]) -> None:
+    """Told as a crash, it would be tried again and again."""
+    found = seen(report, "refused")
+    assert found["quota"]["code"] == QuotaSpent.code
+    assert "3:59:12" in found["quota"]["remedy"]
+    assert found["forked"] == 0
+
+
+def test_what_never_fits_is_refused_before_a_gpu_is_asked_for(report: dict[str, Any]) -> None:
+    """A visitor would wait for a GPU, and pay for it, to learn that the prompt is too long."""
+    found = seen(report, "refused")
+    assert found["fits"] == ""
+    assert found["long"] == ContextTooLong.code
+    assert found["large"] == CacheTooSmall.code
+
+
+def test_each_call_is_on_its_visitors_account(report: dict[str, Any]) -> None:
+    """In a raw thread the context is lost: all visitors share the quota of the Space's address."""
+    found = seen(report, "context")
+    assert found["visitors"] == ["aiko", "ben"]
+    assert found["seconds"] == [SHORTEST_S] * 2
+
+
+def test_answers_are_written_side_by_side(report: dict[str, Any]) -> None:
+    """Two local contestants of one battle would wait for each other."""
+    found = seen(report, "side_by_side")
+    assert found["pids"] == 2
+    assert found["alive"] == [True, True]
+    assert found["first"] == [True, True]
+    assert found["held"], "a third answer began while both places were taken"
+
+
+def test_the_engine_stops_under_its_readers(report: dict[str, Any]) -> None:
+    """At the end of the app a running process would keep it from ending."""
+    found = seen(report, "stopped")
+    assert found["took"] < SOON_S
+    assert found["ended"]["code"] == found["after"]["code"] == EngineCrashed.code
+    assert not found["alive"]
+    assert len(found["again"]["ids"]) == 12
+
+
+def test_a_local_model_runs_with_it(report: dict[str, Any]) -> None:
+    """One visitor's lost process would take the model from all the others."""
+    found = seen(report, "whole_model")
+    assert found["dormant"] == "Dormant", "it was loaded in a thread, where ZeroGPU has no CUDA"
+    assert found["engine"] == found["facts"]["engine"] == "transformers-zerogpu"
+    assert found["text"]
+    assert found["text"] == found["again"]
+    assert found["crash"] == EngineCrashed.code
+    assert found["after"] == "Ready"
+
+
+def test_weights_are_moved_by_the_thread_that_loads(report: dict[str, Any]) -> None:
+    """Threads of transformers would move them, and for those `spaces` imitates no GPU."""
+    found = seen(report, "moved_here")
+    assert found["device"] == "meta"
+    assert found["moved"] >= found["parameters"] > 0
+
+
+# --- the app's start ---------------------------------------------------------------------------
+
+START = """
+import asyncio, json, sys
+import app
+from arena.domain import Delta, GenerationParams, Message, Role
+
+registry = app.parts.arena.registry
+entry = next(e for e in registry.entries if e.primary)
+at_import = type(entry.model.status()).__name__
+
+async def main():
+    registry.start()
+    await registry.started()
+    params = GenerationParams(temperature=0, max_new_tokens=8)
+    stream = entry.model.stream([Message(Role.USER, "Hello")], params)
+    text = "".join([event.text async for event in stream if isinstance(event, Delta)])
+    facts = dict(entry.model.status().facts)
+    states = [type(e.model.status()).__name__ for e in registry.entries if e.standby]
+    await registry.aclose()
+    return {"text": text, "engine": facts["engine"], "standby": states}
+
+print(json.dumps({"at_import": at_import, **(asyncio.run(main()) if sys.argv[1:] else {})}))
+"""
+
+
+def start_app(
+    tiny_folder: Path, home: Path, *arguments: str, **more: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    note = home / "note.jsonl"
+    done = subprocess.run(
+        [sys.executable, "-c", START, *arguments],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=240,
+        env=environment(
+            home, FAKE,
+            ARENA_LOCAL_MODEL=str(tiny_folder),
+            ARENA_DATABASE_URL=f"sqlite:///{home / 'arena.db'}",
+            ARENA_CACHE_DIR=str(home),
+            FAKE_SPACES_NOTE=str(note),
+            HF_HUB_OFFLINE="1",
+            **more,
+        ),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    notes = note.read_text("utf-8").splitlines() if note.exists() else []
+    return json.loads(done.stdout.splitlines()[-1]), json.loads(notes[0]) if notes else {}
+
+
+def test_on_zero_gpu_the_app_imports_spaces_first_and_loads_at_once(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    """CUDA that is touched before, or weights that come later, end the Space with an error."""
+    found, note = start_app(tiny_folder, tmp_path, "answer", SPACES_ZERO_GPU="true")
+    assert note == {"by": "app", "after": []}
+    assert found["at_import"] == "Ready"
+    assert found["engine"] == "transformers-zerogpu"
+    assert found["text"]
+    assert set(found["standby"]) == {"Dormant"}
+
+
+def test_elsewhere_the_app_does_not_touch_spaces(tiny_folder: Path, tmp_path: Path) -> None:
+    """The package is nowhere else installed; and a load at import would delay every start."""
+    found, note = start_app(tiny_folder, tmp_path)
+    assert note.get("by", "gradio.").startswith("gradio."), "Gradio itself looks for it"
+    assert found["at_import"] == "Dormant"
+
+
+def test_the_variable_of_the_platform_decides() -> None:
+    """Any other engine would reach for CUDA in a process that has none."""
+    assert settings_from({}).engine == "auto"
+    for value in ("true", "1", "True", "t"):
+        settings = settings_from({"SPACES_ZERO_GPU": value, "ARENA_LOCAL_ENGINE": "transformers"})
+        assert settings.engine == "zerogpu"
+    assert settings_from({"SPACES_ZERO_GPU": "0"}).engine == "auto"
+
+
+class Unfetched:
+    """A local model whose files cannot be had; keeps the threads that asked for them."""
+
+    def __init__(self, slug: str) -> None:
+        self.asked: list[threading.Thread] = []
+        self.model = LocalModel(
+            slug=slug, label=slug, source="x/y", engine="zerogpu", fetch_files=self._fetch
+        )
+
+    def _fetch(self, _report: Report) -> Fetched:
+        self.asked.append(threading.current_thread())
+        raise ModelUnavailable(label="X", why=Phrase.HUB_SILENT, remedy=Phrase.DO_RESTART)
+
+
+async def test_the_stand_in_is_loaded_where_the_primary_model_could_not_be() -> None:
+    """After the launch it is too late: the Space would serve no local model until a restart."""
+    primary, other, stand_in = Unfetched("phi"), Unfetched("other"), Unfetched("smol")
+    registry = Registry([
+        Entry("phi", primary.model, primary=True),
+        Entry("other", other.model),
+        Entry("smol", stand_in.model, standby=True),
+    ])  # fmt: skip
+    load_before_launch(registry)
+    here = threading.current_thread()
+    assert [model.asked for model in (primary, other, stand_in)] == [[here]] * 3
+    registry.start()
+    await registry.started()
+    assert len(primary.asked) == len(stand_in.asked) == 1, "nothing is loaded later"
+    assert isinstance(primary.model.status(), Unavailable)

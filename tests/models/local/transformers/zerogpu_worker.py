@@ -1,0 +1,460 @@
+"""Runs `ZeroGpuEngine` in a process of its own, since it forks, and reports what it saw as JSON.
+
+With one thread for torch: a process forked while OpenMP's threads exist hangs at its next use of
+them. A GPU's work needs none of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import spaces
+import torch
+from torch.overrides import TorchFunctionMode
+
+from arena.domain import GenerationParams, Message, Role
+from arena.errors.models import ModelError
+from arena.models.base import Ready
+from arena.models.local.engine import TokenRequest
+from arena.models.local.model import LocalModel
+from arena.models.local.transformers.engine import TransformersEngine
+from arena.models.local.transformers.weights import load
+from arena.models.local.transformers.zerogpu import ZeroGpuEngine
+from tests.models.local.tiny_phi import LONG, SHORT
+
+FOLDER = Path(sys.argv[1])
+FORWARDS = FOLDER.parent / "forwards"
+"""Each pass of the model in a forked process leaves a byte here: memory is not shared."""
+PROMPTS = [[40, 41, 42, 43], [60, 7, 61, 8, 62], [100 + i for i in range(SHORT - 8)]]
+NO_STOP = frozenset({9999})
+Scenario = Callable[[], Awaitable[dict[str, Any]]]
+
+
+def loaded() -> Any:
+    return load(
+        FOLDER, label="T", source=str(FOLDER), dtype="float32", device="cpu", through_ram=True
+    )
+
+
+LOADED = loaded()
+LAYER = LOADED.model.model.layers[0]
+ENGINE = ZeroGpuEngine(LOADED.model, shape=LOADED.shape, device="cpu", places=2)
+SEEN: list[int] = []
+
+
+def request(ids: list[int], count: int = 12, **values: Any) -> TokenRequest:
+    given = {"temperature": 0.0, "top_p": 1.0, "seed": 1, "stop_ids": NO_STOP, **values}
+    return TokenRequest(ids=ids, max_new_tokens=count, **given)
+
+
+WANTED = [
+    request(PROMPTS[0]),
+    request(PROMPTS[1], 20, temperature=1.1, top_p=0.9, seed=7),
+    request(PROMPTS[2], 30),  # crosses the length where LongRoPE changes its factors
+    request(PROMPTS[2] * 2, 20, temperature=0.8, seed=3),  # beyond it from the start
+    request(PROMPTS[0], 9),
+    request(PROMPTS[0], LONG - len(PROMPTS[0]), temperature=1.0, seed=2),
+]
+ENDLESS = request(PROMPTS[0], LONG - len(PROMPTS[0]), temperature=1.0, seed=2)
+
+
+async def collect(engine: Any, wanted: TokenRequest) -> dict[str, Any]:
+    ids: list[int] = []
+    async with asyncio.timeout(60), aclosing(engine.generate(wanted)) as pieces:
+        async for piece in pieces:
+            assert piece.ids or piece.finish
+            ids += piece.ids
+    return {"ids": ids, "finish": piece.finish}
+
+
+async def failure(wanted: TokenRequest) -> dict[str, Any]:
+    try:
+        await collect(ENGINE, wanted)
+    except ModelError as error:
+        return {"code": error.code, "sentence": error.sentence, "remedy": error.remedy_text}
+    return {"code": "none"}
+
+
+@contextmanager
+def in_child(hook: Callable[..., None], layer: Any = LAYER) -> Any:
+    """Done before each pass of the layer, in the forked process."""
+
+    def run(*_: object) -> None:
+        hook()
+
+    handle = layer.register_forward_pre_hook(run)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def until(condition: Callable[[], bool]) -> float:
+    began = time.perf_counter()
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - it looks at other processes
+            await asyncio.sleep(0.005)
+    return time.perf_counter() - began
+
+
+async def tokens() -> dict[str, Any]:
+    """What the forked processes write, and what `generate` writes here."""
+    SEEN.clear()
+    with in_child(lambda: SEEN.append(os.getpid())):
+        forked = [await collect(ENGINE, one) for one in WANTED]
+        seen_here = list(SEEN)
+    thread = ENGINE._runner._thread
+    stop = forked[0]["ids"][4]
+    ends = replace(WANTED[0], stop_ids=frozenset({stop, 9999}))
+    stopped = await collect(ENGINE, ends)
+    expected = await expectations([*WANTED, ends])
+    calls = spaces.platform.calls
+    return {
+        "forked": [*forked, stopped],
+        "expected": expected,
+        "greedy": plain_generate(WANTED[2]),
+        "crossing_prompt": len(PROMPTS[2]),
+        "seen_here": seen_here,
+        "thread": thread is None,
+        "pids": len({call.pid for call in calls}),
+        "alive": [call.pid for call in calls if alive(call.pid)],
+    }
+
+
+async def expectations(wanted: list[TokenRequest]) -> list[dict[str, Any]]:
+    other = loaded()
+    engine = TransformersEngine(other.model, shape=other.shape, device="cpu", batching=False)
+    engine.start()
+    found = [await collect(engine, one) for one in wanted]
+    engine.stop()
+    return found
+
+
+def plain_generate(one: TokenRequest) -> list[int]:
+    ids = torch.tensor([list(one.ids)])
+    out = loaded().model.generate(
+        input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=one.max_new_tokens,
+        do_sample=False, eos_token_id=None, pad_token_id=0,
+    )  # fmt: skip
+    return out[0, ids.shape[1] :].tolist()
+
+
+async def reused() -> dict[str, Any]:
+    """One process for several calls, the long one first."""
+    before = len(spaces.platform.calls)
+    spaces.platform.keep = True
+    try:
+        order = [WANTED[3], WANTED[0], WANTED[2], WANTED[1]]
+        found = [await collect(ENGINE, one) for one in order]
+    finally:
+        spaces.platform.keep = False
+    calls = spaces.platform.calls[before:]
+    return {
+        "found": found,
+        "expected": await expectations(order),
+        "pids": len({call.pid for call in calls}),
+    }
+
+
+async def left_early() -> dict[str, Any]:
+    """Closed between two pieces."""
+    with in_child(lambda: time.sleep(0.02)):
+        pieces = ENGINE.generate(ENDLESS)
+        await anext(pieces)
+        pid = spaces.platform.calls[-1].pid
+        began = time.perf_counter()
+        was_alive = alive(pid)
+        await pieces.aclose()
+        took = time.perf_counter() - began
+        gone = await until(lambda: not alive(pid))
+    return {"was_alive": was_alive, "took": took + gone, "open": len(ENGINE._calls)}
+
+
+async def cancelled_in_a_step() -> dict[str, Any]:
+    """Cancelled while a thread waits for the first piece, in the first half of a slow pass."""
+    second = LOADED.model.model.layers[1]
+    with in_child(lambda: time.sleep(1.5)), in_child(lambda: time.sleep(10), second):
+        reader = asyncio.create_task(collect(ENGINE, ENDLESS))
+        calls = len(spaces.platform.calls)
+        await until(lambda: len(spaces.platform.calls) > calls)
+        call = spaces.platform.calls[-1]
+        await until(lambda: call.pid != 0 and next(iter(ENGINE._calls))._lock.locked())
+        began = time.perf_counter()
+        reader.cancel()
+        await asyncio.wait([reader])
+        took = time.perf_counter() - began
+        gone = await until(lambda: not alive(call.pid))
+    return {"cancelled": reader.cancelled(), "took": took, "gone": gone, "open": len(ENGINE._calls)}
+
+
+async def given_back_idle() -> dict[str, Any]:
+    """A process that goes on living has stopped its work when it gives the GPU back."""
+    FORWARDS.write_bytes(b"")
+
+    def slow_pass() -> None:
+        _append(FORWARDS)
+        time.sleep(0.3)
+        _append(FORWARDS)
+
+    spaces.platform.keep = True
+    with in_child(slow_pass):
+        pieces = ENGINE.generate(ENDLESS)
+        await anext(pieces)
+        await pieces.aclose()
+        await until(lambda: not ENGINE._calls)
+        marks = FORWARDS.stat().st_size
+        alive_after = alive(spaces.platform.calls[-1].pid)
+    spaces.platform.keep = False
+    return {"marks": marks, "alive": alive_after}
+
+
+async def cancelled_in_the_queue() -> dict[str, Any]:
+    """Cancelled before there is a GPU, which comes later and must be given back at once."""
+    FORWARDS.write_bytes(b"")
+    spaces.platform.free.clear()
+    with in_child(lambda: (_append(FORWARDS), time.sleep(0.05))):
+        reader = asyncio.create_task(collect(ENGINE, ENDLESS))
+        await until(lambda: bool(ENGINE._calls))
+        await until(next(iter(ENGINE._calls))._lock.locked)
+        began = time.perf_counter()
+        reader.cancel()
+        await asyncio.wait([reader])
+        took = time.perf_counter() - began
+        waiting = len(ENGINE._calls)
+        spaces.platform.free.set()
+        await until(lambda: not ENGINE._calls)
+        written = FORWARDS.stat().st_size
+        again = await collect(ENGINE, WANTED[0])
+    return {
+        "took": took,
+        "waiting": waiting,
+        "written": written,
+        "again": len(again["ids"]),
+        "forwards": FORWARDS.stat().st_size,
+    }
+
+
+def _append(file: Path) -> None:
+    with file.open("ab") as opened:
+        opened.write(b".")
+
+
+async def crashes() -> dict[str, Any]:
+    """Killed from outside, gone from inside, out of memory, any other fault; then well again."""
+    reader = asyncio.create_task(failure(ENDLESS))
+    with in_child(lambda: time.sleep(0.02)):
+        calls = len(spaces.platform.calls)
+        await until(lambda: len(spaces.platform.calls) > calls)
+        await until(lambda: spaces.platform.calls[-1].pid != 0)
+        os.kill(spaces.platform.calls[-1].pid, signal.SIGKILL)
+        killed = await reader
+    with in_child(lambda: os._exit(7)):
+        gone = await failure(ENDLESS)
+    with in_child(_full):
+        full = await failure(ENDLESS)
+    with in_child(lambda: [].remove(1)):
+        fault = await failure(ENDLESS)
+    with in_child(sys.exit):  # ends the thread that writes, and tells nobody
+        silent = await failure(ENDLESS)
+    well = await collect(ENGINE, WANTED[0])
+    return {
+        "killed": killed, "gone": gone, "full": full, "fault": fault, "silent": silent,
+        "well": well,
+    }  # fmt: skip
+
+
+def _full() -> None:
+    raise RuntimeError("CUDA error: out of memory")
+
+
+async def refused() -> dict[str, Any]:
+    """The platform gives no GPU."""
+    forks = [call.pid for call in spaces.platform.calls]
+    sentence = (
+        "You have exceeded your free ZeroGPU quota (39s requested vs. 12s left). "
+        "Try again in 3:59:12. "
+    )
+    spaces.platform.refuse = spaces.Error("ZeroGPU quota exceeded", sentence)
+    try:
+        quota = await failure(WANTED[0])
+    finally:
+        spaces.platform.refuse = None
+    return {
+        "quota": quota,
+        "forked": spaces.platform.calls[-1].pid,
+        "before": len(forks),
+        "long": checked(LONG + 1),
+        "fits": checked(LONG),
+        "large": checked(LONG, room=LONG - 1),
+    }
+
+
+def checked(total: int, room: int | None = None) -> str:
+    """Code of what `check` says to so many tokens, in so much room."""
+    before = ENGINE._room
+    ENGINE._room = before if room is None else room
+    try:
+        ENGINE.check(request([1], total - 1))
+    except ModelError as error:
+        return error.code
+    finally:
+        ENGINE._room = before
+    return ""
+
+
+async def context() -> dict[str, Any]:
+    """Two visitors at once: each call is on its own visitor's account."""
+    before = len(spaces.platform.calls)
+
+    async def ask(name: str) -> None:
+        spaces.visitor.set(name)
+        await collect(ENGINE, WANTED[0])
+
+    await asyncio.gather(*(asyncio.create_task(ask(name)) for name in ("aiko", "ben")))
+    calls = spaces.platform.calls[before:]
+    return {"visitors": [call.visitor for call in calls], "seconds": [c.seconds for c in calls]}
+
+
+async def side_by_side() -> dict[str, Any]:
+    """Two write at the same time; a third gets the place of the first that leaves."""
+    with in_child(lambda: time.sleep(0.02)):
+        first, second = ENGINE.generate(ENDLESS), ENGINE.generate(replace(ENDLESS, seed=9))
+        one, two = await anext(first), await anext(second)
+        pids = [call.pid for call in spaces.platform.calls[-2:]]
+        calls = len(spaces.platform.calls)
+        third, gone = (asyncio.create_task(collect(ENGINE, WANTED[0])) for _ in range(2))
+        for _ in range(5):
+            await anext(first)
+        held = len(spaces.platform.calls) == calls
+        both = [alive(pid) for pid in pids]
+        gone.cancel()
+        await first.aclose()
+        await third
+        await second.aclose()
+    return {
+        "pids": len(set(pids)),
+        "alive": both,
+        "first": [bool(one.ids), bool(two.ids)],
+        "held": held,
+    }
+
+
+async def stopped() -> dict[str, Any]:
+    """The engine stops under a reader, and starts again."""
+    with in_child(lambda: time.sleep(0.02)):
+        reader = asyncio.create_task(failure(ENDLESS))
+        calls = len(spaces.platform.calls)
+        await until(lambda: len(spaces.platform.calls) > calls)
+        await until(lambda: spaces.platform.calls[-1].pid != 0)
+        began = time.perf_counter()
+        await asyncio.to_thread(ENGINE.stop)
+        took = time.perf_counter() - began
+        alive_then = alive(spaces.platform.calls[-1].pid)
+        ended = await reader
+        after = await failure(WANTED[0])
+    ENGINE.start()
+    return {
+        "took": took,
+        "ended": ended,
+        "after": after,
+        "alive": alive_then,
+        "again": await collect(ENGINE, WANTED[0]),
+    }
+
+
+async def whole_model() -> dict[str, Any]:
+    """A `LocalModel` with it: text, status, and one crash that concerns one answer alone."""
+    model = LocalModel(slug="t", label="T", source=str(FOLDER), device="cpu", engine="zerogpu")
+    await model.start()
+    dormant = type(model.status()).__name__
+    model.load_now()
+    status = model.status()
+    assert isinstance(status, Ready), status
+    question = [Message(Role.USER, "What is the capital of France?")]
+    params = GenerationParams(temperature=0, max_new_tokens=12)
+    events = [event async for event in model.stream(question, params)]
+    layer = model._running.engine._runner._model.model.layers[0]  # type: ignore[union-attr]
+    handle = layer.register_forward_pre_hook(lambda *_: os._exit(1))
+    try:
+        crash = "none"
+        async for _ in model.stream(question, params):
+            pass
+    except ModelError as error:
+        crash = error.code
+    handle.remove()
+    after = type(model.status()).__name__
+    again = [event async for event in model.stream(question, params)]
+    await model.aclose()
+    return {
+        "dormant": dormant,
+        "engine": model.spec.engine,
+        "facts": dict(status.facts),
+        "text": "".join(e.text for e in events if hasattr(e, "text")),
+        "again": "".join(e.text for e in again if hasattr(e, "text")),
+        "crash": crash,
+        "after": after,
+    }
+
+
+class Moved(TorchFunctionMode):
+    """Counts what goes from the RAM to `meta`, on this thread: torch's modes hold for one."""
+
+    count = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if func is torch.Tensor.to and args[0].device.type == "cpu":
+            self.count += found.device.type == "meta"
+        return found
+
+
+async def moved_here() -> dict[str, Any]:
+    """Whose thread moves the weights; `meta` stands for the GPU that `spaces` imitates."""
+    model = LocalModel(slug="t", label="T", source=str(FOLDER), device="meta", engine="zerogpu")
+    with Moved() as moved:
+        model.load_now()
+    status = model.status()
+    await model.aclose()
+    facts = dict(status.facts) if isinstance(status, Ready) else {}
+    parameters = len(list(LOADED.model.parameters()))
+    return {"moved": moved.count, "parameters": parameters, "device": facts.get("device")}
+
+
+async def main() -> None:
+    scenarios: tuple[Scenario, ...] = (
+        tokens, reused, left_early, given_back_idle, cancelled_in_a_step, cancelled_in_the_queue,
+        crashes, refused, context, side_by_side, stopped, whole_model, moved_here,
+    )  # fmt: skip
+    report = {}
+    for scenario in scenarios:
+        began = time.perf_counter()
+        try:
+            found = await scenario()
+        except Exception:  # noqa: BLE001 - it is reported, and the others still run
+            found = {"failed": traceback.format_exc()}
+        found["seconds_taken"] = time.perf_counter() - began
+        report[scenario.__name__] = found
+    sys.stdout.write(json.dumps(report) + "\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

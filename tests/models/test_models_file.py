@@ -1,0 +1,343 @@
+"""The kind `openai` of ARENA_MODELS: what may be written, where the key is, and who pays."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from arena.domain import Finished, GenerationParams, Message, Role
+from arena.errors.base import RegistryError
+from arena.errors.models import BudgetSpent, KeyMissing, PriceUnknown, RequestRefused, StreamBroken
+from arena.models.base import Dormant, Ready, Unavailable
+from arena.models.registry import Registry, build_registry
+from arena.models.remote.openai import OpenAiModel
+from arena.models.variant import VariantModel
+from arena.settings import secret_from_environment, settings_from
+from arena.store.store import VoteStore
+from tests.models.remote.openai_server import (
+    HangUp,
+    OpenAiServer,
+    Reply,
+    chunk,
+    fails,
+    says,
+    tokens,
+)
+from tests.scripted import ClosedBook
+
+ENTRY = """
+[models.phi-vllm]
+kind = "openai"
+base_url = "{url}"
+model = "microsoft/Phi-4-mini-instruct"
+label = "Phi-4-mini (vLLM)"
+{more}
+"""
+
+
+def built(
+    tmp_path: Path, more: str = "", url: str = "http://127.0.0.1:9/v1", book: object = None
+) -> Registry:
+    """The registry with this entry."""
+    file = tmp_path / "models.toml"
+    file.write_text(ENTRY.format(url=url, more=more), encoding="utf-8")
+    settings = settings_from({"ARENA_CACHE_DIR": str(tmp_path), "ARENA_MODELS": str(file)})
+    return build_registry(settings, book or ClosedBook())  # type: ignore[arg-type]
+
+
+def the_model(registry: Registry) -> OpenAiModel:
+    """What the entry made."""
+    model = registry["phi-vllm"].model
+    assert isinstance(model, OpenAiModel)
+    return model
+
+
+def test_the_smallest_entry(tmp_path: Path) -> None:
+    """An entry that needs more than an address and a name."""
+    file = tmp_path / "models.toml"
+    file.write_text('[models.x]\nkind = "openai"\nbase_url = "http://h:1/v1"\nmodel = "m"')
+    settings = settings_from({"ARENA_CACHE_DIR": str(tmp_path), "ARENA_MODELS": str(file)})
+
+    model = build_registry(settings, ClosedBook())["x"].model
+
+    assert isinstance(model, OpenAiModel)
+    assert isinstance(model.status(), Dormant)
+    assert (model.spec.id, model.spec.label, model.spec.price_in) == ("x", "x", None)
+    assert model.sends_to == "h:1"
+
+
+def test_all_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that is accepted and then lost."""
+    monkeypatch.setenv("VLLM_API_KEY", " the-key ")
+    registry = built(
+        tmp_path,
+        """
+        key_variable = "VLLM_API_KEY"
+        precision = "Q4_K_M"
+        licence = "MIT"
+        context_tokens = 131072
+        price_in = 0.1
+        price_out = 0.4
+        price_as_of = "2026-11-01"
+        daily_budget_usd = 2.5
+        thinking_tokens = 1024
+        max_tokens_name = "max_completion_tokens"
+        """,
+    )
+    model = the_model(registry)
+
+    spec, entry = model.spec, model.entry
+    assert (spec.id, spec.precision) == ("phi-vllm-q4-k-m", "Q4_K_M")
+    assert (spec.licence, spec.context_tokens) == ("MIT", 131072)
+    assert (spec.price_in, spec.price_out) == (0.1, 0.4)
+    assert (entry.daily_budget_usd, entry.thinking_tokens) == (2.5, 1024)
+    assert entry.max_tokens_name == "max_completion_tokens"
+    assert isinstance(model.status(), Dormant)
+    assert "the-key" not in repr(model) + repr(model.entry) + repr(vars(model))
+
+
+def test_a_variant_of_it(tmp_path: Path) -> None:
+    """A system prompt that needs an engine of its own."""
+    registry = built(
+        tmp_path,
+        """
+        [models.terse]
+        kind = "variant"
+        of = "phi-vllm"
+        label = "terse"
+        system_prompt = "Be brief."
+        """,
+    )
+    variant = registry["terse"].model
+    assert isinstance(variant, VariantModel)
+    assert variant.spec.variant_of == "phi-vllm"
+    assert variant.spec.provider == "openai-compatible"
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ("precision = 'b f'", "precision"),
+        ("key_variable = 'sk-secret'", "key_variable"),
+        ("api_key = 'sk-secret'", "api_key"),
+        ("price_in = 1.0", "price_out"),
+        ("price_in = inf\nprice_out = 1", "price_in"),
+        ("price_as_of = 'yesterday'", "price_as_of"),
+        ("context_tokens = 0", "context_tokens"),
+        ("daily_budget_usd = -1", "daily_budget_usd"),
+        ("daily_budget_usd = inf", "daily_budget_usd"),
+        ("thinking_tokens = -1", "thinking_tokens"),
+        ("max_tokens_name = 'tokens'", "max_tokens_name"),
+    ],
+)
+def test_wrong_values_are_named_and_not_shown(tmp_path: Path, more: str, problem: str) -> None:
+    """A key that somebody wrote into the file, repeated in a Space's public log."""
+    with pytest.raises(RegistryError) as caught:
+        built(tmp_path, more)
+
+    assert caught.value.values["entry"] == "phi-vllm"
+    assert problem in str(caught.value.values["problem"])
+    assert "secret" not in str(caught.value) + caught.value.detail
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "127.0.0.1:8000/v1",
+        "ftp://u:secret@h/v1",
+        "http:///v1",
+        "http://u:secret@h:99999/v1",
+        "http://h/v1?api-key=secret",
+        "http://h/v1#secret",
+        "http://h /v1",
+        "http://h/v1/chat/completions",
+        "http://hö/v1",
+    ],
+)
+def test_wrong_addresses_are_not_shown(tmp_path: Path, url: str) -> None:
+    """A password in an address, repeated in a Space's public log."""
+    with pytest.raises(RegistryError) as caught:
+        built(tmp_path, url=url)
+
+    assert "base_url" in str(caught.value.values["problem"])
+    assert "secret" not in str(caught.value) + caught.value.detail
+
+
+def test_one_authorization(tmp_path: Path) -> None:
+    """A password that is silently not sent because there is a key too."""
+    with pytest.raises(RegistryError) as caught:
+        built(tmp_path, "key_variable = 'K'", url="http://u:secret@h/v1")
+
+    assert "cannot both be sent" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_ids_do_not_meet(tmp_path: Path) -> None:
+    """Two contestants under one id, whose votes are pooled."""
+    with pytest.raises(RegistryError) as caught:
+        built(
+            tmp_path,
+            """
+            precision = "bf16"
+            [models.phi-vllm-bf16]
+            kind = "openai"
+            base_url = "http://127.0.0.1:8/v1"
+            model = "m"
+            """,
+        )
+
+    assert caught.value.values["entry"] == "phi-vllm-bf16"
+
+
+def test_the_key_comes_from_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing key that is noticed with the first visitor."""
+    monkeypatch.delenv("VLLM_API_KEY", raising=False)
+    status = the_model(built(tmp_path, "key_variable = 'VLLM_API_KEY'")).status()
+    assert isinstance(status, Unavailable)
+    assert isinstance(status.error, KeyMissing)
+    assert status.error.remedy_text == "Set VLLM_API_KEY and start again."
+
+
+def test_secrets_of_named_variables() -> None:
+    """An empty line in .env that counts as a key, or a key in a repr."""
+    environ = {"A": " the-secret ", "B": "  "}
+    secret = secret_from_environment("A", environ)
+    assert secret is not None
+    assert secret.get_secret_value() == "the-secret"
+    assert "the-secret" not in repr(secret)
+    assert secret_from_environment("B", environ) is None
+    assert secret_from_environment("C", environ) is None
+
+
+# ---------------------------------------------------------------- the wallet
+
+ASK = [Message(Role.USER, "Why?")]
+PARAMS = GenerationParams(max_new_tokens=100)
+PRICES = "price_in = 1.0\nprice_out = 10.0\n"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[OpenAiServer]:
+    async with OpenAiServer() as running:
+        yield running
+
+
+async def ask(model: OpenAiModel) -> Finished:
+    """One whole answer."""
+    async with aclosing(model.stream(ASK, PARAMS)) as events:
+        async for event in events:
+            if isinstance(event, Finished):
+                return event
+    raise AssertionError("the stream had no end")
+
+
+async def test_an_answer_costs_what_was_used(
+    server: OpenAiServer, store: VoteStore, tmp_path: Path
+) -> None:
+    """Thinking is billed as output; a sum that only one process knows."""
+    server.default = says("Because.", usage=tokens(1000, 90, reasoning=60))
+    model = the_model(built(tmp_path, PRICES, server.url, store))
+    await model.start()
+
+    finished = await ask(model)
+
+    assert finished.cost_usd == pytest.approx(0.0019)
+    assert await store.spent_today("openai:phi-vllm") == 1900
+    await model.aclose()
+
+
+async def test_a_spent_budget_closes_it(
+    server: OpenAiServer, store: VoteStore, tmp_path: Path
+) -> None:
+    """A bill above the owner's budget, or a chip that says ready on a day that is used up."""
+    server.default = says("Because.", usage=tokens(1000, 90))
+    model = the_model(built(tmp_path, PRICES + "daily_budget_usd = 0.003", server.url, store))
+    await model.start()
+    assert isinstance(model.status(), Ready)
+    await ask(model)
+    await ask(model)
+
+    with pytest.raises(BudgetSpent):
+        await ask(model)
+
+    assert len(server.asked) == 2
+    status = model.status()
+    assert isinstance(status, Unavailable)
+    assert "[models.phi-vllm] daily_budget_usd" in status.error.remedy_text
+    await model.aclose()
+
+
+async def test_other_processes_spend_from_the_same_purse(
+    server: OpenAiServer, store: VoteStore, tmp_path: Path
+) -> None:
+    """Two replicas that each spend the whole budget."""
+    server.default = says("Because.", usage=tokens(1000, 90))
+    more = PRICES + "daily_budget_usd = 0.001"
+    first = the_model(built(tmp_path, more, server.url, store))
+    second = the_model(built(tmp_path, more, server.url, store))
+    await first.start()
+    await second.start()
+    await ask(first)
+
+    await second.refresh()
+
+    assert isinstance(second.status(), Unavailable)
+    await first.aclose()
+    await second.aclose()
+
+
+async def test_a_refused_request_costs_nothing(
+    server: OpenAiServer, store: VoteStore, tmp_path: Path
+) -> None:
+    """A budget used up by requests that an engine refused."""
+    server.default = fails(400, "No.")
+    model = the_model(built(tmp_path, PRICES, server.url, store))
+
+    with pytest.raises(RequestRefused):
+        await ask(model)
+
+    assert await store.spent_today("openai:phi-vllm") == 0
+    await model.aclose()
+
+
+async def test_a_broken_answer_keeps_its_reserve(
+    server: OpenAiServer, store: VoteStore, tmp_path: Path
+) -> None:
+    """Money given back for an answer that the provider bills."""
+    server.default = Reply([chunk("Half"), HangUp()])
+    model = the_model(built(tmp_path, PRICES, server.url, store))
+
+    with pytest.raises(StreamBroken):
+        await ask(model)
+
+    assert await store.spent_today("openai:phi-vllm") >= 1000
+    await model.aclose()
+
+
+async def test_a_budget_without_a_price(
+    server: OpenAiServer, store: VoteStore, tmp_path: Path
+) -> None:
+    """A budget that nobody keeps."""
+    model = the_model(built(tmp_path, "daily_budget_usd = 1", server.url, store))
+    await model.start()
+
+    status = model.status()
+
+    assert isinstance(status, Unavailable)
+    assert isinstance(status.error, PriceUnknown)
+    assert "[models.phi-vllm] price_in" in status.error.remedy_text
+    await model.aclose()
+
+
+async def test_a_free_engine_needs_no_store(server: OpenAiServer, tmp_path: Path) -> None:
+    """A write to the store before each answer of an engine that costs nothing."""
+    model = the_model(built(tmp_path, "price_in = 0\nprice_out = 0", server.url))
+
+    finished = await ask(model)  # the book of this registry lets nothing through
+
+    assert finished.cost_usd == 0.0
+    assert model.expenses() is None
+    await model.aclose()

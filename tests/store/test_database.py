@@ -1,0 +1,102 @@
+"""An address is understood or refused, and its password is never said."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from arena.errors.store import DriverMissing, StoreError
+from arena.store.sql_engine import make_engine, place_of, store_errors
+from arena.store.store import VoteStore
+
+ROOT = Path(__file__).parents[2]
+POSTGRES = "postgresql+psycopg://"
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("sqlite:///data/arena.db", "data/arena.db"),
+        ("sqlite:////srv/arena.db", "/srv/arena.db"),
+        (f"{POSTGRES}host/arena", "postgresql://host/arena"),
+        (f"{POSTGRES}me:secret@host:5433/arena", "postgresql://me@host:5433/arena"),
+        (f"{POSTGRES}me:se%40cret@host/arena", "postgresql://me@host/arena"),
+        (f"{POSTGRES}me@host/arena?password=secret&sslmode=require", "postgresql://me@host/arena"),
+        (f"{POSTGRES}me@/arena?host=/run/pg&passfile=secret", None),
+        # A password with odd characters that were not percent-encoded.
+        (f"{POSTGRES}me:p@secret@host/arena", "postgresql"),
+        (f"{POSTGRES}me/my:secret@host/arena", "postgresql"),
+        (f"{POSTGRES}me:sec/ret:secret?secret#@host/arena", None),
+        (f"{POSTGRES}me:p@secret:secret@host/arena", None),
+        (f"{POSTGRES}me@host:secret/arena", None),
+        ("secret", None),
+        ("", None),
+    ],
+)
+def test_place_never_shows_a_password(url: str, place: str | None) -> None:
+    """The page, the log and the doctor showed the password of the database."""
+    found = place_of(url)
+    assert "secret" not in found
+    assert found
+    if place is not None:
+        assert found == place
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"{POSTGRES}me:p@secret@host/arena",
+        f"{POSTGRES}me/my:secret@host/arena",
+        f"{POSTGRES}me@host:secret/arena",
+        "secret",
+    ],
+)
+def test_address_that_is_no_address_is_refused_without_its_words(url: str) -> None:
+    """A mistyped address ended in a traceback that quoted its password."""
+    with pytest.raises(StoreError) as caught:
+        VoteStore.open(url)
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert "secret" not in f"{error} {getattr(error, 'detail', '')} {error.args}"
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def test_missing_driver_has_a_remedy() -> None:
+    """Without the package the start ended in an ImportError."""
+    code = (
+        "import sys; sys.modules['psycopg'] = None\n"
+        "from arena.errors.store import DriverMissing\n"
+        "from arena.store.store import VoteStore\n"
+        "try: VoteStore.open('postgresql+psycopg://me:secret@host/arena')\n"
+        "except DriverMissing as error: print(error.sentence, error.remedy_text)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert "requirements-postgres.txt" in done.stdout
+    assert "me@host/arena" in done.stdout
+    assert "secret" not in done.stdout + done.stderr
+    assert (ROOT / "requirements-postgres.txt").exists()
+    assert issubclass(DriverMissing, StoreError)
+
+
+def test_sqlite_needs_no_driver_of_postgres(tmp_path: Path) -> None:
+    """Who stays on SQLite had to install a driver that they never use."""
+    code = (
+        "import sys; sys.modules['psycopg'] = None\n"
+        "from arena.store.store import VoteStore\n"
+        f"VoteStore.open('sqlite:///{tmp_path}/a.db')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_what_is_not_the_databases_fault_passes() -> None:
+    """A mistake of ours was shown to the visitor as a full disk."""
+    with pytest.raises(KeyError), store_errors("x"):
+        raise KeyError
+    with pytest.raises(StoreError), store_errors("x"):
+        raise OSError
+    assert make_engine(f"{POSTGRES}host/arena", pool=7).pool.size() == 7

@@ -1,0 +1,102 @@
+"""What the owner excludes does not count, can be taken back, and is never lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from arena.domain import Exclusion
+from arena.errors.battle import UnknownBattle
+from arena.errors.store import StoreError
+from arena.store.store import Contestant, PairTally, VoteStore
+from tests.store_tools import Outside
+from tests.vote_samples import NOON, battle, vote
+
+LATER = NOON + timedelta(minutes=1)
+
+
+async def voted(store: VoteStore, *winners: str, signed_in: bool = False) -> list[str]:
+    """Battles of phi (a) against gem (b) with these votes; their ids."""
+    ids = []
+    for winner in winners:
+        made = battle("phi", "gem")
+        await store.add_battle(made)
+        await store.cast_vote(vote(made, winner, signed_in=signed_in))
+        ids.append(made.id)
+    return ids
+
+
+def phi_and_gem(**counts: int) -> tuple[PairTally, ...]:
+    return (PairTally(Contestant("gem", "v1"), Contestant("phi", "v1"), **counts),)
+
+
+async def test_excluded_votes_leave_the_tally_and_come_back(store: VoteStore) -> None:
+    """A script's votes stayed in the ranking, or were deleted and could not be looked at."""
+    first, second, _ = await voted(store, "model_a", "model_a", "tie")
+    everything = phi_and_gem(wins_second=2, ties=1)
+    assert await store.tally() == everything
+    out = Exclusion(first, "スクリプト", NOON)
+    await store.add_exclusion(out)
+    assert await store.tally() == phi_and_gem(wins_second=1, ties=1)
+    assert await store.exclusions() == {first: out}
+    assert await store.get_exclusion(first) == out
+    assert await store.get_exclusion(second) is None
+    assert await store.get_vote(first) is not None
+    await store.add_exclusion(Exclusion(first, "not a script", LATER, lifted=True))
+    assert await store.tally() == everything
+    assert (await store.exclusions(), await store.get_exclusion(first)) == ({}, None)
+    again = Exclusion(first, "it was", LATER + timedelta(minutes=1))
+    await store.add_exclusion(again)
+    assert await store.exclusions() == {first: again}
+
+
+async def test_latest_decision_counts_whenever_it_arrives(
+    store: VoteStore, outside: Outside
+) -> None:
+    """A decision that was restored from a copy undid the newer one."""
+    (one,) = await voted(store, "model_a")
+    in_japan = datetime.fromisoformat("2025-06-01T21:02:00+09:00")  # 12:02 UTC
+    new, old = Exclusion(one, "new", in_japan, lifted=True), Exclusion(one, "old", NOON)
+    await store.add_exclusion(new)
+    await store.add_exclusion(old)
+    assert await store.exclusions() == {}
+    assert await store.tally() == phi_and_gem(wins_second=1)
+    # Both are kept, for the copy and for whoever asks why.
+    assert await store.decisions() == (old, new)
+    assert outside.rows("SELECT why FROM exclusions ORDER BY decided_at") == [("old",), ("new",)]
+
+
+async def test_decision_needs_its_battle_and_its_own_moment(store: VoteStore) -> None:
+    """A mistyped id looked as if it had worked; a second decision silently vanished."""
+    with pytest.raises(UnknownBattle):
+        await store.add_exclusion(Exclusion("f" * 32, "x", NOON))
+    (one,) = await voted(store, "model_a")
+    first = Exclusion(one, "x", NOON)
+    await store.add_exclusion(first)
+    with pytest.raises(StoreError):
+        await store.add_exclusion(replace(first, lifted=True))
+    assert await store.exclusions() == {one: first}
+    with pytest.raises(StoreError):
+        await store.add_exclusion(Exclusion(one, "x", datetime(2025, 1, 1)))  # noqa: DTZ001
+
+
+async def test_signed_in_votes_can_be_counted_alone(store: VoteStore) -> None:
+    """The owner wanted the votes of known people, and got all of them, excluded ones too."""
+    await voted(store, "model_a")
+    known = await voted(store, "model_b", "model_b", signed_in=True)
+    await store.add_exclusion(Exclusion(known[0], "x", NOON))
+    assert await store.tally() == phi_and_gem(wins_first=1, wins_second=1)
+    assert await store.tally(signed_in_only=True) == phi_and_gem(wins_first=1)
+    found = await store.get_vote(known[1])
+    assert found is not None
+    assert found.signed_in
+
+
+async def test_annotation_keeps_who_signed_in(store: VoteStore) -> None:
+    """A comment made a vote anonymous."""
+    (one,) = await voted(store, "model_a", signed_in=True)
+    noted = await store.annotate_vote(one, battle().voter, comment="x")
+    assert noted.signed_in
+    assert noted == await store.get_vote(one)

@@ -1,0 +1,265 @@
+"""The ballots say of every vote what the record says, by the newest code, and all of one moment."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arena.domain import Battle, Exchange, Exclusion, Flag, Mode, Winner
+from arena.errors.store import BadBallot, StoreError
+from arena.stats import leaks
+from arena.stats.vote_table import WINNERS, Ballots, Contestant, Mark
+from arena.store import features
+from arena.store.features import features_of, marks_of, prompt_code
+from arena.store.store import VoteStore
+from tests.store_tools import Outside
+from tests.vote_samples import NOON, answer, battle, spec, vote
+
+KEPT = "SELECT battle_id, marks, version, patterns FROM features ORDER BY battle_id"
+
+
+async def voted(store: VoteStore, made: Battle, winner: str = "model_a", **changes: Any) -> Battle:
+    """Adds a battle with its vote."""
+    await store.add_battle(made)
+    return await store.cast_vote(vote(made, winner, **changes))
+
+
+def talk(*texts: str, prompt: str = "1+1は？") -> tuple[Exchange, ...]:
+    """A conversation in which the model says these."""
+    return tuple(Exchange(prompt, answer(text)) for text in texts)
+
+
+async def test_ballots_say_what_the_record_says(store: VoteStore) -> None:
+    """A column was taken from the other side, or from the last turn alone."""
+    a = (Exchange("一つ", answer("12345")), Exchange("二つ", answer("123")))
+    b = (Exchange("一つ", answer("1")), Exchange("二つ", answer("2", thinking_tokens=9)))
+    made = battle(
+        conversation_a=a,
+        conversation_b=tuple(
+            replace(t, answer=replace(t.answer, cost_usd=0.5)) for t in b if t.answer
+        ),
+        served_b="v1",
+        answered_at=NOON + timedelta(seconds=10),
+        flags=frozenset({Flag.TRUNCATED}),
+        language="en",
+    )
+    moment = NOON + timedelta(seconds=22.5)
+    await voted(store, made, "both_bad", cast_at=moment, signed_in=True)
+    found = await store.ballots()
+    assert len(found) == 1
+    assert found.contestants == (Contestant("gemini", "v1"), Contestant("phi", "v1"))
+    assert (found.a[0], found.b[0]) == (1, 0)
+    assert WINNERS[found.winner[0]] is Winner.BOTH_BAD
+    assert found.voters == (made.voter,)
+    assert found.cast_at[0] == moment.timestamp()
+    assert found.signed_in[0]
+    assert Mark(int(found.marks[0])) == Mark.TRUNCATED
+    assert found.read_seconds[0] == 12.5
+    assert (found.chars_a[0], found.chars_b[0]) == (8, 2)
+    assert (found.tokens_a[0], found.tokens_b[0]) == (14, 14)
+    assert (found.ttft_a[0], found.total_a[0]) == (0.25, 3.0)
+    assert (found.cost_a[0], found.cost_b[0]) == (0.0, 1.0)
+
+
+async def test_what_is_unknown_is_nan(store: VoteStore) -> None:
+    """A missing count of tokens was taken for none, and a short answer for a long one."""
+    quiet = replace(answer(), cost_usd=None)
+    quiet = replace(quiet, finished=replace(quiet.finished, completion_tokens=None, ttft_s=None))
+    await voted(store, battle(conversation_a=(Exchange("p", quiet), Exchange("q", answer()))))
+    early = battle(answered_at=NOON + timedelta(hours=1), created_at=NOON + timedelta(minutes=1))
+    await voted(store, early, cast_at=NOON + timedelta(minutes=2))
+    found = await store.ballots()
+    unknown = (found.tokens_a[0], found.ttft_a[0], found.cost_a[0], *found.read_seconds)
+    assert all(math.isnan(value) for value in unknown)
+    assert found.tokens_b[0] == 7
+
+
+async def test_only_votes_and_all_of_them_are_ballots(store: VoteStore) -> None:
+    """Battles without a vote were counted; excluded ones were gone instead of marked."""
+    made = [battle(created_at=NOON + timedelta(minutes=n)) for n in range(4)]
+    for n, one in enumerate(made[:3]):
+        await voted(store, one, cast_at=NOON + timedelta(hours=3 - n))
+    await store.add_battle(made[3])
+    await store.add_battle(battle("phi", None))
+    await voted(store, battle(mode=Mode.OPEN, source="elsewhere"), cast_at=NOON)
+    await store.add_exclusion(Exclusion(made[1].id, "same person", NOON))
+    found = await store.ballots()
+    assert len(found) == 4
+    assert list(found.cast_at) == sorted(found.cast_at)
+    assert list(found.has(Mark.EXCLUDED)) == [False, False, True, False]
+    assert list(found.has(Mark.IMPORTED)) == [True, False, False, False]
+    await store.add_exclusion(Exclusion(made[1].id, "", NOON + timedelta(seconds=1), lifted=True))
+    assert not (await store.ballots()).has(Mark.EXCLUDED).any()
+
+
+async def test_store_without_votes_has_no_ballots(store: VoteStore) -> None:
+    """The first look at the leaderboard failed."""
+    assert len(await store.ballots()) == 0
+    await store.add_battle(battle())
+    assert len(await store.ballots()) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "marks"),
+    [
+        ({}, Mark(0)),
+        ({"conversation_a": talk("私はPhi-4-miniです。")}, Mark.LEAK_A),
+        ({"conversation_b": talk("I was trained by Google.")}, Mark.LEAK_B),
+        ({"system_prompt": "You are Gemini."}, Mark.LEAK_PROMPT),
+        (
+            {
+                "conversation_a": talk("2", prompt="Is Gemini good?"),
+                "conversation_b": talk("3", prompt="Is Gemini good?"),
+            },
+            Mark.LEAK_PROMPT,
+        ),
+        # The label of the registry, which no general pattern knows.
+        (
+            {"spec_a": spec("zed", label="Zedmodel"), "conversation_b": talk("Zedmodel")},
+            Mark.LEAK_B,
+        ),
+        # The name was known before the last prompt, or before the retry.
+        ({"conversation_a": talk("I am Gemini.", "2")}, Mark.LEAK_A | Mark.LEAK_EDITED),
+        ({"conversation_a": talk("2", "I am Gemini.")}, Mark.LEAK_A),
+        (
+            {"conversation_b": (Exchange("p", answer("2"), (answer("I am Gemini."),)),)},
+            Mark.LEAK_B | Mark.LEAK_EDITED,
+        ),
+        ({"source": "elsewhere", "flags": frozenset(Flag)}, Mark.IMPORTED | Mark.of(Flag)),
+    ],
+)
+def test_names_are_found_where_the_visitor_saw_them(change: dict[str, Any], marks: Mark) -> None:
+    """A vote counted as blind after an answer had said who it was from."""
+    made = battle(**({"flags": frozenset()} | change))
+    assert marks_of(made) == marks
+
+
+@given(st.lists(st.text(max_size=8), max_size=3), st.lists(st.text(max_size=8), max_size=3))
+def test_prompts_differ_by_more_than_their_look(left: list[str], right: list[str]) -> None:
+    """Two turns were taken for one, or the number did not fit the column."""
+    assert 0 <= prompt_code(left) < 2**63
+    assert (prompt_code(left) == prompt_code(right)) or left != right
+    assert prompt_code([*left, "x"]) != prompt_code(left)
+
+
+def test_same_prompt_is_known_again() -> None:
+    """A space at the end made a repeated prompt a new one."""
+    assert prompt_code(["What  is\nＡＢＣ?"]) == prompt_code([" what is abc? "])
+    assert prompt_code(["a b"]) != prompt_code(["ab"])
+    assert prompt_code(["a", "b"]) != prompt_code(["ab"]) != prompt_code(["a b"])
+
+
+async def test_ballots_are_found_once(store: VoteStore, outside: Outside) -> None:
+    """Every look at the leaderboard read all answers again."""
+    made = await voted(store, battle())
+    await store.ballots()
+    assert outside.rows(KEPT) == [(made.id, int(Mark.PRESET_EDITED), 1, leaks.VERSION)]
+    # What is kept is believed: a mark that nobody finds again comes back.
+    outside.rows("UPDATE features SET marks = 0")
+    assert (await store.ballots()).marks[0] == 0
+    assert await features.fill(store.database) == 0
+
+
+@pytest.mark.parametrize("column", ["version", "patterns"])
+async def test_what_older_code_found_is_found_again(
+    store: VoteStore, outside: Outside, column: str
+) -> None:
+    """New patterns of names never reached the old votes."""
+    await voted(store, battle())
+    await store.ballots()
+    outside.rows(f"UPDATE features SET marks = 0, {column} = 0")  # noqa: S608
+    assert (await store.ballots()).marks[0] == int(Mark.PRESET_EDITED)
+    assert outside.rows(KEPT)[0][1:] == (int(Mark.PRESET_EDITED), features.VERSION, leaks.VERSION)
+
+
+async def test_lost_table_is_found_again(store: VoteStore, outside: Outside) -> None:
+    """The derived table was the only place that knew something."""
+    for n in range(3):
+        await voted(store, battle(answered_at=NOON), cast_at=NOON + timedelta(seconds=n))
+    before = await store.ballots()
+    outside.rows("DELETE FROM features")
+    after = await store.ballots()
+    assert same(before, after)
+
+
+async def test_more_than_one_batch_is_found(store: VoteStore, outside: Outside) -> None:
+    """The votes after the first batch had no lengths."""
+    for n in range(features._BATCH + 3):
+        await voted(store, battle(), cast_at=NOON + timedelta(seconds=n))
+    assert await features.fill(store.database) == features._BATCH + 3
+    assert len(outside.rows(KEPT)) == features._BATCH + 3
+
+
+async def test_vote_that_comes_meanwhile_is_whole(store: VoteStore, outside: Outside) -> None:
+    """A vote that was cast while the table was filled was missing, or had no lengths."""
+    await voted(store, battle())
+    await features.fill(store.database)
+    late = await voted(store, battle(), cast_at=NOON + timedelta(hours=1))
+    columns = await store.database.read(features._columns)
+    assert columns["chars_a"] == [2, 2]
+    assert columns["marks"] == [int(Mark.PRESET_EDITED)] * 2
+    assert late.id not in {row[0] for row in outside.rows(KEPT)}
+
+
+async def test_cancelled_fill_leaves_whole_batches(store: VoteStore, outside: Outside) -> None:
+    """A closed page left the table half written, or its thread running."""
+    for n in range(features._BATCH + 1):
+        await voted(store, battle(), cast_at=NOON + timedelta(seconds=n))
+    filling = asyncio.create_task(features.fill(store.database))
+    await asyncio.sleep(0)
+    filling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await filling
+    assert len(outside.rows(KEPT)) in (0, features._BATCH)
+    assert len(await store.ballots()) == features._BATCH + 1
+
+
+async def test_broken_record_is_an_error(store: VoteStore, outside: Outside) -> None:
+    """A record that can't be read was left out of the statistics, and nobody knew."""
+    await voted(store, battle())
+    outside.rows("UPDATE battles SET ui_language = 'ja', mode = 'strange'")
+    with pytest.raises(StoreError):
+        await store.ballots()
+
+
+async def test_unknown_value_is_an_error(store: VoteStore) -> None:
+    """A language that the statistics do not know was counted as another one."""
+    await voted(store, battle(language="fr"))
+    with pytest.raises(BadBallot):
+        await store.ballots()
+
+
+def test_features_follow_the_sides() -> None:
+    """Length and cost were the other side's, so the longer answer seemed to lose."""
+    made = battle(conversation_a=talk("long answer"), conversation_b=talk("no"))
+    turned = replace(
+        made,
+        spec_a=made.spec(made.sides[1]),
+        spec_b=made.spec_a,
+        conversation_a=made.conversation_b,
+        conversation_b=made.conversation_a,
+    )
+    one, other = features_of(made, NOON), features_of(turned, NOON)
+    for name in ("chars", "tokens", "ttft", "total", "cost"):
+        assert getattr(one, f"{name}_a") == getattr(other, f"{name}_b")
+        assert getattr(one, f"{name}_b") == getattr(other, f"{name}_a")
+
+
+def same(left: Ballots, right: Ballots) -> bool:
+    """Whether two are the same, nan being nan."""
+    names = [name for name in Ballots.__dataclass_fields__ if name not in ("contestants", "voters")]
+    arrays = all(
+        np.array_equal(
+            getattr(left, n), getattr(right, n), equal_nan=getattr(left, n).dtype.kind == "f"
+        )
+        for n in names
+    )
+    return arrays and (left.contestants, left.voters) == (right.contestants, right.voters)

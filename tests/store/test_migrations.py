@@ -1,0 +1,289 @@
+"""A database is what schema.py says, whoever made it and however many start at once."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, insert, inspect
+
+from arena.domain import Exchange, Exclusion, Grade, Reason, Vote, Winner
+from arena.errors.store import StoreError, StoreTooNew
+from arena.store import migrations
+from arena.store.schema import battles, meta, metadata, votes
+from arena.store.serialization import battle_row, vote_row
+from arena.store.sql_engine import make_engine, writing
+from arena.store.store import Counts, VoteStore
+from tests.store_tools import Outside
+from tests.vote_samples import NOON, VOTER, answer, battle, spec, vote
+
+FROZEN = Path(__file__).with_name("revision_0001.sql")
+FROZEN_2 = Path(__file__).with_name("revision_0002.sql")
+
+
+def content(file: Path) -> bytes:
+    return file.read_bytes()
+
+
+def shape(engine: Engine, tables: Iterable[str] = tuple(metadata.tables)) -> dict[str, Any]:
+    """All that reflection sees of our tables."""
+    found = inspect(engine)
+    return {
+        table: {
+            "columns": [{**c, "type": str(c["type"])} for c in found.get_columns(table)],
+            "key": found.get_pk_constraint(table),
+            "foreign": found.get_foreign_keys(table),
+            "unique": found.get_unique_constraints(table),
+            "checks": found.get_check_constraints(table),
+            "indexes": found.get_indexes(table),
+        }
+        for table in tables
+    }
+
+
+@pytest.fixture
+def url(database: str, file_of: Path, new_url: Callable[..., str]) -> str:
+    """An empty database, not yet of the arena."""
+    return f"sqlite:///{file_of}" if database == "sqlite" else new_url(empty=True)
+
+
+def to_revision(url: str, revision: str) -> None:
+    """Brings a database to an older or newer revision, as that arena did or would do."""
+    config, engine = migrations._config(), make_engine(url)
+    with writing(engine).begin() as connection:
+        config.attributes["connection"] = connection
+        present = MigrationContext.configure(connection).get_current_revision() or "0000"
+        (command.upgrade if revision > present else command.downgrade)(config, revision)
+    engine.dispose()
+
+
+async def test_migrations_make_the_schema(store: VoteStore, new_url: Callable[..., str]) -> None:
+    """A column was added to schema.py, and every database that existed broke."""
+    with store.database.reader.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+    # compare_metadata does not look at CHECK constraints and keys.
+    direct = make_engine(new_url(empty=True))
+    metadata.create_all(direct)
+    assert shape(store.database.reader) == shape(direct)
+    direct.dispose()
+
+
+def test_way_back_and_forth(url: str) -> None:
+    """A downgrade that was never run failed on the day when it was needed."""
+    engine = make_engine(url)
+    shapes: dict[str, Any] = {}
+    for revision in ("0001", "0002", "0003", "0002", "0001", "0003"):
+        to_revision(url, revision)
+        names = [name for name in inspect(engine).get_table_names() if name in metadata.tables]
+        assert shapes.setdefault(revision, shape(engine, names)) == shape(engine, names)
+    assert ("uses" in shapes["0001"], "uses" in shapes["0002"]) == (False, True)
+    assert ("features" in shapes["0002"], "features" in shapes["0003"]) == (False, True)
+    engine.dispose()
+
+
+OLD_TABLES = ("battles", "votes", "meta", "daily_counts")
+# What revisions after the first added to a row, in the order of the columns.
+NEW_OF_BATTLE = {"source": "", "answered_at": None}
+NEW_OF_VOTE = {"signed_in": False, "grade_a": None, "grade_b": None, "source": ""}
+
+
+def as_now(tables: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[tuple[Any, ...]]]:
+    """Rows of the first revision as they stand after the migrations."""
+    return tables | {
+        "battles": [(*row, *NEW_OF_BATTLE.values()) for row in tables["battles"]],
+        "votes": [(*row, *NEW_OF_VOTE.values()) for row in tables["votes"]],
+    }
+
+
+async def test_first_revision_stays_readable(file: Path, url: str, outside: Outside) -> None:
+    """An update of the arena lost, or could no longer read, the votes of last year."""
+    file.parent.mkdir()
+    with closing(sqlite3.connect(file)) as raw:
+        raw.executescript(FROZEN.read_text(encoding="utf-8"))
+    before = outside.tables(*OLD_TABLES)
+    failed = answer("", reason="error", error_code="network")
+    first = battle(
+        id=f"{1:032x}",
+        spec_b=spec(
+            "phi-steps",
+            variant_of="phi",
+            system_prompt="一歩ずつ",
+            overrides={"temperature": 0.2},
+        ),
+        conversation_a=(Exchange("1+1は？", answer("2"), (failed,)),),
+    )
+    second = battle("phi", None, id=f"{2:032x}", preset=None)
+    store = VoteStore.open(url, clock=lambda: NOON)
+    found = [pair async for pair in store.iter_battles()]
+    noted = vote(first, "tie", reasons=("clear",), comment="良い", guess="a=phi")
+    assert found == [(first, noted), (second, None)]
+    assert not noted.signed_in
+    assert await store.salt() == "kept"
+    assert await store.today("gemini") == 1
+    assert outside.tables(*OLD_TABLES) == as_now(before)
+    # What is new works on the old rows.
+    await store.add_exclusion(Exclusion(first.id, "x", NOON))
+    assert await store.tally() == ()
+    await store.aclose()
+
+
+async def test_first_revision_moves_up_on_both(url: str, outside: Outside) -> None:
+    """A Postgres server that the first revision had filled could not be opened any more."""
+    to_revision(url, "0001")
+    made, alone = battle(), battle("phi", None, created_at=NOON + timedelta(hours=1))
+    cast = vote(made, "tie", reasons=("clear",), comment="良い", guess="a=phi")
+    engine = make_engine(url)
+    with writing(engine).begin() as connection:
+        for one in (made, alone):
+            row = {k: v for k, v in battle_row(one).items() if k not in NEW_OF_BATTLE}
+            connection.execute(insert(battles).values(**row, updated_at=NOON))
+        row = {k: v for k, v in vote_row(cast).items() if k not in NEW_OF_VOTE}
+        connection.execute(insert(votes).values(**row))
+        connection.execute(insert(meta).values(key="voter_salt", value="kept"))
+    engine.dispose()
+    before = outside.tables(*OLD_TABLES)
+    store = VoteStore.open(url)
+    assert [pair async for pair in store.iter_battles()] == [(made, cast), (alone, None)]
+    assert await store.salt() == "kept"
+    assert outside.tables(*OLD_TABLES) == as_now(before)
+    await store.aclose()
+
+
+async def test_second_revision_stays_readable(file: Path, url: str, outside: Outside) -> None:
+    """The update that brought grades lost votes, decisions, or what was spent today."""
+    file.parent.mkdir()
+    with closing(sqlite3.connect(file)) as raw:
+        raw.executescript(FROZEN_2.read_text(encoding="utf-8"))
+    kept = ("exclusions", "meta", "daily_counts", "spending", "uses")
+    before = outside.tables(*kept)
+    assert all(before.values())
+    store = VoteStore.open(url, clock=lambda: NOON)
+    first, alone, third = [pair async for pair in store.iter_battles()]
+    assert outside.tables(*kept) == before
+    noted = Vote(f"{1:032x}", Winner.TIE, VOTER, NOON, (Reason.CLEAR,), "良い", "a=phi", True)
+    assert (first[1], alone[1]) == (noted, None)
+    assert third[1] is not None
+    assert third[1].reasons == (Reason.WRONG, Reason.TOO_LONG)
+    assert first[0].conversation_a[0].failed[0].finished.error_code == "network"
+    assert {(b.source, b.answered_at) for b, _ in (first, alone, third)} == {("", None)}
+    assert (await store.exclusions()).keys() == {third[0].id}
+    assert await store.spent_today("gemini") == 1234
+    # What is new works on the old rows.
+    await store.annotate_vote(first[0].id, VOTER, grade_a=Grade.GOOD, grade_b=Grade.BAD)
+    graded = await store.get_vote(first[0].id)
+    assert graded == replace(noted, grade_a=Grade.GOOD, grade_b=Grade.BAD)
+    await store.aclose()
+
+
+async def test_long_names_fit_as_keys(store: VoteStore) -> None:
+    """The mark of a dataset, or the budget of a model, with a long name was refused by Postgres."""
+    mark = "restored:" + "x" * 96
+    await store.set_meta(mark, "1")
+    assert await store.get_meta(mark) == "1"
+    assert await store.reserve_spend("openai:" + "x" * 96, 1, None) is not None
+
+
+async def test_opening_again_changes_nothing(url: str, file: Path) -> None:
+    """Every start ran the migrations anew."""
+    store = VoteStore.open(url)
+    made = battle()
+    await store.add_battle(made)
+    await store.aclose()
+    before = content(file)
+    again = VoteStore.open(url)
+    assert content(file) == before
+    assert await again.get_battle(made.id) == made
+    assert await again.counts() == Counts(1, 0)
+    await again.aclose()
+
+
+async def test_newer_database_is_refused_untouched(url: str, outside: Outside) -> None:
+    """After a downgrade the old code wrote into tables that it did not know."""
+    store = VoteStore.open(url)
+    await store.aclose()
+    outside.rows("UPDATE alembic_version SET version_num = '9999'")
+    outside.rows("DROP TABLE uses")
+    with pytest.raises(StoreTooNew) as caught:
+        VoteStore.open(url)
+    assert "9999" in caught.value.detail
+    assert store.place in caught.value.sentence
+    assert outside.rows("SELECT version_num FROM alembic_version") == [("9999",)]
+    engine = make_engine(url)
+    assert "uses" not in inspect(engine).get_table_names()
+    engine.dispose()
+
+
+async def test_newer_file_is_not_touched(url: str, file: Path) -> None:
+    """The same to the last byte, where that can be seen."""
+    store = VoteStore.open(url)
+    await store.aclose()
+    with closing(sqlite3.connect(file)) as raw, raw:
+        raw.execute("UPDATE alembic_version SET version_num = '9999'")
+    before = content(file)
+    with pytest.raises(StoreTooNew):
+        VoteStore.open(url)
+    assert content(file) == before
+
+
+@pytest.mark.parametrize(
+    ("present", "table"), [(None, "votes"), ("0001", "uses"), ("0002", "features")]
+)
+def test_migration_that_fails_leaves_nothing(
+    url: str, file_of: Path, outside: Outside, present: str | None, table: str
+) -> None:
+    """Half the tables were made, and the next start failed on them for ever."""
+    file_of.parent.mkdir(exist_ok=True)
+    if present:
+        to_revision(url, present)
+    outside.rows(f"CREATE TABLE {table} (battle_id TEXT)")
+    engine = make_engine(url)
+    before = sorted(inspect(engine).get_table_names())
+    with pytest.raises(StoreError):
+        VoteStore.open(url)
+    found = inspect(engine)
+    assert sorted(found.get_table_names()) == before
+    new = "grade_a" if present == "0002" else "signed_in"
+    assert all(c["name"] != new for c in found.get_columns("votes"))
+    engine.dispose()
+
+
+def test_two_processes_start_on_an_empty_database(url: str, two: Callable[..., list[str]]) -> None:
+    """Two replicas that start together both made the tables, and one of them died."""
+    assert two("open", url) == ["0", "0"]
+
+
+async def test_threads_start_on_an_empty_database(url: str, new_url: Callable[..., str]) -> None:
+    """The same within one process; on several at once too, as Alembic's state is the process's."""
+    urls = [url, *(new_url(empty=True) for _ in range(3))]
+    with ThreadPoolExecutor(8) as pool:
+        stores = list(pool.map(VoteStore.open, [urls[n // 2] for n in range(8)]))
+    for store in stores:
+        assert await store.counts() == Counts(0, 0)
+        await store.aclose()
+
+
+async def test_logging_is_left_alone(url: str) -> None:
+    """Alembic's usual env.py turned the application's loggers off."""
+    mine, root = logging.getLogger("arena.some"), logging.getLogger()
+    before = (root.level, list(root.handlers), mine.disabled, mine.level)
+    store = VoteStore.open(url)
+    assert (root.level, list(root.handlers), mine.disabled, mine.level) == before
+    await store.aclose()
+
+
+def test_folder_with_percent_signs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A percent sign in the path of the installation was read as a reference."""
+    monkeypatch.setattr(migrations, "__file__", "/srv/100%s/migrations/__init__.py")
+    assert migrations._config().get_main_option("script_location") == "/srv/100%s/migrations"

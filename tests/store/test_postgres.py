@@ -1,0 +1,400 @@
+"""What a server can do to its clients: limits, cut connections, frozen servers, power cuts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from sqlalchemy import Connection, select, text
+
+from arena.errors.store import StoreError
+from arena.store import queries as ballots
+from arena.store import settings_table as meta
+from arena.store import usage as ledger
+from arena.store.postgres import BoundedConnection
+from arena.store.schema import battles, votes
+from arena.store.store import VoteStore, Window
+from tests.postgres_server import Server, free_port
+from tests.store.test_restore import longer
+from tests.store_tools import Outside, until, within
+from tests.vote_samples import NOON, VOTER, battle, vote
+
+DATABASES = ("postgres",)
+KILL_ME = text("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+@pytest.fixture
+async def other(url: str) -> AsyncIterator[VoteStore]:
+    """A second app on the same database."""
+    opened = VoteStore.open(url, clock=lambda: NOON)
+    yield opened
+    await opened.aclose()
+
+
+def opened_with(url: str, **settings: str) -> VoteStore:
+    """A store whose address sets the server's options, as an owner may."""
+    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    return VoteStore.open(f"{url}&options={options.replace(' ', '%20')}", clock=lambda: NOON)
+
+
+async def test_limits_are_in_force_on_every_connection(store: VoteStore, outside: Outside) -> None:
+    """One query without an end, or one forgotten lock, held up all visitors of all replicas."""
+    wanted = {
+        "lock_timeout": "10s",
+        "statement_timeout": "30s",
+        "idle_in_transaction_session_timeout": "1min",
+        "synchronous_commit": "on",
+        "TimeZone": "UTC",
+    }
+    with store.database.reader.connect() as one, store.database.writer.connect() as two:
+        assert one.connection.dbapi_connection is not two.connection.dbapi_connection
+        for connection, isolation, readonly in (
+            (one, "repeatable read", "on"),
+            (two, "read committed", "off"),
+        ):
+            found = {name: connection.scalar(text(f"SHOW {name}")) for name in wanted}
+            assert found == wanted
+            assert connection.scalar(text("SHOW transaction_isolation")) == isolation
+            assert connection.scalar(text("SHOW transaction_read_only")) == readonly
+            chosen = connection.connection.driver_connection.info.get_parameters()
+            assert chosen["connect_timeout"] == "5"
+            assert chosen["tcp_user_timeout"] == "25000"
+
+
+async def test_owner_may_choose_stricter_settings(url: str, outside: Outside) -> None:
+    """The owner's own timeouts were overwritten; or a weak commit lost acknowledged votes."""
+    name = outside.rows("SELECT current_database()")[0][0]
+    outside.rows(f"ALTER DATABASE {name} SET synchronous_commit = 'off'")
+    store = opened_with(f"{url}&connect_timeout=3", lock_timeout="2s")
+    with store.database.writer.connect() as connection:
+        chosen = connection.connection.driver_connection.info.get_parameters()
+        assert chosen["connect_timeout"] == "3"
+        assert connection.scalar(text("SHOW lock_timeout")) == "2s"
+        assert connection.scalar(text("SHOW synchronous_commit")) == "on"
+    await store.aclose()
+    outside.rows(f"ALTER DATABASE {name} SET synchronous_commit = 'remote_apply'")
+    store = VoteStore.open(url)
+    with store.database.writer.connect() as connection:
+        assert connection.scalar(text("SHOW synchronous_commit")) == "remote_apply"
+    await store.aclose()
+
+
+async def test_reader_cannot_write(store: VoteStore) -> None:
+    """A read that wrote by mistake did so without the locks of a write."""
+    with pytest.raises(StoreError) as caught:
+        await store.database.read(ballots.add_battle, battle(), NOON)
+    assert "read-only" in caught.value.detail
+
+
+async def test_pool_bounds_the_connections(url: str, outside: Outside) -> None:
+    """Each replica took as many connections as it had visitors, until the server had no more."""
+    store = VoteStore.open(url, pool=3)
+    made = [battle() for _ in range(30)]
+    most = 0
+
+    async def watch() -> None:
+        nonlocal most
+        for _ in range(20):
+            rows = await asyncio.to_thread(
+                outside.rows,
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name = 'arena'",
+            )
+            most = max(most, rows[0][0])
+
+    await asyncio.gather(watch(), *(store.add_battle(one) for one in made))
+    assert (await store.counts()).battles == 30
+    assert 1 <= most <= 3
+    await store.aclose()
+    await until(lambda: not outside.rows("SELECT 1 FROM pg_stat_activity"
+                                         " WHERE datname = current_database()"
+                                         " AND application_name = 'arena'"))  # fmt: skip
+
+
+def cut_all(outside: Outside) -> None:
+    """Ends all connections but the one that asks, as a restart or a proxy does."""
+    outside.rows(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid != pg_backend_pid()"
+    )
+
+
+async def test_connection_that_was_cut_while_idle_is_replaced(
+    store: VoteStore, outside: Outside, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first visitors after a restart of the database each got an error.
+
+    Found before it is used: the one repetition is left for a cut in the middle.
+    """
+    made = battle()
+    await asyncio.gather(*(store.counts() for _ in range(5)))
+    cut_all(outside)
+    await store.add_battle(made)
+    cut_all(outside)
+    assert await store.get_battle(made.id) == made
+    assert "once more" not in caplog.text
+
+
+async def test_work_that_was_cut_before_its_commit_is_done_once_more(store: VoteStore) -> None:
+    """A vote was refused because a connection broke; or the second try counted it twice."""
+    made, rounds = battle(), []
+
+    def cut_once(connection: Connection) -> int:
+        ballots.add_battle(connection, made, NOON)
+        rounds.append(1)
+        if len(rounds) == 1:
+            connection.execute(KILL_ME)
+        return len(rounds)
+
+    assert await store.database.write(cut_once) == 2
+    assert (await store.counts()).battles == 1
+
+    def always_cut(connection: Connection) -> None:
+        rounds.append(1)
+        connection.execute(KILL_ME)
+
+    del rounds[:]
+    with pytest.raises(StoreError):
+        await store.database.read(always_cut)
+    assert len(rounds) == 2
+
+
+async def test_work_that_was_cut_in_its_commit_is_not_repeated(
+    store: VoteStore, outside: Outside
+) -> None:
+    """Nobody knows whether a broken COMMIT was done: repeating it could spend a budget twice."""
+    outside.rows(
+        "CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END'"
+    )
+    outside.rows(
+        "CREATE CONSTRAINT TRIGGER cut AFTER INSERT ON battles"
+        " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION cut()"
+    )
+    rounds = []
+
+    def add(connection: Connection) -> None:
+        rounds.append(1)
+        ballots.add_battle(connection, battle(), NOON)
+
+    with pytest.raises(StoreError):
+        await store.database.write(add)
+    assert len(rounds) == 1
+
+
+async def test_lock_that_is_held_too_long_is_an_error(url: str, outside: Outside) -> None:
+    """A visitor waited for ever for a lock that a crashed migration held."""
+    store = opened_with(url, lock_timeout="300ms")
+    with outside.holding(), within(5), pytest.raises(StoreError) as caught:
+        await store.add_battle(battle())
+    assert "LockNotAvailable" in caught.value.detail
+    await store.aclose()
+
+
+async def test_query_that_takes_too_long_is_an_error(url: str) -> None:
+    """A tally over a store that had grown too large held its connection for ever."""
+    store = opened_with(url, statement_timeout="300ms")
+    with within(5), pytest.raises(StoreError) as caught:
+        await store.database.read(
+            lambda connection: connection.execute(text("SELECT pg_sleep(20)"))
+        )
+    assert "QueryCanceled" in caught.value.detail
+    await store.aclose()
+
+
+async def test_frozen_app_does_not_hold_its_rows(url: str, store: VoteStore) -> None:
+    """A replica that was stopped in the middle of a vote kept that battle locked."""
+    made = battle()
+    await store.add_battle(made)
+    frozen = opened_with(url, idle_in_transaction_session_timeout="300ms")
+    with frozen.database.writer.connect() as connection:
+        connection.execute(select(battles).where(battles.c.id == made.id).with_for_update())
+        with within(8):
+            await store.cast_vote(vote(made))
+        connection.invalidate()
+    await frozen.aclose()
+
+
+async def test_silent_connection_is_given_up_and_replaced(
+    store: VoteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A half-dead connection, which no error ever ends, took its thread with it."""
+    monkeypatch.setattr(BoundedConnection, "silence_s", 0.5)
+    rounds = []
+
+    def look(connection: Connection) -> int:
+        rounds.append(connection.scalar(text("SELECT pg_backend_pid()")))
+        if len(rounds) == 1:
+            os.kill(rounds[0], signal.SIGSTOP)
+        return connection.scalar(text("SELECT 7")) or 0
+
+    try:
+        with within(8):
+            assert await store.database.read(look) == 7
+    finally:
+        os.kill(rounds[0], signal.SIGCONT)
+    assert len(set(rounds)) == 2
+
+
+async def test_frozen_server_is_an_error(
+    postgres: Server, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server whose machine was paused froze the page, and a shutdown never ended."""
+    store = VoteStore.open(f"{url}&connect_timeout=2")
+    monkeypatch.setattr(BoundedConnection, "silence_s", 0.5)
+    postgres.freeze()
+    try:
+        with within(15), pytest.raises(StoreError):
+            await store.counts()
+    finally:
+        postgres.thaw()
+    monkeypatch.undo()
+    assert (await store.counts()).battles == 0
+    await store.aclose()
+
+
+def test_server_that_is_not_there_is_an_error() -> None:
+    """The start hung, or ended in a driver's traceback with the password in it."""
+    address = f"postgresql+psycopg://me:secret%40word@127.0.0.1:{free_port()}/arena"
+    with within(10), pytest.raises(StoreError) as caught:
+        VoteStore.open(address)
+    said = f"{caught.value.sentence} {caught.value.remedy_text} {caught.value.detail}"
+    assert "127.0.0.1" in caught.value.remedy_text
+    assert "secret" not in said
+
+
+async def test_password_opens_and_is_never_said(
+    postgres: Server, new_database: Callable[..., str]
+) -> None:
+    """A wrong password stood in the log, or a right one with odd characters did not work."""
+    postgres.sql("CREATE ROLE guarded SUPERUSER LOGIN PASSWORD 'p@ss:wo/rd'")
+    name = new_database()
+    store = VoteStore.open(postgres.tcp_url(name, "guarded:p%40ss%3Awo%2Frd"))
+    assert (await store.counts()).battles == 0
+    await store.aclose()
+    with pytest.raises(StoreError) as caught:
+        VoteStore.open(postgres.tcp_url(name, "guarded:hidden%40word"))
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert "hidden" not in str(error)
+        error = error.__cause__
+    assert "authentication failed" in caught.value.detail
+    postgres.sql("DROP ROLE guarded")
+
+
+async def test_failing_row_is_not_in_the_error(store: VoteStore, outside: Outside) -> None:
+    """The server's own words about a failed write hold the whole row: the log had a comment."""
+    made = battle()
+    await store.add_battle(made)
+    await store.cast_vote(vote(made))
+    outside.rows("ALTER TABLE votes ADD CONSTRAINT clean CHECK (comment != 'private\nwords')")
+    with pytest.raises(StoreError) as caught:
+        await store.annotate_vote(made.id, VOTER, comment="private\nwords")
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert "words" not in f"{error} {getattr(error, 'detail', '')} {error.args}"
+        assert VOTER not in str(error)
+        error = error.__cause__
+    assert "clean" in caught.value.detail
+
+
+async def test_database_that_has_no_unicode_is_a_typed_error(
+    postgres: Server, new_database: Callable[..., str]
+) -> None:
+    """On a cluster of an old encoding every Japanese battle ended in a traceback."""
+    postgres.sql("CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1'")
+    store = VoteStore.open(postgres.url("latin"))
+    with pytest.raises(StoreError):
+        await store.add_battle(battle(system_prompt="日本語"))
+    await store.aclose()
+    postgres.sql("DROP DATABASE latin")
+
+
+async def test_restore_waits_for_a_vote_that_is_being_cast(
+    store: VoteStore, other: VoteStore, outside: Outside
+) -> None:
+    """Between the look for a vote and the write, a vote was cast on what was then replaced."""
+    made = battle()
+    await store.add_battle(made)
+    with other.database.writer.begin() as connection:
+        ballots.cast_vote(connection, vote(made))
+        restoring = asyncio.create_task(store.restore([longer(made)], [], [], mark="restored:x"))
+        await until(lambda: bool(outside.rows("SELECT 1 FROM pg_locks WHERE NOT granted")))
+    await restoring
+    assert await store.get_battle(made.id) == made
+
+
+async def test_answer_waits_for_a_vote_that_is_being_cast(
+    store: VoteStore, other: VoteStore, outside: Outside
+) -> None:
+    """An answer that was written while the vote was in its transaction changed the battle."""
+    made = battle()
+    await store.add_battle(made)
+    with other.database.writer.begin() as connection:
+        ballots.cast_vote(connection, vote(made))
+        changing = asyncio.create_task(store.update_battle(longer(made)))
+        await until(lambda: bool(outside.rows("SELECT 1 FROM pg_locks WHERE NOT granted")))
+    with pytest.raises(Exception, match="closed"):
+        await changing
+    assert await store.get_battle(made.id) == made
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+async def test_first_uses_of_two_apps_meet(
+    store: VoteStore, other: VoteStore, outside: Outside, end: str
+) -> None:
+    """On an empty database both apps made the first row of a count, and one of them failed."""
+    day, windows = NOON.date(), [Window("v", 60, 9)]
+    with other.database.writer.connect() as connection:
+        first = meta.salt(connection)
+        ledger.count_today(connection, "gemini", day, 9)
+        ledger.reserve_spend(connection, "gemini", day, 5, None)
+        ledger.take(connection, windows, NOON)
+        waiting = asyncio.gather(
+            store.salt(),
+            store.count_today("gemini", 9),
+            store.reserve_spend("gemini", 5, None),
+            store.take(windows),
+        )
+        await until(lambda: len(outside.rows("SELECT 1 FROM pg_locks WHERE NOT granted")) == 4)
+        if end == "commit":
+            connection.commit()
+        else:
+            connection.rollback()
+    both = 2 if end == "commit" else 1
+    salt, counted, reserved, refused = await waiting
+    assert (salt == first) == (end == "commit")
+    assert await other.salt() == salt
+    assert (counted, await store.today("gemini")) == (True, both)
+    assert (reserved is not None, await store.spent_today("gemini")) == (True, 5 * both)
+    assert (refused, outside.rows("SELECT count FROM uses")) == (None, [(both,)])
+
+
+async def test_iteration_sees_one_moment(store: VoteStore, other: VoteStore) -> None:
+    """The votes were read a moment later than the list of battles."""
+    made = battle()
+
+    def look(connection: Connection) -> tuple[int, int]:
+        ids = connection.scalars(select(battles.c.id)).all()
+        with other.database.writer.begin() as writer:
+            ballots.add_battle(writer, made, NOON)
+            ballots.cast_vote(writer, vote(made))
+        return len(ids), len(connection.scalars(select(votes.c.battle_id)).all())
+
+    assert await store.database.read(look) == (0, 0)
+
+
+async def test_ended_windows_that_another_removes_are_not_waited_for(
+    store: VoteStore, other: VoteStore
+) -> None:
+    """Two replicas that tidied up at the same time waited for each other until one failed."""
+    with other.database.writer.begin() as connection:
+        for n in range(5):
+            connection.execute(text("INSERT INTO uses VALUES (:key, 60, 0, 1)"), {"key": f"old{n}"})
+    with other.database.writer.begin() as connection:
+        ledger.take(connection, [Window("a", 60, 9)], NOON)  # has removed them, and not committed
+        with within(5):
+            assert await store.take([Window("b", 60, 9)]) is None

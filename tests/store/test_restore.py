@@ -1,0 +1,157 @@
+"""What a copy holds comes back, once, and never in the place of something better."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from arena.domain import Battle, Exchange, Exclusion
+from arena.errors.store import StoreError
+from arena.store.restore import found
+from arena.store.store import Counts, VoteStore
+from tests.store_tools import Outside
+from tests.vote_samples import NOON, VOTER, answer, battle, vote
+
+MARK = "restored:owner/votes"
+
+
+def begun(**changes: object) -> Battle:
+    """A battle whose answers have not ended."""
+    return battle(conversation_a=(Exchange("p"),), conversation_b=(Exchange("p"),), **changes)
+
+
+def longer(made: Battle) -> Battle:
+    """The same battle, one turn later."""
+    turn = Exchange("続き", answer("次"))
+    return replace(
+        made,
+        conversation_a=(*made.conversation_a, turn),
+        conversation_b=(*made.conversation_b, turn),
+    )
+
+
+async def everything(store: VoteStore) -> object:
+    pairs = [pair async for pair in store.iter_battles()]
+    return pairs, dict(await store.exclusions()), await store.counts()
+
+
+async def test_empty_store_gets_it_all_and_a_second_time_nothing(store: VoteStore) -> None:
+    """A restart that restored twice counted votes twice, or failed for ever after the first."""
+    made = [battle(created_at=NOON + timedelta(minutes=n)) for n in range(3)]
+    votes = [vote(made[0], "tie", comment="良い", signed_in=True), vote(made[2])]
+    out = [Exclusion(made[2].id, "x", NOON), Exclusion(made[0].id, "y", NOON)]
+    out.append(Exclusion(made[0].id, "", NOON + timedelta(minutes=1), lifted=True))
+    assert await store.get_meta(MARK) is None
+    assert await store.restore(made, votes, out, mark=MARK) == Counts(3, 2)
+    first = await everything(store)
+    assert first == (
+        [(made[0], votes[0]), (made[1], None), (made[2], votes[1])],
+        {made[2].id: out[0]},
+        Counts(3, 2),
+    )
+    assert await store.get_meta(MARK) is not None
+    # Lines of a copy repeat, and come in any order.
+    again = await store.restore(made[::-1] * 2, votes[::-1] * 2, out[::-1] * 2, mark=MARK)
+    assert again == Counts(0, 0)
+    assert await everything(store) == first
+
+
+async def test_nothing_to_restore_is_marked_too(store: VoteStore) -> None:
+    """An arena with an empty copy tried to restore at every start."""
+    assert await store.restore([], [], [], mark=MARK) == Counts(0, 0)
+    assert await store.get_meta(MARK) == NOON.isoformat()
+
+
+async def test_richer_record_wins_until_the_vote(store: VoteStore) -> None:
+    """A copy from before the answers replaced them, or changed what had been voted on."""
+    poor = begun()
+    rich = battle(id=poor.id)
+    await store.add_battle(poor)
+    assert await store.restore([rich], [], [], mark=MARK) == Counts(0, 0)
+    assert await store.get_battle(poor.id) == rich
+    await store.restore([poor, replace(rich, system_prompt="other")], [], [], mark=MARK)
+    assert await store.get_battle(poor.id) == rich
+    cast = vote(rich, "tie", comment="mine")
+    await store.cast_vote(cast)
+    later = longer(rich)
+    await store.restore([later], [replace(cast, comment="theirs")], [], mark=MARK)
+    assert await store.get_battle(poor.id) == rich
+    assert await store.get_vote(poor.id) == cast
+
+
+async def test_vote_arrives_with_the_record_that_it_is_about(store: VoteStore) -> None:
+    """A vote was restored onto the half battle that the disk still had."""
+    poor = begun()
+    rich = battle(id=poor.id)
+    await store.add_battle(poor)
+    assert await store.restore([rich], [vote(rich)], [], mark=MARK) == Counts(0, 1)
+    assert await store.get_battle(poor.id) == rich
+    assert len(await store.tally()) == 1
+
+
+async def test_what_has_no_battle_is_left_out(
+    store: VoteStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One broken line of a copy, a battle's, made the whole restore fail."""
+    lost, kept = battle(), battle()
+    ballots_, out = [vote(lost), vote(kept)], [Exclusion(lost.id, "x", NOON)]
+    with caplog.at_level(logging.WARNING):
+        assert await store.restore([kept], ballots_, out, mark=MARK) == Counts(1, 1)
+    assert "1 votes of the copy have no battle" in caplog.text
+    assert "1 exclusions of the copy have no battle" in caplog.text
+    assert VOTER not in caplog.text
+
+
+async def test_it_is_one_transaction(store: VoteStore, outside: Outside) -> None:
+    """A restore that broke off in its middle was marked as done, or left half of it."""
+    made = battle()
+    with pytest.raises(StoreError):
+        await store.restore([made], [replace(vote(made), winner="x")], [], mark=MARK)
+    outside.rows("ALTER TABLE exclusions RENAME TO hidden")
+    with pytest.raises(StoreError):
+        await store.restore([made], [vote(made)], [Exclusion(made.id, "x", NOON)], mark=MARK)
+    assert await store.counts() == Counts(0, 0)
+    assert await store.get_meta(MARK) is None
+    outside.rows("ALTER TABLE hidden RENAME TO exclusions")
+    assert await store.restore([made], [vote(made)], [], mark=MARK) == Counts(1, 1)
+
+
+async def test_more_than_one_batch(store: VoteStore) -> None:
+    """Beyond a batch's size the counts were those of the last batch."""
+    made = [battle(created_at=NOON + timedelta(seconds=n)) for n in range(450)]
+    assert await store.restore(made[:300], [], [], mark=MARK) == Counts(300, 0)
+    counts = await store.restore(made, [vote(one) for one in made], [], mark=MARK)
+    assert counts == Counts(150, 450)
+    assert [found async for found, _ in store.iter_battles()] == made
+
+
+def test_two_processes_restore_at_the_same_time(
+    url: str, outside: Outside, two: Callable[..., list[str]]
+) -> None:
+    """Two replicas that start on an empty database failed on each other's rows."""
+    words = [int(word) for line in two("restore", url) for word in line.split()]
+    assert (words[0] + words[2], words[1] + words[3]) == (60, 60)
+    assert outside.rows("SELECT count(*) FROM votes") == [(60,)]
+
+
+@settings(
+    max_examples=40, deadline=None, derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)  # fmt: skip
+@given(st.permutations(range(4)))
+def test_order_of_lines_does_not_matter(order: list[int]) -> None:
+    """Files of several processes, read in another order, gave another battle."""
+    made = battle()
+    records = [
+        begun(id=made.id),
+        replace(made, conversation_b=(Exchange("p"),)),
+        made,
+        longer(made),
+    ]
+    assert found([records[n] for n in order], [], []).battles[made.id][0] == records[3]

@@ -1,0 +1,447 @@
+"""What is acknowledged is on disk, once, and by the right person."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import count
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from sqlalchemy import insert
+from sqlalchemy.exc import IntegrityError
+
+from arena.domain import Battle, Exchange, Exclusion, Mode, PresetUse, Winner
+from arena.errors.battle import (
+    AlreadyVoted,
+    BattleLocked,
+    NotYourBattle,
+    UnknownBattle,
+    VoteTooEarly,
+)
+from arena.errors.store import StoreError
+from arena.store import queries as ballots
+from arena.store.schema import battles, votes
+from arena.store.store import Contestant, Counts, PairTally, VoteStore, voter_hash
+from tests.store_tools import Outside, Worker
+from tests.vote_samples import NOON, VOTER, answer, battle, spec, vote
+from tests.vote_samples import battles as drawn_battles
+
+OTHER = "b" * 64
+_example = count()
+
+
+def raw(file: Path) -> closing[sqlite3.Connection]:
+    return closing(sqlite3.connect(file, isolation_level=None, timeout=0))
+
+
+async def added(store: VoteStore, made: Battle) -> Battle:
+    await store.add_battle(made)
+    return made
+
+
+async def test_battle_comes_back_whole(store: VoteStore) -> None:
+    """A restart lost what was needed to run an answer again."""
+    failed = answer(text="", reason="error", error_code="network")
+    made = battle(conversation_a=(Exchange("問い\u2028😀", answer(), failed=(failed,)),))
+    await store.add_battle(made)
+    assert await store.get_battle(made.id) == made
+    in_japan = datetime.fromisoformat("2025-06-01T21:00:00.000001+09:00")
+    alone = await added(store, battle("phi", None, created_at=in_japan))
+    assert await store.get_battle(alone.id) == alone
+    assert await store.get_battle("0" * 31 + "x") is None
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(made=drawn_battles)
+def test_any_battle_comes_back_whole(store: VoteStore, made: Battle) -> None:
+    """What the codec keeps, a column or the driver changed: a number's digits, a rare character."""
+    made = replace(made, id=f"{next(_example):032x}")  # the store is the same for all examples
+    database = store.database
+    database.transact(database.writer, ballots.add_battle, made, NOON)
+    assert database.transact(database.reader, ballots.get_battle, made.id) == made
+
+
+async def test_what_no_database_holds_is_stored_as_its_stand_in(store: VoteStore) -> None:
+    """A NUL in a prompt, which SQLite took, made Postgres refuse the whole battle."""
+    dirty, kept = "a\x00b\ud800", "a\ufffdb\ufffd"
+    made = await added(
+        store,
+        battle(
+            system_prompt=dirty,
+            preset=PresetUse(dirty),
+            conversation_a=(Exchange(dirty, answer(dirty, served=dirty)),),
+            provenance={dirty: {dirty: dirty}},
+            spec_a=spec(dirty),
+        ),
+    )
+    found = await store.get_battle(made.id)
+    assert found is not None
+    assert (found.system_prompt, found.spec_a.id, found.preset) == (kept, kept, PresetUse(kept))
+    assert found.conversation_a == (Exchange(kept, answer(kept, served=kept)),)
+    assert found.provenance == {kept: {kept: kept}}
+    await store.cast_vote(vote(made, comment=dirty, guess=dirty))
+    noted = await store.get_vote(made.id)
+    assert noted == vote(made, comment=kept, guess=kept)
+    await store.set_meta("note", dirty)
+    assert await store.get_meta("note") == kept
+    await store.add_exclusion(Exclusion(made.id, dirty, NOON))
+    assert (await store.exclusions())[made.id].why == kept
+
+
+async def test_update_replaces_the_record_until_the_vote(store: VoteStore) -> None:
+    """An answer that arrives after the reveal changed what had been voted on."""
+    made = await added(store, battle(conversation_a=(), conversation_b=()))
+    ready = battle(id=made.id)
+    await store.update_battle(ready)
+    assert await store.get_battle(made.id) == ready
+    await store.cast_vote(vote(ready))
+    with pytest.raises(BattleLocked):
+        await store.update_battle(replace(ready, conversation_a=()))
+    assert await store.get_battle(made.id) == ready
+    with pytest.raises(UnknownBattle):
+        await store.update_battle(battle())
+
+
+async def test_second_battle_of_an_id_is_refused(store: VoteStore) -> None:
+    """A repeated id silently replaced another visitor's battle."""
+    made = await added(store, battle())
+    with pytest.raises(StoreError):
+        await store.add_battle(replace(made, voter=OTHER))
+    assert await store.get_battle(made.id) == made
+
+
+async def test_vote_is_on_disk_when_it_is_acknowledged(store: VoteStore, outside: Outside) -> None:
+    """The names were revealed before the commit, which then failed."""
+    made = await added(store, battle())
+    cast = vote(made, "tie", reasons=("clear",), comment="良い", guess="phi")
+    assert await store.cast_vote(cast) == made
+    found = outside.rows("SELECT battle_id, winner, voter FROM votes")
+    assert found == [(made.id, "tie", VOTER)]
+    assert await store.get_vote(made.id) == cast
+    assert await store.counts() == Counts(battles=1, votes=1)
+
+
+async def test_vote_is_refused_with_its_reason(store: VoteStore) -> None:
+    """Unknown, another's, too early, single, forged and repeated votes were stored or crashed."""
+    made = await added(store, battle())
+    running = await added(store, battle(conversation_b=(Exchange("p"),)))
+    empty = await added(store, battle(conversation_b=()))
+    alone = await added(store, battle("phi", None))
+    with pytest.raises(UnknownBattle):
+        await store.cast_vote(vote(battle()))
+    with pytest.raises(NotYourBattle):
+        await store.cast_vote(vote(made, voter=OTHER))
+    for early in (running, empty, alone):
+        with pytest.raises(VoteTooEarly):
+            await store.cast_vote(vote(early))
+    with pytest.raises(StoreError):
+        await store.cast_vote(replace(vote(made), winner="model_c"))
+    assert (await store.counts()).votes == 0
+    await store.cast_vote(vote(made))
+    for again in ("model_a", "model_b"):
+        with pytest.raises(AlreadyVoted):
+            await store.cast_vote(vote(made, again))
+    found = await store.get_vote(made.id)
+    assert found is not None
+    assert found.winner is Winner.MODEL_A
+
+
+@pytest.mark.parametrize("reason", ["error", "blocked", "cancelled"])
+async def test_failed_battle_is_kept_and_not_votable(
+    store: VoteStore, outside: Outside, reason: str
+) -> None:
+    """Failures vanished from the statistics, or were voted on as if they were answers."""
+    text = "half" if reason == "cancelled" else ""
+    failed = answer(text, reason=reason, error_code="network")
+    made = await added(store, battle(conversation_b=(Exchange("p", failed),)))
+    assert await store.get_battle(made.id) == made
+    assert outside.rows("SELECT finish_a, finish_b FROM battles") == [("stop", reason)]
+    with pytest.raises(VoteTooEarly):
+        await store.cast_vote(vote(made))
+
+
+async def test_annotations_come_from_the_voter_after_the_vote(store: VoteStore) -> None:
+    """Anyone could write a comment on anyone's vote, or change who had won."""
+    made = await added(store, battle())
+    with pytest.raises(VoteTooEarly):
+        await store.annotate_vote(made.id, VOTER, comment="早い")
+    await store.cast_vote(vote(made, guess="phi"))
+    with pytest.raises(NotYourBattle):
+        await store.annotate_vote(made.id, OTHER, comment="x")
+    with pytest.raises(UnknownBattle):
+        await store.annotate_vote("f" * 32, VOTER, comment="x")
+    await store.annotate_vote(made.id, VOTER, reasons=("clear", "correct"))
+    noted = await store.annotate_vote(made.id, VOTER, comment="良\ud800い")
+    assert noted == await store.get_vote(made.id)
+    assert (noted.reasons, noted.comment) == (("clear", "correct"), "良\ufffdい")
+    assert (noted.guess, noted.winner, noted.cast_at) == ("phi", Winner.MODEL_A, NOON)
+
+
+async def test_sixteen_votes_at_once_count_once(store: VoteStore, url: str) -> None:
+    """A look before the write let two clicks both count; `database is locked` lost the first."""
+    made = await added(store, battle())
+    second = VoteStore.open(url)
+    racing = [(store, second)[n % 2].cast_vote(vote(made)) for n in range(16)]
+    results = await asyncio.gather(*racing, return_exceptions=True)
+    await second.aclose()
+    assert sorted(type(result).__name__ for result in results) == ["AlreadyVoted"] * 15 + ["Battle"]
+    assert (await store.counts()).votes == 1
+
+
+async def test_two_processes_count_a_vote_once(
+    store: VoteStore, url: str, two: Callable[..., list[str]]
+) -> None:
+    """Two replicas behind one address both took the vote."""
+    made = await added(store, battle())
+    words = " ".join(two("vote", url, made.id)).split()
+    assert sorted(words) == ["counted"] + ["refused"] * 15
+
+
+async def test_kill_loses_nothing_acknowledged(
+    url: str, file: Path, start: Callable[..., Worker]
+) -> None:
+    """A kill in the middle of a write damaged the file, or lost votes that were thanked for."""
+    worker = start("write", url)
+    worker.line()
+    worker.go()
+    acknowledged = [worker.line() for _ in range(25)]
+    acknowledged += worker.kill()
+    with raw(file) as other:
+        assert other.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    store = VoteStore.open(url)
+    assert len(set(acknowledged)) >= 25
+    for battle_id in acknowledged:
+        assert await store.get_vote(battle_id) is not None
+    await store.aclose()
+
+
+async def test_pragmas_are_in_force_on_every_connection(store: VoteStore, file: Path) -> None:
+    """Set on the first connection only, the others wrote without foreign keys or full sync."""
+    with store.database.reader.connect() as one, store.database.writer.connect() as two:
+        assert one.connection.dbapi_connection is not two.connection.dbapi_connection
+        for connection in (one, two):
+            found = {
+                name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+                for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+            }
+            assert found == {
+                "journal_mode": "delete",
+                "synchronous": 2,
+                "foreign_keys": 1,
+                "busy_timeout": 10000,
+            }
+
+
+async def test_write_lock_is_taken_at_the_start(store: VoteStore, file: Path) -> None:
+    """A transaction that reads and then writes failed at once when another wrote in between."""
+    with store.database.writer.begin() as one:
+        one.exec_driver_sql("SELECT 1")
+        with store.database.reader.begin() as two:
+            two.exec_driver_sql("PRAGMA busy_timeout=0")
+            with pytest.raises(Exception, match="locked"):
+                two.execute(insert(battles).values(id="x"))
+            two.exec_driver_sql("PRAGMA busy_timeout=10000")
+
+
+async def test_database_itself_refuses_wrong_votes(store: VoteStore) -> None:
+    """A script beside the app wrote a second vote, one on nothing, or for an unknown winner."""
+    made = await added(store, battle())
+    good = {"battle_id": made.id, "winner": "tie", "voter": VOTER, "cast_at": NOON, "reasons": []}
+    for wrong in ({"winner": "model_c"}, {"battle_id": "f" * 32}, {"voter": None}):
+        with pytest.raises(IntegrityError), store.database.writer.begin() as connection:
+            connection.execute(insert(votes).values(**good | wrong))
+    await store.cast_vote(vote(made))
+    with pytest.raises(IntegrityError), store.database.writer.begin() as connection:
+        connection.execute(insert(votes).values(**good))
+
+
+async def test_loop_is_free_while_a_write_waits(store: VoteStore, outside: Outside) -> None:
+    """One slow disk froze every stream on the page."""
+    made = battle()
+    with outside.holding():
+        writing = asyncio.create_task(store.add_battle(made))
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert not writing.done()  # reached only if the loop was free
+    await writing
+    assert await store.get_battle(made.id) == made
+
+
+async def test_cancelled_write_ends_before_its_task(store: VoteStore, outside: Outside) -> None:
+    """A stale write that was still in its thread overtook the one that came after it."""
+    made = await added(store, battle(conversation_a=()))
+    newer = battle(id=made.id)
+    with outside.holding():
+        stale = asyncio.create_task(store.update_battle(newer))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        stale.cancel()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not stale.done()
+    with pytest.raises(asyncio.CancelledError):
+        await stale
+    assert await store.get_battle(made.id) == newer
+
+
+async def test_tally_by_hand(store: VoteStore) -> None:
+    """Sides, versions and open mode were mixed up in the counts that all ratings come from.
+
+    phi v1 against gem v1: phi wins twice (once on each side), gem once, 1 tie, 1 both bad, and
+    two open votes stay out. gem v2 is another contestant. phi against phi is nobody's win.
+    """
+    script = [
+        (("phi", "gem"), "v1", "model_a", Mode.BLIND),
+        (("gem", "phi"), "v1", "model_b", Mode.BLIND),
+        (("gem", "phi"), "v1", "model_a", Mode.BLIND),
+        (("gem", "phi"), "v1", "tie", Mode.BLIND),
+        (("phi", "gem"), "v1", "both_bad", Mode.BLIND),
+        (("phi", "gem"), "v1", "model_a", Mode.OPEN),
+        (("gem", "phi"), "v1", "tie", Mode.OPEN),
+        (("phi", "gem"), "v2", "model_b", Mode.BLIND),
+        (("phi", "phi"), "v1", "model_b", Mode.BLIND),
+    ]
+    for (id_a, id_b), gem, winner, mode in script:
+        served = {"phi": "v1", "gem": gem}
+        versions = {"served_a": served[id_a], "served_b": served[id_b]}
+        made = await added(store, battle(id_a, id_b, mode=mode, **versions))
+        await store.cast_vote(vote(made, winner))
+    await added(store, battle())
+    old, new, phi = Contestant("gem", "v1"), Contestant("gem", "v2"), Contestant("phi", "v1")
+    assert await store.tally() == (
+        PairTally(old, phi, wins_first=1, wins_second=2, ties=1, both_bad=1, open_votes=2),
+        PairTally(new, phi, wins_first=1),
+    )
+
+
+async def test_tally_is_the_same_with_sides_swapped(
+    store: VoteStore, new_url: Callable[..., str]
+) -> None:
+    """A model gained from being drawn on the left."""
+    mirror = VoteStore.open(new_url())
+    swap = {"model_a": "model_b", "model_b": "model_a", "tie": "tie", "both_bad": "both_bad"}
+    for n, winner in enumerate(["model_a", "model_b", "model_a", "tie", "both_bad"]):
+        id_a, id_b = ("phi", "gem") if n % 2 else ("gem", "smol")
+        made = battle(id_a, id_b, served_a="v1", served_b="v2")
+        turned = battle(id_b, id_a, served_a="v2", served_b="v1")
+        await store.add_battle(made)
+        await mirror.add_battle(turned)
+        await store.cast_vote(vote(made, winner))
+        await mirror.cast_vote(vote(turned, swap[winner]))
+    assert await store.tally() == await mirror.tally()
+    await mirror.aclose()
+
+
+async def test_daily_count_stops_at_its_limit_and_starts_again(url: str) -> None:
+    """The cap counted local days, or refused for ever, or let one more through."""
+    now = [NOON]
+    store = VoteStore.open(url, clock=lambda: now[0])
+    assert [await store.count_today("gemini", 2) for _ in range(3)] == [True, True, False]
+    assert await store.count_today("other", 0) is False
+    assert (await store.today("gemini"), await store.today("other")) == (2, 0)
+    now[0] = datetime.fromisoformat("2025-06-02T08:59:00+09:00")  # still June 1 in UTC
+    assert await store.count_today("gemini", 2) is False
+    now[0] += timedelta(minutes=1)
+    assert await store.today("gemini") == 0
+    assert await store.count_today("gemini", 2) is True
+    await store.aclose()
+
+
+async def test_daily_count_holds_across_processes(
+    store: VoteStore, url: str, two: Callable[..., list[str]]
+) -> None:
+    """Two processes each read 29 of 30 and both sent a request that costs money."""
+    assert sum(map(int, two("count", url, "30"))) == 30
+    assert await store.today("gemini") == 30
+
+
+def test_salt_is_drawn_once(url: str, two: Callable[..., list[str]]) -> None:
+    """Two processes drew two salts, and one visitor became two."""
+    first, second = two("salt", url)
+    assert first == second
+    assert len(bytes.fromhex(first)) == 32
+
+
+async def test_salt_is_kept(store: VoteStore, url: str, new_url: Callable[..., str]) -> None:
+    """A restart made every visitor a new one; or all arenas shared one salt."""
+    kept = await store.salt()
+    again, elsewhere = VoteStore.open(url), VoteStore.open(new_url())
+    assert await again.salt() == kept
+    assert await elsewhere.salt() != kept
+    await again.aclose()
+    await elsewhere.aclose()
+
+
+def test_voter_hash() -> None:
+    """A plain hash of the session could be found by trying; the key must matter."""
+    # From RFC 4231's case 2.
+    expected = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+    assert voter_hash("Jefe", "what do ya want for nothing?") == expected
+    assert voter_hash("a", "s") != voter_hash("b", "s")
+
+
+async def test_iteration_is_a_snapshot_that_blocks_nobody(store: VoteStore) -> None:
+    """An export mixed two moments, or held the lock until a visitor's vote failed."""
+    # Added newest first, so that neither the ids nor the rows have the order of time.
+    made = [battle(created_at=NOON - timedelta(minutes=n)) for n in range(120)]
+    for one in made:
+        await store.add_battle(one)
+    made.reverse()
+    await store.cast_vote(vote(made[0]))
+    seen = []
+    async for found, ballot in store.iter_battles():
+        if not seen:
+            await store.cast_vote(vote(made[119]))
+            await store.annotate_vote(made[0].id, VOTER, comment="later")
+            await store.add_battle(battle(created_at=NOON + timedelta(days=1)))
+        seen.append((found, ballot))
+    assert [found for found, _ in seen] == made
+    assert [ballot for _, ballot in seen] == [vote(made[0]), *[None] * 119]
+
+
+@pytest.mark.parametrize("name", ["file/arena.db", "file/deeper/arena.db", "folder", "garbage"])
+def test_what_cannot_be_opened_says_where(tmp_path: Path, name: str) -> None:
+    """A path that can't be written ended the start with a driver's traceback."""
+    (tmp_path / "file").write_text("not a folder")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "garbage").write_text("not a database " * 100)
+    with pytest.raises(StoreError) as caught:
+        VoteStore.open(f"sqlite:///{tmp_path / name}")
+    assert str(tmp_path / name) in caught.value.remedy_text
+    assert caught.value.detail
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_memory_is_refused(url: str) -> None:
+    """Each thread had an empty database of its own."""
+    with pytest.raises(StoreError):
+        VoteStore.open(url)
+
+
+async def test_errors_do_not_quote_the_visitor(store: VoteStore) -> None:
+    """The log held prompts and voters from the failed statement's parameters."""
+    made = await added(store, battle(system_prompt="private words"))
+    with pytest.raises(StoreError) as caught:
+        await store.add_battle(made)
+    assert "private words" not in caught.value.detail
+    assert VOTER not in caught.value.detail
+
+
+async def test_damaged_record_is_an_error(store: VoteStore, outside: Outside) -> None:
+    """A record that nobody understands was read as something else."""
+    made = await added(store, battle(spec_a=spec("phi")))
+    outside.rows("UPDATE battles SET mode = 'public'")
+    with pytest.raises(StoreError, match="saved") as caught:
+        await store.get_battle(made.id)
+    assert "battle.mode" in caught.value.detail

@@ -1,0 +1,256 @@
+"""Caps hold to the unit, from any number of processes, and start again when they say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from arena.store.schema import uses
+from arena.store.store import Refusal, Reservation, VoteStore, Window
+from arena.store.usage import FullError
+from arena.store.usage import take as take_now
+from tests.store_tools import Outside
+from tests.vote_samples import NOON
+
+DAY = 86_400
+_example = count()
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def store(url: str, clock: Clock) -> AsyncIterator[VoteStore]:
+    """The test's store, by a clock that the test moves."""
+    opened = VoteStore.open(url, clock=clock)
+    yield opened
+    await opened.aclose()
+
+
+async def test_windows_stand_still_and_say_when_they_end(store: VoteStore, clock: Clock) -> None:
+    """A window began with the first use or at local midnight, so nobody could say when it ends."""
+    minute, day = Window("v", 60, 2), Window("v", DAY, 3)
+    clock.now = datetime.fromisoformat("2025-06-01T23:58:59.900+00:00")
+    assert await store.take([minute, day]) is None
+    clock.now = datetime.fromisoformat("2025-06-02T08:59:00+09:00")  # 23:59:00 UTC
+    assert await store.take([minute, day]) is None
+    assert await store.take([minute, day]) is None
+    midnight = datetime(2025, 6, 2, tzinfo=UTC)
+    full = await store.take([minute])
+    assert full == Refusal(minute, midnight)
+    clock.now = midnight - timedelta(microseconds=1)
+    assert await store.take([day]) == Refusal(day, midnight)
+    clock.now = midnight
+    assert await store.take([minute, day]) is None
+
+
+async def test_refused_use_counts_nowhere(store: VoteStore, outside: Outside) -> None:
+    """Asking in vain used up the rest of the day, and of everybody behind the same address."""
+    mine, shared = Window("mine", 60, 1), Window("shared", 60, 100)
+    assert await store.take([shared, mine]) is None
+    for _ in range(3):
+        refused = await store.take([shared, mine])
+        assert refused is not None
+        assert refused.window == mine
+    rows = outside.rows("SELECT key, count FROM uses ORDER BY key")
+    assert rows == [("mine", 1), ("shared", 1)]
+
+
+async def test_first_full_window_in_the_given_order_is_named(store: VoteStore) -> None:
+    """The visitor was told to wait a minute when it was the day that was used up."""
+    day, minute = Window("z", DAY, 1), Window("a", 60, 1)
+    assert await store.take([day, minute]) is None
+    for order in ([day, minute], [minute, day]):
+        refused = await store.take(order)
+        assert refused is not None
+        assert refused.window == order[0]
+
+
+async def test_odd_windows(store: VoteStore) -> None:
+    """No window at all, none allowed, and what can only be a mistake of the caller's."""
+    assert await store.take([]) is None
+    assert await store.take([Window("v", 60, 0)]) is not None
+    assert await store.take([Window("k" * 80, 1, 1)]) is None
+    with pytest.raises(ValueError, match="same key"):
+        await store.take([Window("v", 60, 1), Window("v", 60, 2)])
+    for wrong in ({"seconds": 0}, {"key": ""}, {"key": "k" * 81}):
+        with pytest.raises(ValueError, match="window"):
+            replace(Window("v", 60, 1), **wrong)
+
+
+async def test_ended_windows_are_removed(store: VoteStore, clock: Clock, outside: Outside) -> None:
+    """The table grew by every visitor of every minute for ever, or today's counts vanished."""
+    windows = [Window("v", 60, 9), Window("v", DAY, 9)]
+    await store.take(windows)
+    clock.now = NOON + timedelta(days=1)
+    await store.take(windows)
+    everything = "SELECT seconds, count FROM uses ORDER BY seconds, starts"
+    assert outside.rows(everything) == [(60, 1), (60, 1), (DAY, 1), (DAY, 1)]
+    clock.now += timedelta(minutes=2)
+    await store.take(windows)
+    assert outside.rows(everything) == [(60, 1), (60, 1), (DAY, 1), (DAY, 2)]
+    clock.now += timedelta(days=5)
+    await store.take([Window("other", 60, 9)])
+    assert outside.rows("SELECT key FROM uses") == [("other",)]
+
+
+def taken(store: VoteStore, windows: list[Window], now: datetime) -> Refusal | None:
+    """As `store.take`, for a test that is not async."""
+    try:
+        store.database.transact(store.database.writer, take_now, windows, now)
+    except FullError as full:
+        return full.refusal
+    return None
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(steps=st.lists(st.tuples(st.integers(0, 40), st.sets(st.integers(0, 3), max_size=3))))
+def test_windows_count_like_a_dictionary(
+    store: VoteStore, steps: list[tuple[int, set[int]]]
+) -> None:
+    """Some order of uses, refusals and moments let one more through, or one less."""
+    name = next(_example)  # the store is the same for all examples
+    kinds = [Window(f"{name}/{n}", seconds, n + 1) for n, seconds in enumerate((10, 10, 60, 7))]
+    counted: Counter[tuple[str, int]] = Counter()
+    now = NOON
+    for seconds, chosen in steps:
+        now += timedelta(seconds=seconds)
+        windows = [kinds[n] for n in chosen]
+        places = {w: (w.key, int(now.timestamp()) // w.seconds) for w in windows}
+        full = [w for w in windows if counted[places[w]] >= w.limit]
+        refusal = taken(store, windows, now)
+        if refusal is None:
+            counted.update(places.values())
+            assert full == []
+        else:
+            assert refusal.window == full[0]
+            assert now < refusal.until <= now + timedelta(seconds=full[0].seconds)
+
+
+async def test_sixteen_at_once_take_what_there_is(store: VoteStore, url: str) -> None:
+    """All sixteen read 4 of 5 and went on; or two with two windows waited for each other."""
+    second = VoteStore.open(url, clock=lambda: NOON)
+    windows = [Window("a", 60, 5), Window("b", DAY, 100)]
+    racing = [(store, second)[n % 2].take(windows if n % 3 else windows[::-1]) for n in range(16)]
+    results = await asyncio.gather(*racing)
+    await second.aclose()
+    assert results.count(None) == 5
+    assert {result.window for result in results if result is not None} == {windows[0]}
+    with store.database.reader.connect() as connection:
+        assert sorted(connection.scalars(select(uses.c.count))) == [5, 5]
+
+
+async def test_windows_hold_across_processes(
+    url: str, outside: Outside, two: Callable[..., list[str]]
+) -> None:
+    """Two replicas each let the whole limit through."""
+    assert sum(map(int, two("take", url, "13"))) == 13
+    assert outside.rows("SELECT count FROM uses") == [(13,), (13,)]
+
+
+async def test_budget_is_passed_by_one_request_at_most(store: VoteStore) -> None:
+    """Requests that ran at the same time all found the budget not yet spent."""
+    assert await store.reserve_spend("gemini", 60, 100) == Reservation("gemini", NOON.date(), 60)
+    assert await store.reserve_spend("gemini", 60, 100) is not None  # 60 < 100 before it
+    assert await store.reserve_spend("gemini", 0, 100) is None
+    assert await store.spent_today("gemini") == 120
+    assert await store.reserve_spend("gemini", 5, None) is not None
+    assert await store.reserve_spend("other", 1, 0) is None
+    assert await store.reserve_spend("exact", 100, 100) is not None
+    assert await store.reserve_spend("exact", 1, 100) is None
+    assert [await store.spent_today(name) for name in ("gemini", "other", "exact", "none")] == [
+        125, 0, 100, 0,
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="negative"):
+        await store.reserve_spend("gemini", -1, None)
+
+
+async def test_settling_gives_back_what_was_not_spent(store: VoteStore) -> None:
+    """A budget was used up by what requests might have cost."""
+    first = await store.reserve_spend("gemini", 100, 100)
+    assert first is not None
+    assert await store.reserve_spend("gemini", 100, 100) is None
+    await store.settle_spend(first, 30)
+    assert await store.spent_today("gemini") == 30
+    second = await store.reserve_spend("gemini", 100, 100)
+    assert second is not None
+    await store.settle_spend(second, 250)  # dearer than was thought
+    assert await store.spent_today("gemini") == 280
+    with pytest.raises(ValueError, match="negative"):
+        await store.settle_spend(second, -1)
+
+
+async def test_money_belongs_to_the_day_on_which_it_was_reserved(
+    store: VoteStore, clock: Clock, outside: Outside
+) -> None:
+    """A request over midnight took from the new day what it had never counted there."""
+    clock.now = datetime.fromisoformat("2025-06-02T08:59:59+09:00")  # still June 1 in UTC
+    late = await store.reserve_spend("gemini", 100, 1000)
+    assert late is not None
+    clock.now += timedelta(seconds=2)
+    await store.reserve_spend("gemini", 7, 1000)
+    await store.settle_spend(late, 40)
+    assert await store.spent_today("gemini") == 7
+    rows = outside.rows("SELECT day, micro_usd FROM spending ORDER BY day")
+    assert [(str(day), amount) for day, amount in rows] == [("2025-06-01", 40), ("2025-06-02", 7)]
+
+
+async def test_settling_counts_even_if_the_day_is_gone(store: VoteStore) -> None:
+    """A store that was replaced in the middle of a request forgot what the request cost."""
+    await store.settle_spend(Reservation("gemini", NOON.date(), 100), 40)
+    assert await store.spent_today("gemini") == 40
+
+
+async def test_large_sums_fit(store: VoteStore) -> None:
+    """Above 2,147 dollars a day the sum no longer fitted its column."""
+    assert await store.reserve_spend("gemini", 3 * 10**12, None) is not None
+    assert await store.spent_today("gemini") == 3 * 10**12
+
+
+async def test_sixteen_reservations_at_once(store: VoteStore, url: str) -> None:
+    """The overshoot was sixteen requests, not one."""
+    second = VoteStore.open(url, clock=lambda: NOON)
+    racing = [(store, second)[n % 2].reserve_spend("gemini", 100, 450) for n in range(16)]
+    results = await asyncio.gather(*racing)
+    await second.aclose()
+    assert sum(result is not None for result in results) == 5
+    assert await store.spent_today("gemini") == 500
+
+
+async def test_budget_holds_across_processes(
+    store: VoteStore, url: str, two: Callable[..., list[str]]
+) -> None:
+    """Two replicas each spent the whole budget.
+
+    Each request reserves 100 and costs 60, so both together stop between 1000 and 1100 and what
+    is counted is what was spent.
+    """
+    got = sum(map(int, two("spend", url, "1000")))
+    assert await store.spent_today("gemini") == 60 * got
+    assert 1000 <= 60 * got < 1100

@@ -1,0 +1,95 @@
+"""What of an answer's Markdown reaches a browser."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from arena.ui.markdown import safe_markdown
+
+PARSER = MarkdownIt("commonmark", {"html": True}).enable("table")
+NASTY = st.lists(
+    st.sampled_from(
+        [
+            "![a](https://tracker.example/x.png)", "![a][ref]", "[ref]: https://t.example/x.png",
+            "<img src=x onerror=alert(1)>", "<script>x</script>", "</div>", "<!-- c -->", "<a", ">",
+            "```", "~~~", "``", "`", "    ", "- ", "> ", "\n", "\n\n", "text", "1 < 2", "a<b",
+            "$$", r"\(", r"\)", r"\[", r"\]", "\\", "!", "[", "]", "<https://x.example>", "日本語",
+        ]
+    ),
+    max_size=24,
+).map("".join)  # fmt: skip
+
+
+def active(text: str) -> list[str]:
+    """Images and raw HTML that a CommonMark parser finds."""
+    found = []
+    for token in PARSER.parse(text):
+        found += [token.type] if token.type == "html_block" else []
+        found += [c.type for c in token.children or [] if c.type in {"image", "html_inline"}]
+    return found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "![](https://t.example/x.png)",
+        "see ![alt][1]\n\n[1]: https://t.example/x.png",
+        "<img src='https://t.example/x.png'>",
+        "a <b>bold</b> word",
+        "<!-- hidden -->",
+        "<style>body{display:none}</style>",
+        "`a\n\n<img src=x>`",
+        "\\`<img src=x>`",
+        "| a | b |\n|---|---|\n| `a | <img src=x>` |",
+        r"\(![x](https://t.example/x.png)\)",
+    ],
+)
+def test_images_and_html_are_shown_not_run(text: str) -> None:
+    """A foreign image tells its server who reads which answer; HTML can restyle the page."""
+    assert active(text)
+    assert active(safe_markdown(text)) == []
+
+
+def test_code_is_untouched() -> None:
+    """Code that is copied out of an answer must be the code that was written."""
+    text = '```html\n<img src="x.png"> ![a](b)\n```\nand `<b>` in a line'
+    assert safe_markdown(text) == text
+
+
+def test_open_fence_while_streaming_is_code() -> None:
+    """In the middle of a stream the closing fence is not there yet; the code must not flicker."""
+    text = "look:\n```python\nif a<b: print('![x](y)')"
+    assert safe_markdown(text) == text
+
+
+def test_formulas_survive() -> None:
+    """`&lt;` in a formula is printed as its letters, and an escaped bracket would open one."""
+    assert safe_markdown(r"\(a<b\) and $$x<y$$") == r"\(a\lt b\) and $$x\lt y$$"
+    assert r"\[" not in safe_markdown("![x](y)")
+
+
+def test_plain_comparison_survives() -> None:
+    """`1 < 2` is no tag."""
+    assert safe_markdown("1 < 2 and 3 > 2") == "1 < 2 and 3 > 2"
+
+
+@given(NASTY)
+def test_nothing_active_is_left(text: str) -> None:
+    """A place that is code here and not for the browser's parser would let a tag through."""
+    assert active(safe_markdown(text)) == []
+
+
+@given(NASTY)
+def test_twice_is_once(text: str) -> None:
+    """A frame is made ten times a second from the same text; it must not change."""
+    once = safe_markdown(text)
+    assert safe_markdown(once) == once
+
+
+@given(st.text(alphabet=st.characters(exclude_characters="<!")))
+def test_harmless_text_is_unchanged(text: str) -> None:
+    """Nothing without `<` and `!` can be active, so nothing of it may be touched."""
+    assert safe_markdown(text) == text

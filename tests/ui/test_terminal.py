@@ -1,0 +1,98 @@
+"""The leaderboard in a terminal: columns that stay in line, and labels that stay text."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arena.leaderboard.names import Name
+from arena.leaderboard.report import make_report
+from arena.stats.vote_table import Ballots, Contestant
+from arena.store.store import VoteStore
+from arena.ui.terminal import board_text, leaderboard, printable, table, width
+from tests.boards import GEM, PHI, QWEN, SMOL, five_hundred, report, votes
+from tests.vote_samples import battle, vote
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"), [("abc", 3), ("推論", 4), ("ｱ", 1), ("é", 1), ("あ–b", 4), ("", 0)]
+)
+def test_width_of_a_text(text: str, columns: int) -> None:
+    """A full-width character takes two columns, a combining accent none."""
+    assert width(text) == columns
+
+
+@given(
+    st.lists(
+        st.lists(st.text("ab推論 –", max_size=6), min_size=3, max_size=3), min_size=1, max_size=5
+    )
+)
+def test_columns_stay_in_line(rows: list[list[str]]) -> None:
+    """Japanese headings pushed the numbers out of their columns."""
+    lines = table([[*row, "|"] for row in rows]).split("\n")
+    assert len({width(line) for line in lines}) == 1
+
+
+def test_two_models_as_text() -> None:
+    """The numbers of the page, in line, without its HTML."""
+    text = board_text(report(votes(PHI, GEM, 7, 14, 3, 3)), "en")
+    lines = text.splitlines()
+    assert lines[0].startswith("Phi wins 33% [17, 55] of 21 decisive votes against Gem")
+    assert "27 all votes → 27 blind → 27 complete → 27 no name leaked → 27 counted" in lines
+    phi = next(line for line in lines if line.startswith("Phi  "))
+    gem = next(line for line in lines if line.startswith("Gem  "))
+    assert phi.split()[:4] == ["Phi", "7", "33%", "[17,"]
+    assert len(phi) == len(gem)
+    assert "Phi – Gem  7 – 14     3         3  33% [17, 55]" in lines
+    assert "p = 0.19 (exact test); p = 1 for who looks after every vote" in lines
+
+
+def test_ranking_as_text_in_japanese() -> None:
+    """The same with full-width headings."""
+    lines = board_text(report(five_hundred()), "ja").splitlines()
+    start = lines.index("順位")
+    block = lines[start + 1 : start + 5]
+    assert block[0].split()[:3] == ["順位", "モデル", "レーティング"]
+    assert [line.split()[:2] for line in block[1:]] == [["1", "Gem"], ["2", "Phi"], ["3", "Smol"]]
+    assert len({width(line) for line in block}) == 1
+
+
+@pytest.mark.parametrize("language", ["ja", "en"])
+@pytest.mark.parametrize(
+    "rows", [[], votes(PHI, PHI, 1, 0), votes(PHI, GEM, 0, 0, 1),
+             [*votes(PHI, GEM, 2, 12), *votes(QWEN, SMOL, 6, 3)]],
+)  # fmt: skip
+def test_every_board_can_be_printed(rows: list[object], language: str) -> None:
+    """The command must not fail on a store without votes, which is what most people try first."""
+    text = board_text(report(rows), language)  # type: ignore[arg-type]
+    assert text.strip()
+    assert "None" not in text
+    assert "\n\n\n" not in text
+
+
+def test_labels_cannot_drive_the_terminal() -> None:
+    """An imported label with an escape sequence could clear or rewrite the screen."""
+    evil = Contestant("evil", "v")
+    names = {"evil": Name("E\x1b[2Jvil\r\n"), "gem": Name("Gem")}
+    made = make_report(Ballots.from_rows(votes(evil, GEM, 7, 3)), names)
+    text = board_text(made, "en")
+    assert "\x1b" not in text
+    assert "\r" not in text
+    assert "E [2Jvil" in text
+    assert printable("a\u202eb\u200bc") == "a b c"
+
+
+async def test_command_gives_text_and_json(store: VoteStore) -> None:
+    """What a script reads and what a person reads come from one report."""
+    fought = battle()
+    await store.add_battle(fought)
+    await store.cast_vote(vote(fought))
+    text = await leaderboard(store, language="en", signed_in_only=False, as_json=False)
+    assert "1 decisive vote against" in text
+    found = json.loads(await leaderboard(store, language="ja", signed_in_only=False, as_json=True))
+    assert (found["votes"], found["all_votes"]) == (1, 1)
+    only = json.loads(await leaderboard(store, language="ja", signed_in_only=True, as_json=True))
+    assert (only["votes"], only["all_votes"]) == (0, 1)
