@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from arena.dataset.columns import FileFormat, Shape
+    from arena.dataset.columns import ExportShape, FileFormat
 
     parser = argparse.ArgumentParser(prog="python -m arena", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="write battles and votes to a file")
     export.add_argument("file", nargs="?", default="-", help="where to; - is standard output")
     export.add_argument("--format", choices=list(FileFormat), default=FileFormat.JSONL)
-    export.add_argument("--shape", choices=list(Shape), default=Shape.ARENA)
+    export.add_argument("--shape", choices=list(ExportShape), default=ExportShape.ARENA)
     export.add_argument("--ties", action="store_true", help="ties give training data too")
     export.add_argument("--mask", action="store_true", help="mask what may lead to a person")
     given = commands.add_parser("import", help="read an export, or a set like LMArena's, back")
@@ -85,13 +85,13 @@ async def _leaderboard(settings: Settings, chosen: argparse.Namespace) -> int:
 
 
 async def _export(settings: Settings, chosen: argparse.Namespace) -> int:
-    from arena.dataset.columns import FileFormat, Shape
+    from arena.dataset.columns import ExportShape, FileFormat
     from arena.dataset.export import export
 
     target = sys.stdout if chosen.file == "-" else Path(chosen.file)
     async with _opened(settings) as store:
         report = await export(
-            store, target, file_format=FileFormat(chosen.format), shape=Shape(chosen.shape),
+            store, target, file_format=FileFormat(chosen.format), shape=ExportShape(chosen.shape),
             ties=chosen.ties, mask=chosen.mask,
         )  # fmt: skip
     print(report.text, file=sys.stderr)

@@ -24,7 +24,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from arena.dataset.export import FileFormat, Shape, card_path, export
+from arena.dataset.export import ExportShape, FileFormat, card_path, export
 from arena.domain import Battle, Side
 from arena.models.local.embedded import ensure_dense
 from arena.settings import load_settings
@@ -115,7 +115,7 @@ async def write_exports(folder: Path) -> None:
             battle = with_words(battle, side, rng)
         await store.add_battle(battle)
         await store.cast_vote(vote)
-    for shape in Shape:
+    for shape in ExportShape:
         for kind in (FileFormat.JSONL, FileFormat.PARQUET):
             report = await export(
                 store, folder / f"{shape}.{kind}", shape=shape, file_format=kind, mask=True
@@ -123,7 +123,7 @@ async def write_exports(folder: Path) -> None:
             print(report.text, flush=True)
     by_card = folder / "by-card"
     target = by_card / "dpo.parquet"
-    await export(store, target, shape=Shape.DPO, file_format=FileFormat.PARQUET)
+    await export(store, target, shape=ExportShape.DPO, file_format=FileFormat.PARQUET)
     await asyncio.to_thread(card_path(target).rename, by_card / "README.md")
     await store.aclose()
 

@@ -23,7 +23,7 @@ from arena.stats.intervals import (
     wilson,
 )
 from arena.stats.ranking import POINTS, Method, rank
-from arena.stats.vote_table import Ballots
+from arena.stats.vote_table import VoteTable
 from tests.stats.arenas import NAMES, UNBALANCED, Faults, draw_ballots, draw_outcomes
 
 RATES = np.linspace(0.1, 0.9, 801)
@@ -100,7 +100,7 @@ def _ratings(truth: np.ndarray, ties: float, votes: int, method: Method, arenas:
 
 def faults(arenas: int) -> Iterator[str]:
     """Power and false alarms of the checks."""
-    checks: tuple[tuple[str, Callable[[Ballots], Check], np.ndarray, Faults], ...] = (
+    checks: tuple[tuple[str, Callable[[VoteTable], Check], np.ndarray, Faults], ...] = (
         ("position, 5 points", lambda b: position_bias(b).verdict, FIVE, Faults(left=FIVE_POINTS)),
         ("length, 0.3 a doubling", lambda b: length_bias(b).verdict, FIVE, Faults(length=0.3)),
         ("drift, 0.8 in all", lambda b: drift(b).verdict, FIVE[:2] / 2, Faults(drift=0.8)),

@@ -43,12 +43,12 @@ class Ours:
         return running.engine
 
     def _made(self, plan: dict[str, Any]) -> TokenEngine:
-        from arena.models.local.memory import Shape
+        from arena.models.local.memory import ModelShape
         from arena.models.local.transformers.engine import TransformersEngine
         from bench.engine_shape import make
 
         model = make(plan["shape"], plan["device"], plan["dtype"])
-        shape = Shape.of(model.config, model.dtype.itemsize)
+        shape = ModelShape.of(model.config, model.dtype.itemsize)
         engine = TransformersEngine(model, shape=shape, device=str(model.device))
         engine.start()
         self._facts = {**engine.facts(), "precision": plan["dtype"]}

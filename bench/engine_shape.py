@@ -97,10 +97,10 @@ def bandwidth() -> float:
 
 def sizes_in_memory(sizes: dict[str, Any]) -> dict[str, float]:
     """Bytes of its weights and of one token's keys and values, in 16 bits; nothing is made."""
-    from arena.models.local.memory import Shape
+    from arena.models.local.memory import ModelShape
 
     model = make(sizes, "meta", "bfloat16")
-    kv = Shape.of(model.config, 2).kv_bytes_per_token
+    kv = ModelShape.of(model.config, 2).kv_bytes_per_token
     return {"weights_bytes": weights_bytes(model), "kv_bytes_per_token": kv}
 
 

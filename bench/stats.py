@@ -25,7 +25,7 @@ from arena.stats.filters import decide
 from arena.stats.intervals import two_models
 from arena.stats.outcomes import add_up
 from arena.stats.ranking import Method, rank
-from arena.stats.vote_table import WINNERS, Ballots, Contestant
+from arena.stats.vote_table import WINNERS, Contestant, VoteTable
 from arena.store.store import VoteStore
 from bench.simulated_votes import write
 
@@ -81,7 +81,7 @@ def steps(votes: int) -> dict[str, Callable[[], object]]:
     """What is timed, by the words of the table."""
     coded = columns(votes)
     words = in_words(coded)
-    ballots = Ballots.from_columns(coded, contestants=NAMES)
+    ballots = VoteTable.from_columns(coded, contestants=NAMES)
     mask = decide(ballots).mask
     outcomes = add_up(ballots, mask)
     busiest = outcomes.busiest()
@@ -91,8 +91,8 @@ def steps(votes: int) -> dict[str, Callable[[], object]]:
     xs, ys = coded["a"].tolist(), coded["b"].tolist()
     winners = [kinds[code] for code in coded["winner"].tolist()]
     return {
-        "columns of words into ballots": lambda: Ballots.from_columns(words),
-        "columns of codes into ballots": lambda: Ballots.from_columns(coded, contestants=NAMES),
+        "columns of words into ballots": lambda: VoteTable.from_columns(words),
+        "columns of codes into ballots": lambda: VoteTable.from_columns(coded, contestants=NAMES),
         "which votes count": lambda: decide(ballots),
         "adding up by pair": lambda: add_up(ballots, mask),
         "two contestants": lambda: two_models(*counts),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arena.domain import Winner
-from arena.leaderboard.names import Name
+from arena.leaderboard.names import ModelName
 from arena.leaderboard.report import Report, Selection, make_report
 from arena.stats.filters import Rules
-from arena.stats.vote_table import BallotRow, Ballots, Contestant
+from arena.stats.vote_table import Contestant, VoteRow, VoteTable
 from tests.stats.arenas import row
 
 PHI = Contestant("phi", "phi-v1")
@@ -16,10 +16,10 @@ GEM = Contestant("gem", "gem-v1")
 QWEN = Contestant("qwen", "qwen-v1")
 SMOL = Contestant("smol", "smol-v1")
 NAMES = {
-    "phi": Name("Phi", local=True),
-    "gem": Name("Gem"),
-    "qwen": Name("Qwen", local=True),
-    "smol": Name("Smol", local=True),
+    "phi": ModelName("Phi", local=True),
+    "gem": ModelName("Gem"),
+    "qwen": ModelName("Qwen", local=True),
+    "smol": ModelName("Smol", local=True),
 }
 DAY = 86_400.0
 
@@ -27,7 +27,7 @@ DAY = 86_400.0
 def votes(  # noqa: PLR0917 - counts, in the order of the leaderboard
     a: Contestant, b: Contestant, wins_a: int, wins_b: int, ties: int = 0, bad: int = 0,
     **changes: object,
-) -> list[BallotRow]:  # fmt: skip
+) -> list[VoteRow]:  # fmt: skip
     """Votes of one pair; the sides change from vote to vote, every voter votes once."""
     cast = [Winner.MODEL_A] * wins_a + [Winner.MODEL_B] * wins_b
     cast += [Winner.TIE] * ties + [Winner.BOTH_BAD] * bad
@@ -43,13 +43,13 @@ def votes(  # noqa: PLR0917 - counts, in the order of the leaderboard
 
 
 def report(
-    rows: Sequence[BallotRow], rules: Rules | None = None, selection: Selection | None = None
+    rows: Sequence[VoteRow], rules: Rules | None = None, selection: Selection | None = None
 ) -> Report:
     """What the leaderboard says of these votes."""
-    return make_report(Ballots.from_rows(rows), NAMES, rules=rules, selection=selection)
+    return make_report(VoteTable.from_rows(rows), NAMES, rules=rules, selection=selection)
 
 
-def five_hundred() -> list[BallotRow]:
+def five_hundred() -> list[VoteRow]:
     """Three contestants, clearly apart: Gem, then Phi, then Smol."""
     return [
         *votes(PHI, GEM, 40, 110, 6, 4),

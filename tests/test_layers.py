@@ -32,9 +32,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 INNER_FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     "arena.models": (
         ("arena.models.registry",),
-        ("arena.models.variant", "arena.models.models_file"),
+        ("arena.models.variant",),
         ("arena.models.local", "arena.models.remote"),
-        ("arena.models.base",),
+        ("arena.models.base", "arena.models.models_file"),
     ),
     "arena.models.local": (
         ("arena.models.local.embedded",),

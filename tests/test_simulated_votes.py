@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from arena.leaderboard.cache import Board
+from arena.leaderboard.cache import LeaderboardCache
 from arena.stats.filters import Rules
 from arena.store.store import VoteStore
 from bench.simulated_votes import write
@@ -18,7 +18,7 @@ async def test_they_are_marked_and_fill_only_a_new_file(tmp_path: Path) -> None:
     await write(path, models=3, votes=20, seed=4)
     store = VoteStore.open(f"sqlite:///{path}")
     try:
-        found = await Board(store).report(Rules())
+        found = await LeaderboardCache(store).report(Rules())
     finally:
         await store.aclose()
     assert found.votes == 20

@@ -8,14 +8,14 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from datetime import datetime
 
 from arena.battle.limits import Limits, Visitor, address_hash, rates_of, refused
-from arena.battle.queue import Ticket, WaitingRoom
+from arena.battle.queue import ConcurrencyQueue, Slot
 from arena.errors.battle import ArenaBusy
-from arena.store.store import VoteStore, Window, voter_hash
+from arena.store.store import RateWindow, VoteStore, voter_hash
 
 POLL_SECONDS = 0.25
 
 
-class Door:
+class Admission:
     """Lets prompts in.
 
     Places and the line before them are this process's own, since they stand for its models; the
@@ -32,7 +32,7 @@ class Door:
         self, limits: Limits, store: VoteStore, now: Callable[[], datetime], salt: str | None
     ) -> None:
         self.limits = limits
-        self.room = WaitingRoom(limits.battles, limits.waiting)
+        self.room = ConcurrencyQueue(limits.battles, limits.waiting)
         self._store = store
         self._now = now
         self._salt = salt
@@ -50,7 +50,7 @@ class Door:
         voter = voter_hash(self._salt, identity)
         return Visitor(voter, address_hash(self._salt, address, self._now()), signed_in)
 
-    def enter(self) -> Ticket:
+    def enter(self) -> Slot:
         """A place, or a number in the line.
 
         Raises:
@@ -58,7 +58,7 @@ class Door:
         """
         return self.room.enter()
 
-    async def line(self, ticket: Ticket) -> AsyncGenerator[int, None]:
+    async def line(self, ticket: Slot) -> AsyncGenerator[int, None]:
         """The ticket's position, again and again, until it is its turn."""
         while position := ticket.position:
             yield position
@@ -66,7 +66,7 @@ class Door:
                 await asyncio.wait_for(ticket.moved(), POLL_SECONDS)
 
     @contextlib.contextmanager
-    def place(self, ticket: Ticket | None) -> Iterator[Ticket]:
+    def place(self, ticket: Slot | None) -> Iterator[Slot]:
         """A place for a battle: the ticket's, or a free one. Given back when the work fails.
 
         Raises:
@@ -81,7 +81,7 @@ class Door:
             place.leave()
             raise
 
-    def _check_turn(self, place: Ticket) -> None:
+    def _check_turn(self, place: Slot) -> None:
         if place.position:
             raise ArenaBusy(limit=self.limits.battles, waiting=self.room.in_line)
 
@@ -93,7 +93,7 @@ class Door:
             StoreError: the store did not count.
         """
         rates = rates_of(visitor, self.limits)
-        refusal = await self._store.take([Window(r.key, r.seconds, r.limit) for r in rates])
+        refusal = await self._store.take([RateWindow(r.key, r.seconds, r.limit) for r in rates])
         if refusal is not None:
             full = refusal.window
             rate = next(r for r in rates if (r.key, r.seconds) == (full.key, full.seconds))

@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from arena.battle.admission import Door
+from arena.battle.admission import Admission
 from arena.battle.limits import (
     Limits,
     Visitor,
@@ -25,9 +25,16 @@ from arena.battle.limits import (
     check_system_prompt,
     check_turns,
 )
-from arena.battle.queue import Ticket
-from arena.battle.request import Ask, answered, check_battle, cost_usd, messages_for, new_battle
-from arena.battle.session import Frame, LiveBattle, Phase, SideState, even_pace
+from arena.battle.queue import Slot
+from arena.battle.request import (
+    BattleRequest,
+    answered,
+    build_battle,
+    check_battle,
+    cost_usd,
+    messages_for,
+)
+from arena.battle.session import BattleSession, Phase, SideStream, Snapshot, even_pace
 from arena.domain import (
     Answer,
     Battle,
@@ -90,13 +97,15 @@ class Arena:
         self._rng = rng or random.SystemRandom()
         self._even = even_cadence
         self._now = now
-        self.door = Door(limits, store, now, salt)
-        self._live: dict[str, LiveBattle] = {}
+        self.door = Admission(limits, store, now, salt)
+        self._live: dict[str, BattleSession] = {}
         self._saves: set[asyncio.Task[None]] = set()
 
     # --- before a battle -----------------------------------------------------------------------
 
-    async def wait_for_contestants(self, ask: Ask) -> AsyncGenerator[tuple[Entry, ...], None]:
+    async def wait_for_contestants(
+        self, ask: BattleRequest
+    ) -> AsyncGenerator[tuple[Entry, ...], None]:
         """Yields while the battle that was asked for must wait for models that load.
 
         Each item is the entries that are on their way. Ends when `begin` can draw, or when
@@ -107,14 +116,14 @@ class Arena:
             yield tuple(e for e in on_the_way if isinstance(e.model.status(), Loading))
             await asyncio.sleep(WAIT_POLL_SECONDS)
 
-    def _can_begin(self, ask: Ask) -> bool:
+    def _can_begin(self, ask: BattleRequest) -> bool:
         if ask.mode is Mode.BLIND:
             return self.registry.enough(use_gemini=ask.use_gemini)
         slugs = [ask.model_a] if ask.mode is Mode.SINGLE else [ask.model_a, ask.model_b]
         entries = [self.registry.find(slug) for slug in slugs]
         return all(entry is not None and entry.ready for entry in entries)
 
-    async def begin(self, ask: Ask, ticket: Ticket | None = None) -> LiveBattle:
+    async def begin(self, ask: BattleRequest, ticket: Slot | None = None) -> BattleSession:
         """Check the request, draw the sides, and write the battle to the store.
 
         Args:
@@ -137,11 +146,11 @@ class Arena:
             await self.registry.refresh()
             check_own(self._running_of(ask.visitor.voter), self.limits)
             entries = self._draw(ask)
-            battle = new_battle(
+            battle = build_battle(
                 ask, entries, seed=self._rng.randrange(2**31), now=self._now(), limits=self.limits
             )
             check_battle(battle, self.limits)
-            live = LiveBattle(battle, entries, ask.session)
+            live = BattleSession(battle, entries, ask.session)
             # In the table before the next await, so that a closing tab and the caps see it.
             self._live[battle.id] = live
             try:
@@ -159,7 +168,7 @@ class Arena:
     def _running_of(self, voter: str) -> int:
         return sum(v.running and v.battle.voter == voter for v in self._live.values())
 
-    def _draw(self, ask: Ask) -> dict[Side, Entry]:
+    def _draw(self, ask: BattleRequest) -> dict[Side, Entry]:
         if ask.mode is Mode.BLIND:
             first, second = self.registry.draw(self._rng, use_gemini=ask.use_gemini)
             return {Side.A: first, Side.B: second}
@@ -176,7 +185,7 @@ class Arena:
     # --- while it runs -------------------------------------------------------------------------
 
     async def follow_up(
-        self, live: LiveBattle, text: str, visitor: Visitor, ticket: Ticket | None = None
+        self, live: BattleSession, text: str, visitor: Visitor, ticket: Slot | None = None
     ) -> None:
         """The next prompt of the same conversation, to both sides; the ticket is as in `begin`.
 
@@ -201,7 +210,7 @@ class Arena:
             await self.door.count(visitor)
             self._check_resting(live)  # two at once: the other one was first
             live.battle = longer
-            live.sides = {side: SideState() for side in longer.sides}
+            live.sides = {side: SideStream() for side in longer.sides}
             live.ticket = place
         try:
             await self._save(live)
@@ -213,14 +222,14 @@ class Arena:
         self._start_pumps(live)
 
     @staticmethod
-    def _check_resting(live: LiveBattle) -> None:
+    def _check_resting(live: BattleSession) -> None:
         if live.locked:
             raise BattleLocked
         if live.running:
             raise BattleRunning
 
     async def retry(
-        self, live: LiveBattle, side: Side, visitor: Visitor, ticket: Ticket | None = None
+        self, live: BattleSession, side: Side, visitor: Visitor, ticket: Slot | None = None
     ) -> None:
         """Ask a side again that ended without an answer; the other side's answer stays.
 
@@ -239,22 +248,22 @@ class Arena:
             flags = live.battle.flags | {Flag.RETRIED}
             again = live.battle.with_conversation(side, talk)
             live.battle = replace(again, flags=flags, answered_at=None)
-            live.sides[side] = SideState()
+            live.sides[side] = SideStream()
             live.ticket = place
         self._start_pumps(live)
 
-    def _check_retry(self, live: LiveBattle, side: Side) -> None:
+    def _check_retry(self, live: BattleSession, side: Side) -> None:
         self._check_resting(live)
         if side not in live.sides or answered(live.battle, side):
             raise NothingToRetry
 
-    def _start_pumps(self, live: LiveBattle) -> None:
+    def _start_pumps(self, live: BattleSession) -> None:
         live.turn_started = time.monotonic()
         for side, state in live.sides.items():
             if state.phase is Phase.WAITING and state.task is None:
                 state.task = asyncio.create_task(self._pump(live, side, state))
 
-    async def _pump(self, live: LiveBattle, side: Side, state: SideState) -> None:
+    async def _pump(self, live: BattleSession, side: Side, state: SideStream) -> None:
         """One side, from its prompt to its stored answer. Never delays the other."""
         spec = live.battle.spec(side)
         finished: Finished | None = None
@@ -289,7 +298,7 @@ class Arena:
             live.rest()
             live.changed.set()
 
-    def _close_side(self, live: LiveBattle, side: Side, state: SideState) -> None:
+    def _close_side(self, live: BattleSession, side: Side, state: SideStream) -> None:
         """Put the answer into the record. The battle is replaced whole, between two awaits."""
         *before, last = live.battle.conversation(side)
         talk = (*before, replace(last, answer=state.answer))
@@ -307,14 +316,14 @@ class Arena:
                 state.error.code, state.error.sentence, state.error.detail,
             )  # fmt: skip
 
-    async def _save(self, live: LiveBattle) -> None:
+    async def _save(self, live: BattleSession) -> None:
         """Write the record; a cancelled caller does not stop the write."""
         task = asyncio.create_task(self._write(live))
         self._saves.add(task)
         task.add_done_callback(self._saves.discard)
         await _finish_even_if_cancelled(task)
 
-    async def _write(self, live: LiveBattle) -> None:
+    async def _write(self, live: BattleSession) -> None:
         async with live.lock:
             try:
                 await self.store.update_battle(live.battle)
@@ -325,7 +334,7 @@ class Arena:
             else:
                 live.saved = True
 
-    async def frames(self, live: LiveBattle) -> AsyncGenerator[Frame, None]:
+    async def frames(self, live: BattleSession) -> AsyncGenerator[Snapshot, None]:
         """How the battle looks, about ten times a second while something changes.
 
         Ends with a frame that is not running. A reader that leaves before stops both sides.
@@ -345,7 +354,7 @@ class Arena:
             if live.running:
                 await self.stop(live)
 
-    async def stop(self, live: LiveBattle) -> None:
+    async def stop(self, live: BattleSession) -> None:
         """Stop what still runs, at its source; what was written so far is kept as cancelled."""
         tasks = [s.task for s in live.sides.values() if s.task is not None and not s.task.done()]
         for task in tasks:
@@ -393,7 +402,7 @@ class Arena:
         battle = await self.store.get_battle(battle_id) if vote is not None else None
         return None if battle is None or vote is None else (battle, vote)
 
-    def live(self, battle_id: str | None) -> LiveBattle:
+    def live(self, battle_id: str | None) -> BattleSession:
         """The open battle of that id.
 
         Raises:
@@ -404,7 +413,7 @@ class Arena:
             raise UnknownBattle
         return found
 
-    def live_or_none(self, battle_id: str | None) -> LiveBattle | None:
+    def live_or_none(self, battle_id: str | None) -> BattleSession | None:
         """The same for who does not mind."""
         return self._live.get(battle_id or "")
 

@@ -8,14 +8,14 @@ from collections import deque
 from arena.errors.battle import ArenaBusy
 
 
-class Ticket:
+class Slot:
     """A place, or a number in the line. Whoever took it leaves it.
 
     Attributes:
         taken: a battle has it, and gives it back.
     """
 
-    def __init__(self, room: WaitingRoom) -> None:
+    def __init__(self, room: ConcurrencyQueue) -> None:
         self._room = room
         self.taken = False
 
@@ -33,7 +33,7 @@ class Ticket:
         self._room.leave(self)
 
 
-class WaitingRoom:
+class ConcurrencyQueue:
     """Places and the line before them. For one event loop.
 
     Args:
@@ -44,17 +44,17 @@ class WaitingRoom:
     def __init__(self, places: int, waiting: int) -> None:
         self._places = places
         self._waiting = waiting
-        self._inside: set[Ticket] = set()
-        self._line: deque[Ticket] = deque()
+        self._inside: set[Slot] = set()
+        self._line: deque[Slot] = deque()
         self._moved: asyncio.Event | None = None
 
-    def enter(self) -> Ticket:
+    def enter(self) -> Slot:
         """A place if one is free, else a number in the line; a free place has no line before it.
 
         Raises:
             ArenaBusy: the line is full.
         """
-        ticket = Ticket(self)
+        ticket = Slot(self)
         if len(self._inside) < self._places:
             self._inside.add(ticket)
         elif len(self._line) < self._waiting:
@@ -63,7 +63,7 @@ class WaitingRoom:
             raise ArenaBusy(limit=self._places, waiting=len(self._line))
         return ticket
 
-    def position(self, ticket: Ticket) -> int:
+    def position(self, ticket: Slot) -> int:
         """See `Ticket.position`.
 
         Raises:
@@ -71,7 +71,7 @@ class WaitingRoom:
         """
         return 0 if ticket in self._inside else self._line.index(ticket) + 1
 
-    def leave(self, ticket: Ticket) -> None:
+    def leave(self, ticket: Slot) -> None:
         """See `Ticket.leave`."""
         if ticket in self._line:
             self._line.remove(ticket)

@@ -32,7 +32,7 @@ LIBRARIES = ("gradio", "torch", "transformers", "accelerate", "google-genai", "o
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class BattleRequest:
     """What a visitor sends.
 
     Attributes:
@@ -53,8 +53,8 @@ class Ask:
     model_b: str | None = None
 
 
-def new_battle(
-    ask: Ask,
+def build_battle(
+    ask: BattleRequest,
     entries: Mapping[Side, Entry],
     *,
     seed: int,

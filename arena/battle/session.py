@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from arena.battle.queue import Ticket
+from arena.battle.queue import Slot
 from arena.domain import Answer, Battle, Delta, Finished, FinishReason, Side
 from arena.errors.base import ArenaError
 from arena.models.registry import Entry
@@ -27,7 +27,7 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class SideView:
+class SideSnapshot:
     """One side at one moment.
 
     Attributes:
@@ -46,7 +46,7 @@ class SideView:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class Snapshot:
     """Both sides at one moment.
 
     Attributes:
@@ -56,7 +56,7 @@ class Frame:
     """
 
     battle: Battle
-    sides: Mapping[Side, SideView]
+    sides: Mapping[Side, SideSnapshot]
     running: bool
     votable: bool
     saved: bool = True
@@ -68,7 +68,7 @@ class Frame:
 
 
 @dataclass(slots=True)
-class SideState:
+class SideStream:
     """One side of one turn; only its own pump writes it."""
 
     phase: Phase = Phase.WAITING
@@ -112,19 +112,19 @@ class SideState:
             self.phase = Phase.DONE if self.answer.usable else Phase.FAILED
 
 
-class LiveBattle:
+class BattleSession:
     """A battle whose page is open."""
 
     def __init__(self, battle: Battle, entries: Mapping[Side, Entry], session: str) -> None:
         self.battle = battle
         self.session = session
         self.entries = entries
-        self.sides = {side: SideState() for side in battle.sides}
+        self.sides = {side: SideStream() for side in battle.sides}
         self.changed = asyncio.Event()
         self.lock = asyncio.Lock()
         self.locked = False
         self.saved = True
-        self.ticket: Ticket | None = None
+        self.ticket: Slot | None = None
         self.turn_started = time.monotonic()
 
     @property
@@ -144,7 +144,7 @@ class LiveBattle:
             self.ticket.leave()
             self.ticket = None
 
-    def frame(self, shown: Mapping[Side, int] | None = None) -> Frame:
+    def frame(self, shown: Mapping[Side, int] | None = None) -> Snapshot:
         """How it looks now; `shown` cuts the texts to that many characters."""
         views = {}
         pacing = False
@@ -155,32 +155,32 @@ class LiveBattle:
             phase = Phase.WRITING if held and state.phase is Phase.DONE else state.phase
             pacing = pacing or (cut < len(text))
             answer = None if held else state.answer
-            views[side] = SideView(
+            views[side] = SideSnapshot(
                 phase, text[:cut], answer, state.error, state.error_id,
                 state.ttft_s, state.elapsed_s,
             )  # fmt: skip
         running = self.running or pacing
         votable = not running and self.saved and not self.locked and self.battle.votable
-        return Frame(self.battle, views, running, votable, self.saved)
+        return Snapshot(self.battle, views, running, votable, self.saved)
 
 
-def still_frame(battle: Battle) -> Frame:
+def snapshot_of(battle: Battle) -> Snapshot:
     """How a finished battle looks that no page is writing any more."""
     views = {}
     for side in battle.sides:
         answer = battle.conversation(side)[-1].answer
         finished = answer.finished if answer else None
-        views[side] = SideView(
+        views[side] = SideSnapshot(
             Phase.DONE if answer is not None and answer.usable else Phase.FAILED,
             answer.text if answer else "",
             answer,
             ttft_s=finished.ttft_s if finished else None,
             elapsed_s=finished.total_s if finished else 0.0,
         )
-    return Frame(battle, views, running=False, votable=False)
+    return Snapshot(battle, views, running=False, votable=False)
 
 
-def even_pace(live: LiveBattle) -> dict[Side, int]:
+def even_pace(live: BattleSession) -> dict[Side, int]:
     """Characters to show so that both sides grow alike and none tells its speed.
 
     Both grow at one pace, never past what the slower side that still runs has written.

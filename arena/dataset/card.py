@@ -8,32 +8,32 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from arena.dataset.columns import COLUMNS, FileFormat, Shape
+from arena.dataset.columns import COLUMNS, ExportShape, FileFormat
 
-_FILTERS: Final[Mapping[Shape, str]] = {
-    Shape.ARENA: """\
+_FILTERS: Final[Mapping[ExportShape, str]] = {
+    ExportShape.ARENA: """\
 Every battle is there, also those without a vote, in open or single mode, and those that the owner
 excluded (`excluded` has the reason). Whoever counts votes decides which of them count.""",
-    Shape.LMARENA: """\
+    ExportShape.LMARENA: """\
 One row a blind vote, in the columns of LMArena's `arena-human-preference-140k`. Left out: battles
 without a vote, in open mode, and those that the owner excluded. What is not known here is null:
 tokens of the prompts, and all category tags but math. Token counts are each model's own.""",
-    Shape.DPO: """\
+    ExportShape.DPO: """\
 One row a decided vote, for direct preference optimisation. Left out: battles without a vote, those
 that the owner excluded, pairs of the same text{ties}. Open mode is in; `mode` tells. With several
 turns the row is of the last one where all before it is the same on both sides, otherwise of the
 first one. A contestant's own system prompt is not in `prompt`; the visitor's is.""",
-    Shape.KTO: """\
+    ExportShape.KTO: """\
 One row an answer that is known to be good or bad. A grade decides (good is true, bad is false, ok
 gives no row); without one the vote does (the better answer is true, the other one false, both-bad
 both false{ties}). Left out: battles without a vote and those that the owner excluded. Open mode is
 in; `mode` tells. With several turns the row is of the last one, with its own side's history.""",
 }
-_TIES: Final[Mapping[tuple[Shape, bool], str]] = {
-    (Shape.DPO, False): ", ties and both-bad votes",
-    (Shape.DPO, True): "; a tie or a both-bad vote gives the pair both ways round",
-    (Shape.KTO, False): ", a tie none",
-    (Shape.KTO, True): ", a tie both true",
+_TIES: Final[Mapping[tuple[ExportShape, bool], str]] = {
+    (ExportShape.DPO, False): ", ties and both-bad votes",
+    (ExportShape.DPO, True): "; a tie or a both-bad vote gives the pair both ways round",
+    (ExportShape.KTO, False): ", a tie none",
+    (ExportShape.KTO, True): ", a tie both true",
 }
 _MASKED: Final = """\
 E-mail addresses, telephone numbers (Japanese, North American, international), IP addresses, card
@@ -61,7 +61,7 @@ class CardFacts:
     """
 
     file: str
-    shape: Shape
+    shape: ExportShape
     file_format: FileFormat
     ties: bool
     made_at: datetime

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 
-class Shape(StrEnum):
+class ExportShape(StrEnum):
     """What an export is for."""
 
     ARENA = "arena"
@@ -26,7 +26,7 @@ class FileFormat(StrEnum):
     PARQUET = "parquet"
 
 
-class Kind(StrEnum):
+class ColumnKind(StrEnum):
     """What a column holds. JSON Lines nests; CSV has JSON text for all that is not a plain value.
 
     Parquet has types for all but `json`, whose fields differ from row to row: it is JSON text too.
@@ -50,90 +50,106 @@ class Column:
     """One column and what it says."""
 
     name: str
-    kind: Kind
+    kind: ColumnKind
     meaning: str
 
 
-def _columns(*given: tuple[str, Kind, str]) -> tuple[Column, ...]:
+def _columns(*given: tuple[str, ColumnKind, str]) -> tuple[Column, ...]:
     return tuple(Column(*one) for one in given)
 
 
 _MODELS: Final = (
-    ("model_a", Kind.TEXT, "id of the contestant on the left"),
-    ("model_b", Kind.TEXT, "id of the contestant on the right; null in single mode"),
-    ("winner", Kind.TEXT, "model_a, model_b, tie or both_bad; null without a vote"),
+    ("model_a", ColumnKind.TEXT, "id of the contestant on the left"),
+    ("model_b", ColumnKind.TEXT, "id of the contestant on the right; null in single mode"),
+    ("winner", ColumnKind.TEXT, "model_a, model_b, tie or both_bad; null without a vote"),
 )
 _LEARNED: Final = (
-    ("id", Kind.TEXT, "the battle"),
-    ("language", Kind.TEXT, "of the prompt: ja, en or other"),
-    ("category", Kind.TEXT, "kind of task"),
-    ("mode", Kind.TEXT, "blind, or open where the names were in sight"),
-    ("turns", Kind.INT, "turns of the battle; see above for which one the row is of"),
-    ("winner", Kind.TEXT, "the vote"),
+    ("id", ColumnKind.TEXT, "the battle"),
+    ("language", ColumnKind.TEXT, "of the prompt: ja, en or other"),
+    ("category", ColumnKind.TEXT, "kind of task"),
+    ("mode", ColumnKind.TEXT, "blind, or open where the names were in sight"),
+    ("turns", ColumnKind.INT, "turns of the battle; see above for which one the row is of"),
+    ("winner", ColumnKind.TEXT, "the vote"),
 )
 
-COLUMNS: Final[Mapping[Shape, tuple[Column, ...]]] = MappingProxyType(
+COLUMNS: Final[Mapping[ExportShape, tuple[Column, ...]]] = MappingProxyType(
     {
-        Shape.ARENA: _columns(
-            ("id", Kind.TEXT, "the battle; 32 hexadecimal digits"),
+        ExportShape.ARENA: _columns(
+            ("id", ColumnKind.TEXT, "the battle; 32 hexadecimal digits"),
             *_MODELS,
-            ("conversation_a", Kind.MESSAGES, "roles and contents"),
-            ("conversation_b", Kind.MESSAGES, "the same of the other side"),
-            ("category_tag", Kind.TEXT, "kind of task"),
-            ("language", Kind.TEXT, "of the prompt: ja, en or other"),
-            ("timestamp", Kind.TIME, "when the battle began"),
-            ("voter", Kind.TEXT, "hash of the visitor, new in every export"),
-            ("voted_at", Kind.TIME, "when the vote was cast"),
-            ("signed_in", Kind.BOOL, "the voter had proved who they are"),
-            ("excluded", Kind.TEXT, "the owner's reason why the vote does not count, or null"),
-            ("excluded_at", Kind.TIME, "when the owner decided so"),
-            ("reasons", Kind.TEXTS, "the voter's tags"),
-            ("comment", Kind.TEXT, "the voter's words"),
-            ("guess", Kind.TEXT, "whom the voter took for side a"),
-            ("grade_a", Kind.TEXT, "good, ok or bad: the answer by itself"),
-            ("grade_b", Kind.TEXT, "the same of the other side"),
-            ("source", Kind.TEXT, "where an imported row came from; empty if it is of this arena"),
-            ("answered_at", Kind.TIME, "when both answers were complete"),
-            ("mode", Kind.TEXT, "blind, open or single"),
-            ("ui_language", Kind.TEXT, "of the page"),
-            ("preset", Kind.JSON, "the example that was taken, and whether it was edited"),
-            ("params", Kind.JSON, "the generation parameters that were asked for"),
-            ("system_prompt", Kind.TEXT, "the visitor's own"),
-            ("flags", Kind.TEXTS, "what a reader of the statistics must know"),
-            ("provenance", Kind.JSON, "versions of libraries, facts of each side"),
-            ("spec_a", Kind.JSON, "the contestant on the left"),
-            ("turns_a", Kind.JSON, "how each turn went; failed attempts"),
-            ("spec_b", Kind.JSON, "the contestant on the right"),
-            ("turns_b", Kind.JSON, "the same of the other side"),
+            ("conversation_a", ColumnKind.MESSAGES, "roles and contents"),
+            ("conversation_b", ColumnKind.MESSAGES, "the same of the other side"),
+            ("category_tag", ColumnKind.TEXT, "kind of task"),
+            ("language", ColumnKind.TEXT, "of the prompt: ja, en or other"),
+            ("timestamp", ColumnKind.TIME, "when the battle began"),
+            ("voter", ColumnKind.TEXT, "hash of the visitor, new in every export"),
+            ("voted_at", ColumnKind.TIME, "when the vote was cast"),
+            ("signed_in", ColumnKind.BOOL, "the voter had proved who they are"),
+            (
+                "excluded",
+                ColumnKind.TEXT,
+                "the owner's reason why the vote does not count, or null",
+            ),
+            ("excluded_at", ColumnKind.TIME, "when the owner decided so"),
+            ("reasons", ColumnKind.TEXTS, "the voter's tags"),
+            ("comment", ColumnKind.TEXT, "the voter's words"),
+            ("guess", ColumnKind.TEXT, "whom the voter took for side a"),
+            ("grade_a", ColumnKind.TEXT, "good, ok or bad: the answer by itself"),
+            ("grade_b", ColumnKind.TEXT, "the same of the other side"),
+            (
+                "source",
+                ColumnKind.TEXT,
+                "where an imported row came from; empty if it is of this arena",
+            ),
+            ("answered_at", ColumnKind.TIME, "when both answers were complete"),
+            ("mode", ColumnKind.TEXT, "blind, open or single"),
+            ("ui_language", ColumnKind.TEXT, "of the page"),
+            ("preset", ColumnKind.JSON, "the example that was taken, and whether it was edited"),
+            ("params", ColumnKind.JSON, "the generation parameters that were asked for"),
+            ("system_prompt", ColumnKind.TEXT, "the visitor's own"),
+            ("flags", ColumnKind.TEXTS, "what a reader of the statistics must know"),
+            ("provenance", ColumnKind.JSON, "versions of libraries, facts of each side"),
+            ("spec_a", ColumnKind.JSON, "the contestant on the left"),
+            ("turns_a", ColumnKind.JSON, "how each turn went; failed attempts"),
+            ("spec_b", ColumnKind.JSON, "the contestant on the right"),
+            ("turns_b", ColumnKind.JSON, "the same of the other side"),
         ),
-        Shape.LMARENA: _columns(
-            ("id", Kind.TEXT, "the battle"),
+        ExportShape.LMARENA: _columns(
+            ("id", ColumnKind.TEXT, "the battle"),
             *_MODELS,
-            ("evaluation_session_id", Kind.TEXT, "hash of the visitor, new in every export"),
-            ("evaluation_order", Kind.INT, "the visitor's first vote in the export is 1"),
-            ("conversation_a", Kind.PARTS, "roles and contents, a content being a list of parts"),
-            ("conversation_b", Kind.PARTS, "the same of the other side"),
-            ("full_conversation", Kind.TURNS, "both sides, turn by turn"),
-            ("conv_metadata", Kind.METADATA, "counts for style control; null where not known"),
-            ("category_tag", Kind.TAGS, "math is known; the other tags are null"),
-            ("is_code", Kind.BOOL, "a coding task, or a block of code in an answer"),
-            ("language", Kind.TEXT, "of the prompt: ja, en or und"),
-            ("timestamp", Kind.TIME, "when the vote was cast"),
+            ("evaluation_session_id", ColumnKind.TEXT, "hash of the visitor, new in every export"),
+            ("evaluation_order", ColumnKind.INT, "the visitor's first vote in the export is 1"),
+            (
+                "conversation_a",
+                ColumnKind.PARTS,
+                "roles and contents, a content being a list of parts",
+            ),
+            ("conversation_b", ColumnKind.PARTS, "the same of the other side"),
+            ("full_conversation", ColumnKind.TURNS, "both sides, turn by turn"),
+            (
+                "conv_metadata",
+                ColumnKind.METADATA,
+                "counts for style control; null where not known",
+            ),
+            ("category_tag", ColumnKind.TAGS, "math is known; the other tags are null"),
+            ("is_code", ColumnKind.BOOL, "a coding task, or a block of code in an answer"),
+            ("language", ColumnKind.TEXT, "of the prompt: ja, en or und"),
+            ("timestamp", ColumnKind.TIME, "when the vote was cast"),
         ),
-        Shape.DPO: _columns(
-            ("prompt", Kind.MESSAGES, "what both models were asked"),
-            ("chosen", Kind.MESSAGES, "the better answer"),
-            ("rejected", Kind.MESSAGES, "the other one"),
-            ("model_chosen", Kind.TEXT, "who wrote the better answer"),
-            ("model_rejected", Kind.TEXT, "who wrote the other one"),
+        ExportShape.DPO: _columns(
+            ("prompt", ColumnKind.MESSAGES, "what both models were asked"),
+            ("chosen", ColumnKind.MESSAGES, "the better answer"),
+            ("rejected", ColumnKind.MESSAGES, "the other one"),
+            ("model_chosen", ColumnKind.TEXT, "who wrote the better answer"),
+            ("model_rejected", ColumnKind.TEXT, "who wrote the other one"),
             *_LEARNED,
         ),
-        Shape.KTO: _columns(
-            ("prompt", Kind.MESSAGES, "what the model was asked"),
-            ("completion", Kind.MESSAGES, "what it answered"),
-            ("label", Kind.BOOL, "whether the answer is a good one"),
-            ("basis", Kind.TEXT, "what the label is from: grade or vote"),
-            ("model", Kind.TEXT, "who answered"),
+        ExportShape.KTO: _columns(
+            ("prompt", ColumnKind.MESSAGES, "what the model was asked"),
+            ("completion", ColumnKind.MESSAGES, "what it answered"),
+            ("label", ColumnKind.BOOL, "whether the answer is a good one"),
+            ("basis", ColumnKind.TEXT, "what the label is from: grade or vote"),
+            ("model", ColumnKind.TEXT, "who answered"),
             *_LEARNED,
         ),
     }

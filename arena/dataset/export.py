@@ -14,7 +14,7 @@ from typing import IO, Any, Final, TextIO
 from sqlalchemy import Connection
 
 from arena.dataset.card import CardFacts, card_text
-from arena.dataset.columns import COLUMNS, FileFormat, Shape
+from arena.dataset.columns import COLUMNS, ExportShape, FileFormat
 from arena.dataset.formats import need_pyarrow, replacing, rows_into, settled
 from arena.dataset.pii import Masker
 from arena.dataset.shapes import ROWS, Case, LeftOut
@@ -26,7 +26,7 @@ from arena.store.serialization import Plain
 from arena.store.sql_engine import store_errors
 from arena.store.store import VoteStore, voter_hash
 
-__all__ = ["ExportReport", "FileFormat", "Shape", "card_path", "export", "export_jsonl"]
+__all__ = ["ExportReport", "ExportShape", "FileFormat", "card_path", "export", "export_jsonl"]
 
 _BATCH: Final = 50
 # Rows of one row group; a Parquet file of tiny groups is large and slow.
@@ -47,7 +47,7 @@ class ExportReport:
     """
 
     place: str
-    shape: Shape
+    shape: ExportShape
     file_format: FileFormat
     rows: int
     battles: int
@@ -77,7 +77,7 @@ async def export(
     target: Path | TextIO,
     *,
     file_format: FileFormat = FileFormat.JSONL,
-    shape: Shape = Shape.ARENA,
+    shape: ExportShape = ExportShape.ARENA,
     ties: bool = False,
     salt: str | None = None,
     mask: bool = False,
@@ -144,7 +144,7 @@ async def export_jsonl(store: VoteStore, target: Path | TextIO, salt: str | None
 class _Run:
     """One export while it is being written."""
 
-    shape: Shape
+    shape: ExportShape
     file_format: FileFormat
     salt: str
     ties: bool

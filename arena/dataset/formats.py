@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
-from arena.dataset.columns import Column, FileFormat, Kind
+from arena.dataset.columns import Column, ColumnKind, FileFormat
 from arena.dataset.lmarena import CRITERIA
 from arena.errors.store import PackageMissing
 from arena.store.serialization import Plain
@@ -26,7 +26,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Rows(Protocol):
+class RowWriter(Protocol):
     """Takes rows, some at a time, and at least once: no rows make an empty table. Blocks."""
 
     def write(self, rows: Sequence[Plain]) -> None:
@@ -105,15 +105,15 @@ class Parquet:
             self._file.close()
 
 
-def _typed(kind: Kind, value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
+def _typed(kind: ColumnKind, value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
     if value is None:
         return None
-    if kind is Kind.JSON:
+    if kind is ColumnKind.JSON:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
-    return datetime.fromisoformat(value) if kind is Kind.TIME else value
+    return datetime.fromisoformat(value) if kind is ColumnKind.TIME else value
 
 
-def _type(kind: Kind) -> pa.DataType:
+def _type(kind: ColumnKind) -> pa.DataType:
     """The type of a column in Parquet."""
     import pyarrow as pa
 
@@ -121,18 +121,18 @@ def _type(kind: Kind) -> pa.DataType:
     part = pa.struct([("type", text), ("text", text), ("image", text), ("mimeType", text)])
     message = pa.struct([("role", text), ("content", pa.list_(part))])
     plain = {
-        Kind.TEXT: text,
-        Kind.JSON: text,
-        Kind.BOOL: yes,
-        Kind.INT: whole,
-        Kind.TIME: pa.timestamp("us", tz="UTC"),
-        Kind.TEXTS: pa.list_(text),
-        Kind.MESSAGES: pa.list_(pa.struct([("role", text), ("content", text)])),
-        Kind.PARTS: pa.list_(message),
-        Kind.TURNS: pa.list_(
+        ColumnKind.TEXT: text,
+        ColumnKind.JSON: text,
+        ColumnKind.BOOL: yes,
+        ColumnKind.INT: whole,
+        ColumnKind.TIME: pa.timestamp("us", tz="UTC"),
+        ColumnKind.TEXTS: pa.list_(text),
+        ColumnKind.MESSAGES: pa.list_(pa.struct([("role", text), ("content", text)])),
+        ColumnKind.PARTS: pa.list_(message),
+        ColumnKind.TURNS: pa.list_(
             pa.struct([("user", message), ("model_side_a", message), ("model_side_b", message)])
         ),
-        Kind.TAGS: pa.struct(
+        ColumnKind.TAGS: pa.struct(
             [
                 ("creative_writing_v0.1", pa.struct([("creative_writing", yes), ("score", text)])),
                 ("criteria_v0.1", pa.struct([(name, yes) for name in CRITERIA])),
@@ -174,7 +174,7 @@ def need_pyarrow() -> None:
         ) from None
 
 
-def rows_into(stream: IO[Any], file_format: FileFormat, columns: Sequence[Column]) -> Rows:
+def rows_into(stream: IO[Any], file_format: FileFormat, columns: Sequence[Column]) -> RowWriter:
     """What takes rows for that stream; nothing is written yet."""
     if file_format is FileFormat.PARQUET:
         return Parquet(stream, columns)

@@ -36,7 +36,7 @@ from arena.dataset.hub_merge import BATCH, Pair, missing, missing_decisions, res
 from arena.dataset.hub_spool import Spool
 from arena.domain import Battle, Exclusion, Vote
 from arena.errors.base import SettingsError
-from arena.errors.reasons import Phrase
+from arena.errors.reasons import ErrorReason
 from arena.errors.store import BackupFailed, StoreError
 from arena.settings import Settings
 from arena.store.journal import CopyState, NoJournal
@@ -339,7 +339,7 @@ class HubBackup:
             self._errors["lines"] = BackupFailed(
                 f"{index.broken} lines can't be read",
                 place=self.dataset,
-                remedy=Phrase.DO_MEND_LINES,
+                remedy=ErrorReason.DO_MEND_LINES,
                 number=index.broken,
             )
 

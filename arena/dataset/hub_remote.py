@@ -24,7 +24,7 @@ from huggingface_hub.utils.tqdm import silent_tqdm
 
 from arena.dataset.hub_index import Source
 from arena.dataset.hub_spool import Spool
-from arena.errors.reasons import Phrase
+from arena.errors.reasons import ErrorReason
 from arena.errors.store import BackupFailed
 
 P = ParamSpec("P")
@@ -234,14 +234,14 @@ class Remote:
         cause = error.__cause__ if isinstance(error, RuntimeError) else None
         if not isinstance(cause, Exception):
             cause = error
-        remedy = Phrase.DO_WAIT_FOR_HUB
+        remedy = ErrorReason.DO_WAIT_FOR_HUB
         if isinstance(cause, HfHubHTTPError):  # an OSError too, so it comes first
             if cause.response.status_code in (401, 403, 404):
-                remedy = Phrase.DO_GRANT_WRITE
+                remedy = ErrorReason.DO_GRANT_WRITE
         elif isinstance(cause, OfflineModeIsEnabled):
-            remedy = Phrase.DO_UNSET_HUB_OFFLINE
+            remedy = ErrorReason.DO_UNSET_HUB_OFFLINE
         elif isinstance(cause, OSError) and cause.errno in _DISK:
-            remedy = Phrase.DO_FREE_CACHE
+            remedy = ErrorReason.DO_FREE_CACHE
         detail = f"{type(cause).__name__}: {cause}"
         if not isinstance(cause, OSError | httpx2.HTTPError):
             detail = "".join(traceback.format_exception(error))  # nobody expects it

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from arena.dataset.columns import COLUMNS, Kind, Shape
+from arena.dataset.columns import COLUMNS, ColumnKind, ExportShape
 from arena.domain import (
     Answer,
     Battle,
@@ -56,14 +56,14 @@ class Imported:
     exclusion: Exclusion | None = None
 
 
-def shape_of(row: Mapping[str, Any]) -> Shape | None:
+def shape_of(row: Mapping[str, Any]) -> ExportShape | None:
     """Which shape a row is of; None for one that can't be imported."""
     if "turns_a" in row:
-        return Shape.ARENA
-    return Shape.LMARENA if "evaluation_session_id" in row else None
+        return ExportShape.ARENA
+    return ExportShape.LMARENA if "evaluation_session_id" in row else None
 
 
-def read_row(shape: Shape, row: Mapping[str, Any], source: str) -> Imported:
+def read_row(shape: ExportShape, row: Mapping[str, Any], source: str) -> Imported:
     """What the row says; the same row gives the same battle and voter, wherever it is read.
 
     Args:
@@ -75,7 +75,9 @@ def read_row(shape: Shape, row: Mapping[str, Any], source: str) -> Imported:
         RecordError: says what is wrong with it.
     """
     try:
-        found = (_arena if shape is Shape.ARENA else _lmarena)(_columns_of(shape, row), source)
+        found = (_arena if shape is ExportShape.ARENA else _lmarena)(
+            _columns_of(shape, row), source
+        )
         encode_battle(found.battle)
         if found.vote is not None:
             encode_vote(found.vote)
@@ -98,14 +100,14 @@ def imported_id(source: str, given: str) -> str:
         return hashlib.sha256(f"{source}:{given}".encode()).hexdigest()[:32]
 
 
-def _columns_of(shape: Shape, row: Mapping[str, Any]) -> dict[str, Any]:
+def _columns_of(shape: ExportShape, row: Mapping[str, Any]) -> dict[str, Any]:
     """The row with all columns of the shape.
 
     Raises:
         RecordError: one is missing or unknown.
     """
     columns = {column.name: column.kind for column in COLUMNS[shape]}
-    later = _LATER if shape is Shape.ARENA else {}
+    later = _LATER if shape is ExportShape.ARENA else {}
     unknown = sorted(set(row) - columns.keys())
     missing = sorted(columns.keys() - set(row) - later.keys())
     if unknown or missing:
@@ -113,10 +115,10 @@ def _columns_of(shape: Shape, row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _value(kind, row.get(name, later.get(name))) for name, kind in columns.items()}
 
 
-def _value(kind: Kind, value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
+def _value(kind: ColumnKind, value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
     if isinstance(value, datetime):
         return _moment(value).isoformat()
-    if kind is Kind.JSON and isinstance(value, str):
+    if kind is ColumnKind.JSON and isinstance(value, str):
         try:
             return json.loads(value)
         except (ValueError, RecursionError) as error:

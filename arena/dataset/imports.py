@@ -19,7 +19,7 @@ from typing import IO, Any, Final
 
 from sqlalchemy import Connection, insert, select, text, update
 
-from arena.dataset.columns import Shape
+from arena.dataset.columns import ExportShape
 from arena.dataset.formats import need_pyarrow
 from arena.dataset.import_rows import Imported, read_row, shape_of
 from arena.errors.store import BadRow, NotImportable
@@ -59,7 +59,7 @@ class ImportReport:
     """
 
     file: str
-    shape: Shape | None
+    shape: ExportShape | None
     source: str
     rows: int
     battles: int
@@ -138,7 +138,7 @@ class _Reading:
         self.source = source
         self.skip_bad = skip_bad
         self.stopped = False
-        self.shape: Shape | None = None
+        self.shape: ExportShape | None = None
         self.rows = 0
         self.bad = 0
         self.notes: list[BadRowNote] = []

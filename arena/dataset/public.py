@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from arena.dataset.export import ExportReport, FileFormat, Shape, card_path, export
+from arena.dataset.export import ExportReport, ExportShape, FileFormat, card_path, export
 from arena.dataset.formats import settled
 from arena.errors.store import ExportBusy, ExportOff, ExportTooLarge
 from arena.store.store import VoteStore
@@ -65,9 +65,9 @@ class PublicExports:
         self._folder = folder
         self._clock = clock
         self._turn = asyncio.Lock()
-        self._made: dict[tuple[Shape, FileFormat], tuple[float, PublicFile]] = {}
+        self._made: dict[tuple[ExportShape, FileFormat], tuple[float, PublicFile]] = {}
 
-    async def make(self, shape: Shape, file_format: FileFormat) -> PublicFile:
+    async def make(self, shape: ExportShape, file_format: FileFormat) -> PublicFile:
         """The file of that shape and format as of now, or of at most a minute ago.
 
         Raises:
@@ -104,7 +104,7 @@ class PublicExports:
                 del self._made[key]
                 await settled(shutil.rmtree, file.path.parent, ignore_errors=True)
 
-    async def _written(self, shape: Shape, file_format: FileFormat) -> PublicFile:
+    async def _written(self, shape: ExportShape, file_format: FileFormat) -> PublicFile:
         battles = (await self._store.counts()).battles
         if battles > MOST_BATTLES:
             raise ExportTooLarge(battles=f"{battles:,}", most=f"{MOST_BATTLES:,}")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
-from arena.dataset.columns import Shape
+from arena.dataset.columns import ExportShape
 from arena.dataset.lmarena import lmarena_row
 from arena.domain import (
     Battle,
@@ -54,10 +54,10 @@ class Case:
     ties: bool = False
 
 
-Rows = list[Plain] | LeftOut
+ShapedRows = list[Plain] | LeftOut
 
 
-def arena_rows(case: Case) -> Rows:
+def arena_rows(case: Case) -> ShapedRows:
     """Everything that is known of the battle, votes or none: what `imports` reads back.
 
     `excluded` is the owner's reason why the vote does not count, or null; such rows are written
@@ -92,7 +92,7 @@ def arena_rows(case: Case) -> Rows:
     return [line]
 
 
-def lmarena_rows(case: Case) -> Rows:
+def lmarena_rows(case: Case) -> ShapedRows:
     """One row in the columns of LMArena's sets: a blind vote that counts, or none."""
     if case.vote is None:
         return LeftOut.NO_VOTE
@@ -103,7 +103,7 @@ def lmarena_rows(case: Case) -> Rows:
     return [lmarena_row(case.battle, case.vote, case.voter, case.order)]
 
 
-def dpo_rows(case: Case) -> Rows:
+def dpo_rows(case: Case) -> ShapedRows:
     """One pair: what was asked, the better answer, the other one.
 
     With several turns the last one counts if all before it is the same on both sides. Where the
@@ -137,7 +137,7 @@ def dpo_rows(case: Case) -> Rows:
     ]
 
 
-def kto_rows(case: Case) -> Rows:
+def kto_rows(case: Case) -> ShapedRows:
     """One row an answer that is known to be good or bad, with its own side's history.
 
     A grade decides: good is true, bad is false, ok says neither. Without a grade the vote does: the
@@ -167,11 +167,11 @@ def kto_rows(case: Case) -> Rows:
     return rows or (LeftOut.TIE if case.vote.winner is Winner.TIE else LeftOut.NO_VERDICT)
 
 
-ROWS: Final[Mapping[Shape, Callable[[Case], Rows]]] = {
-    Shape.ARENA: arena_rows,
-    Shape.LMARENA: lmarena_rows,
-    Shape.DPO: dpo_rows,
-    Shape.KTO: kto_rows,
+ROWS: Final[Mapping[ExportShape, Callable[[Case], ShapedRows]]] = {
+    ExportShape.ARENA: arena_rows,
+    ExportShape.LMARENA: lmarena_rows,
+    ExportShape.DPO: dpo_rows,
+    ExportShape.KTO: kto_rows,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
-from arena.errors.reasons import Phrase
+from arena.errors.reasons import ErrorReason
 
 
 class ArenaError(Exception):
@@ -13,8 +13,8 @@ class ArenaError(Exception):
 
     Args:
         detail: technical words for the log; never shown in blind mode.
-        values: what fills the braces of `message` and `remedy`; a `Phrase` among them is filled
-            from the others, and translated.
+        values: what fills the braces of `message` and `remedy`; an `ErrorReason` among them is
+            filled from the others, and translated.
     """
 
     code: ClassVar[str] = "arena"
@@ -36,10 +36,12 @@ class ArenaError(Exception):
         """What to do about it, in English."""
         return self.fill(self.remedy, str)
 
-    def fill(self, text: str, translate: Callable[[Phrase], str]) -> str:
+    def fill(self, text: str, translate: Callable[[ErrorReason], str]) -> str:
         """A text with its braces filled from the values; phrases among them are translated."""
         plain = {
-            name: translate(value).format(**self.values) if isinstance(value, Phrase) else value
+            name: translate(value).format(**self.values)
+            if isinstance(value, ErrorReason)
+            else value
             for name, value in self.values.items()
         }
         return text.format(**plain)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Phrase(StrEnum):
+class ErrorReason(StrEnum):
     """Causes and remedies that fill an error's sentence; each is translated like a sentence.
 
     The text is the English one; its braces are filled with the error's own values.

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from arena.leaderboard.names import Name
+from arena.leaderboard.names import ModelName
 from arena.leaderboard.report import Report, Selection, make_report
 from arena.stats.filters import Rules
-from arena.stats.vote_table import Ballots
+from arena.stats.vote_table import VoteTable
 from arena.store.store import VoteStore
-from arena.store.votes_version import Glance, called, glance
+from arena.store.votes_version import VotesVersion, called, glance
 
 # Reports that are kept: each visitor's filters make one, and votes make all of them old.
 MOST_KEPT: Final = 64
 
 
-class Board:
+class LeaderboardCache:
     """Reads the votes when they changed, and computes a report when nobody has asked for it yet.
 
     Visitors who open the page at once wait for one computation, which runs in a thread.
@@ -25,9 +25,9 @@ class Board:
     def __init__(self, store: VoteStore) -> None:
         self._store = store
         self._turn = asyncio.Lock()
-        self._seen: Glance | None = None
-        self._ballots = Ballots.from_rows(())
-        self._names: dict[str, Name] = {}
+        self._seen: VotesVersion | None = None
+        self._ballots = VoteTable.from_rows(())
+        self._names: dict[str, ModelName] = {}
         self._made: dict[tuple[Rules, Selection], Report] = {}
 
     async def report(self, rules: Rules, selection: Selection | None = None) -> Report:
@@ -59,7 +59,8 @@ class Board:
         ids = sorted({who.id for who in ballots.contestants})
         found = await self._store.database.read(called, ids)
         self._names = {
-            model: Name(name.label, local=name.provider == "local") for model, name in found.items()
+            model: ModelName(name.label, local=name.provider == "local")
+            for model, name in found.items()
         }
         self._made.clear()
         self._ballots, self._seen = ballots, seen

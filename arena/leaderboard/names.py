@@ -14,7 +14,7 @@ SIMULATED: Final = "(simulated)"
 
 
 @dataclass(frozen=True, slots=True)
-class Name:
+class ModelName:
     """How a contestant is called.
 
     Attributes:
@@ -26,10 +26,10 @@ class Name:
 
 
 def tell_apart(
-    contestants: tuple[Contestant, ...], names: Mapping[str, Name]
-) -> dict[Contestant, Name]:
+    contestants: tuple[Contestant, ...], names: Mapping[str, ModelName]
+) -> dict[Contestant, ModelName]:
     """Names that tell everybody apart: those of one label get what served them, then their id."""
-    plain = {who: names.get(who.id, Name(who.id)) for who in contestants}
+    plain = {who: names.get(who.id, ModelName(who.id)) for who in contestants}
     called = dict(plain)
     # Each round tells apart whom the last one left alike; ids and served models together always do.
     ways: tuple[Callable[[Contestant], str], ...] = (
@@ -40,5 +40,5 @@ def tell_apart(
         labels = [name.label for name in called.values()]
         for who, name in plain.items():
             if labels.count(called[who].label) > 1 and more(who):
-                called[who] = Name(f"{name.label} ({more(who)})", name.local)
+                called[who] = ModelName(f"{name.label} ({more(who)})", name.local)
     return called

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from arena.domain import Category
-from arena.leaderboard.names import SIMULATED, Name, tell_apart
+from arena.leaderboard.names import SIMULATED, ModelName, tell_apart
 from arena.stats.bias import (
     Drift,
     Guesses,
@@ -33,7 +33,15 @@ from arena.stats.filters import Rules, Step, decide
 from arena.stats.intervals import Estimate, TwoModels, Verdict, two_models, wilson
 from arena.stats.outcomes import Outcomes, Pair, PairOutcomes, add_up
 from arena.stats.ranking import Ranking, Rating, rank
-from arena.stats.vote_table import CATEGORIES, LANGUAGES, Ballots, Bools, Contestant, Floats, Mark
+from arena.stats.vote_table import (
+    CATEGORIES,
+    LANGUAGES,
+    Bools,
+    Contestant,
+    Floats,
+    VoteFlag,
+    VoteTable,
+)
 
 _log = logging.getLogger(__name__)
 _DAY_S: Final = 86_400
@@ -68,7 +76,7 @@ class Standing:
     """
 
     contestant: Contestant
-    name: Name
+    name: ModelName
     votes: int
     wins: int
     losses: int
@@ -161,7 +169,7 @@ class Report:
     newest: datetime | None
     funnel: tuple[Step, ...]
     met: tuple[Pair, ...]
-    names: Mapping[Contestant, Name]
+    names: Mapping[Contestant, ModelName]
     headline: Headline
     standings: tuple[Standing, ...]
     pairs: tuple[PairResult, ...]
@@ -187,8 +195,8 @@ class Report:
 
 
 def make_report(
-    ballots: Ballots,
-    names: Mapping[str, Name],
+    ballots: VoteTable,
+    names: Mapping[str, ModelName],
     *,
     rules: Rules | None = None,
     selection: Selection | None = None,
@@ -223,7 +231,7 @@ def make_report(
         rules=rules,
         votes=len(ballots),
         counted=decision.counted,
-        imported=int((counted.has(Mark.IMPORTED) & ~made_up).sum()),
+        imported=int((counted.has(VoteFlag.IMPORTED) & ~made_up).sum()),
         simulated=int(made_up.sum()),
         newest=datetime.fromtimestamp(ballots.cast_at.max(), UTC) if len(ballots) else None,
         funnel=decision.funnel,
@@ -246,19 +254,21 @@ def make_report(
     )
 
 
-def _order(called: Mapping[Contestant, Name]) -> Callable[[Contestant], tuple[bool, Contestant]]:
+def _order(
+    called: Mapping[Contestant, ModelName],
+) -> Callable[[Contestant], tuple[bool, Contestant]]:
     """Who is named first of two: the local one, then by id."""
     return lambda who: (not called[who].local, who)
 
 
-def _all_pairs(ballots: Ballots, called: Mapping[Contestant, Name]) -> tuple[Pair, ...]:
+def _all_pairs(ballots: VoteTable, called: Mapping[Contestant, ModelName]) -> tuple[Pair, ...]:
     found = [
         sorted((pair.first, pair.second), key=_order(called)) for pair in add_up(ballots).listed()
     ]
     return tuple((first, second) for first, second in sorted(found))
 
 
-def _selected(ballots: Ballots, selection: Selection) -> Bools:
+def _selected(ballots: VoteTable, selection: Selection) -> Bools:
     chosen = np.ones(len(ballots), np.bool_)
     if selection.category is not None:
         chosen &= ballots.category == CATEGORIES.index(selection.category)
@@ -270,17 +280,17 @@ def _selected(ballots: Ballots, selection: Selection) -> Bools:
     return chosen
 
 
-def _simulated(ballots: Ballots) -> Bools:
+def _simulated(ballots: VoteTable) -> Bools:
     made_up = [who.served_model.endswith(SIMULATED) for who in ballots.contestants]
     table = np.array(made_up or [False], np.bool_)
     return np.asarray(table[ballots.a] | table[ballots.b])
 
 
 def _standings(
-    ballots: Ballots,
+    ballots: VoteTable,
     outcomes: Outcomes,
     ranking: Ranking | None,
-    called: Mapping[Contestant, Name],
+    called: Mapping[Contestant, ModelName],
 ) -> tuple[Standing, ...]:
     """By rank, or with two contestants the local one first."""
     rated = {} if ranking is None else {r.contestant: r for r in ranking.ratings}
@@ -316,7 +326,7 @@ def _standings(
     return tuple(found)
 
 
-def _both(ballots: Ballots, name: str) -> Floats:
+def _both(ballots: VoteTable, name: str) -> Floats:
     """A measure of the left side, then of the right side; shape (2n,)."""
     left, right = getattr(ballots, f"{name}_a"), getattr(ballots, f"{name}_b")
     return np.concatenate([left, right])
@@ -360,7 +370,7 @@ def _headline(votes: int, shown: PairResult | None, ranking: Ranking | None) -> 
     return Headline.EVEN if shown.result.more is None else Headline.OPEN
 
 
-def _length(ballots: Ballots) -> LengthBias | None:
+def _length(ballots: VoteTable) -> LengthBias | None:
     try:
         return length_bias(ballots)
     except ArithmeticError:
@@ -368,7 +378,7 @@ def _length(ballots: Ballots) -> LengthBias | None:
         return None
 
 
-def _days(ballots: Ballots, counted: Bools) -> tuple[Day, ...]:
+def _days(ballots: VoteTable, counted: Bools) -> tuple[Day, ...]:
     if not len(ballots):
         return ()
     day = np.floor(ballots.cast_at / _DAY_S).astype(np.int64)

@@ -8,8 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from arena.domain import Delta, Finished, GenerationParams, Message, ModelSpec
 from arena.errors.base import ArenaError
-from arena.models.remote.budget import Expenses
-from arena.models.throughput import Pulse
+from arena.models.throughput import Throughput
 
 StreamEvent = Delta | Finished
 
@@ -57,6 +56,14 @@ class Unavailable:
 ModelStatus = Dormant | Loading | Ready | Unavailable
 
 
+@dataclass(frozen=True, slots=True)
+class Expenses:
+    """What a contestant has cost today (UTC), and what it may; US dollars."""
+
+    today_usd: float
+    limit_usd: float | None
+
+
 @runtime_checkable
 class Metered(Protocol):
     """A contestant whose caps other processes use up too."""
@@ -88,7 +95,7 @@ class Sending(Protocol):
 class Pulsing(Protocol):
     """A contestant that runs here, whose work can be watched."""
 
-    def pulse(self) -> Pulse:
+    def pulse(self) -> Throughput:
         """What it is doing now; never blocks."""
         ...
 

@@ -10,11 +10,11 @@ from arena.errors.base import ArenaError
 from arena.models.base import Ready, Unavailable
 from arena.models.local.download import whereabouts
 from arena.models.local.embedded import find_gguf, is_converted
-from arena.models.local.load import Wanted
 from arena.models.local.memory import free_memory, free_ram, gib
 from arena.models.local.onnx import load as onnx_loading
 from arena.models.local.onnx.build import INSTALL
 from arena.models.local.onnx.folder import GENAI
+from arena.models.local.spec import ModelConfig
 from arena.models.remote.gemini import GeminiModel
 from arena.settings import EMBEDDED, Settings
 
@@ -84,7 +84,7 @@ def local_weights(settings: Settings) -> Finding:
     name = "local model"
     if settings.local_model == EMBEDDED:
         return Finding(name, "ok", "the embedded model is the wanted one")
-    wanted = Wanted(
+    wanted = ModelConfig(
         source=settings.local_model,
         revision=settings.local_revision,
         label=settings.local_model,

@@ -33,12 +33,12 @@ from arena.models.models_file import (
     declarations,
     wrong_entry,
 )
-from arena.models.remote.budget import DayBook, Purse
+from arena.models.remote.budget import Budget, UsageStore
 from arena.models.remote.gemini import LABEL as GEMINI_LABEL
 from arena.models.remote.gemini import GeminiModel
 from arena.models.remote.openai_contestant import openai_contestant
 from arena.models.remote.prices import Price, overridden, price_of
-from arena.models.remote.quota import Meter
+from arena.models.remote.quota import Quota
 from arena.models.variant import VariantModel
 from arena.settings import EMBEDDED, Settings
 
@@ -239,7 +239,7 @@ def slugify(name: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", tail.lower()).strip("-.") or "model"
 
 
-def build_registry(settings: Settings, book: DayBook[Any]) -> Registry:
+def build_registry(settings: Settings, book: UsageStore[Any]) -> Registry:
     """The arena's contestants: the local model, its stand-in, Gemini, and those of ARENA_MODELS.
 
     Args:
@@ -296,20 +296,20 @@ def _spare(slug: str, base: LocalModel, *, standby: bool) -> Entry:
     return Entry(f"{slug}-steps", variant, spare=True, standby=standby)
 
 
-def _gemini(settings: Settings, book: DayBook[Any]) -> GeminiModel:
+def _gemini(settings: Settings, book: UsageStore[Any]) -> GeminiModel:
     key = settings.gemini_api_key
 
     def price(model: str) -> Price | None:
         known = price_of(model, datetime.now(UTC).date())
         return overridden(known, settings.gemini_price_in, settings.gemini_price_out)
 
-    meter = Meter(
+    meter = Quota(
         label=GEMINI_LABEL,
         requests=settings.gemini_daily_requests,
         requests_variable="GEMINI_DAILY_REQUESTS",
         reserve=lambda limit: book.count_today("gemini", limit),
         used=lambda: book.today("gemini"),
-        purse=Purse(
+        purse=Budget(
             book,
             name="gemini",
             label=GEMINI_LABEL,
@@ -329,7 +329,7 @@ def _gemini(settings: Settings, book: DayBook[Any]) -> GeminiModel:
     )
 
 
-def _declared(settings: Settings, book: DayBook[Any], known: dict[str, Entry]) -> list[Entry]:
+def _declared(settings: Settings, book: UsageStore[Any], known: dict[str, Entry]) -> list[Entry]:
     """The entries of ARENA_MODELS, in its order; a variant may build on an earlier one."""
     path = settings.models_file or Path()
     found: list[Entry] = []
@@ -349,7 +349,7 @@ def _entry(
     slug: str,
     declared: Declared,
     settings: Settings,
-    book: DayBook[Any],
+    book: UsageStore[Any],
     known: Mapping[str, Entry],
 ) -> Entry:
     if isinstance(declared, OpenAiEntry):

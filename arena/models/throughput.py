@@ -11,7 +11,7 @@ WINDOW_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Pulse:
+class Throughput:
     """What a model is doing.
 
     Attributes:
@@ -25,7 +25,7 @@ class Pulse:
     fastest: float | None
 
 
-class Pace:
+class ThroughputMeter:
     """Counts tokens as they come. Used from event loops and threads; a lost race costs a digit.
 
     Args:
@@ -45,9 +45,9 @@ class Pace:
         if rate > 0:
             self._fastest = max(self._fastest or 0.0, rate)
 
-    def pulse(self) -> Pulse:
+    def pulse(self) -> Throughput:
         """How it is now."""
-        return Pulse(self.answering, self._rate(), self._fastest)
+        return Throughput(self.answering, self._rate(), self._fastest)
 
     def _rate(self) -> float:
         """Tokens a second between the first and the last ones of the window.

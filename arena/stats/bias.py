@@ -34,7 +34,7 @@ from arena.stats.outcomes import (
     votes_of_pair,
 )
 from arena.stats.special import logistic, normal_quantile
-from arena.stats.vote_table import Ballots, Bools, Floats, Ints, Mark
+from arena.stats.vote_table import Bools, Floats, Ints, VoteFlag, VoteTable
 
 # Decisive votes below which a check says nothing.
 FEWEST_FOR_POSITION: Final = 30
@@ -166,7 +166,9 @@ class Guesses:
     chance: float = GUESS_CHANCE
 
 
-def guesses(ballots: Ballots, mask: Bools | None = None, confidence: float = CONFIDENCE) -> Guesses:
+def guesses(
+    ballots: VoteTable, mask: Bools | None = None, confidence: float = CONFIDENCE
+) -> Guesses:
     """How often did voters know who was on the left?
 
     Args:
@@ -175,8 +177,8 @@ def guesses(ballots: Ballots, mask: Bools | None = None, confidence: float = CON
         confidence: of the interval.
     """
     chosen = ballots if mask is None else ballots.take(mask)
-    right = int(chosen.has(Mark.GUESSED_RIGHT).sum())
-    n = right + int(chosen.has(Mark.GUESSED_WRONG).sum())
+    right = int(chosen.has(VoteFlag.GUESSED_RIGHT).sum())
+    n = right + int(chosen.has(VoteFlag.GUESSED_WRONG).sum())
     estimate = wilson(right, n, confidence)
     if n < FEWEST_GUESSES:
         return Guesses(Check.TOO_FEW, n, estimate)
@@ -184,7 +186,7 @@ def guesses(ballots: Ballots, mask: Bools | None = None, confidence: float = CON
 
 
 def position_bias(
-    ballots: Ballots, mask: Bools | None = None, confidence: float = CONFIDENCE
+    ballots: VoteTable, mask: Bools | None = None, confidence: float = CONFIDENCE
 ) -> PositionBias:
     """Does the left side win too often, whoever sits there?
 
@@ -244,7 +246,7 @@ def _mantel_haenszel(tables: Floats, confidence: float) -> Estimate | None:
 
 
 def length_bias(
-    ballots: Ballots, mask: Bools | None = None, confidence: float = CONFIDENCE
+    ballots: VoteTable, mask: Bools | None = None, confidence: float = CONFIDENCE
 ) -> LengthBias:
     """Does the longer answer win, beyond who wrote it?
 
@@ -296,7 +298,7 @@ def _result(outcome: Ints, confidence: float) -> TwoModels:
 
 
 def voter_concentration(
-    ballots: Ballots,
+    ballots: VoteTable,
     mask: Bools | None = None,
     pair: Pair | None = None,
     confidence: float = CONFIDENCE,
@@ -379,7 +381,7 @@ def _clustered(
 
 
 def drift(
-    ballots: Ballots,
+    ballots: VoteTable,
     mask: Bools | None = None,
     pair: Pair | None = None,
     confidence: float = CONFIDENCE,

@@ -18,7 +18,7 @@ from arena.domain import Category
 from arena.stats.intervals import CONFIDENCE, Estimate, TwoModels, Verdict, two_models
 from arena.stats.outcomes import outcome_codes
 from arena.stats.special import beta_quantile, log_beta
-from arena.stats.vote_table import CATEGORIES, LANGUAGES, Ballots, Bools, Contestant, Ints
+from arena.stats.vote_table import CATEGORIES, LANGUAGES, Bools, Contestant, Ints, VoteTable
 
 # Decisive votes below which a cell is hidden: below six no outcome is decided at 95%.
 FEWEST: Final = 6
@@ -68,7 +68,7 @@ class Cells:
 
 
 def cells(
-    ballots: Ballots,
+    ballots: VoteTable,
     mask: Bools | None = None,
     *,
     pairs: Sequence[tuple[Contestant, Contestant]] | None = None,
@@ -111,7 +111,7 @@ def cells(
 
 
 def _added_up(
-    ballots: Ballots, mask: Bools | None, *, by_category: bool, by_language: bool
+    ballots: VoteTable, mask: Bools | None, *, by_category: bool, by_language: bool
 ) -> Ints:
     """Counts of shape (m, m, categories, languages, 4); one category or language if not split."""
     counted = ballots.a != ballots.b

@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from arena.domain import Mode
 from arena.stats.outcomes import outcome_codes
-from arena.stats.vote_table import LANGUAGES, MODES, Ballots, Bools, Codes, Floats, Ints, Mark
+from arena.stats.vote_table import LANGUAGES, MODES, Bools, Codes, Floats, Ints, VoteFlag, VoteTable
 
 
-class Reason(StrEnum):
+class FilterReason(StrEnum):
     """Why a vote does not count. A vote with several is charged to the first of this order."""
 
     NAMES_SHOWN = "names_shown"
@@ -45,22 +45,22 @@ class StepName(StrEnum):
     COUNTED = "counted"
 
 
-STEPS: Final[Mapping[StepName, tuple[Reason, ...]]] = MappingProxyType(
+STEPS: Final[Mapping[StepName, tuple[FilterReason, ...]]] = MappingProxyType(
     {
         StepName.ALL: (),
-        StepName.BLIND: (Reason.NAMES_SHOWN,),
-        StepName.COMPLETE: (Reason.SAME_CONTESTANT, Reason.TRUNCATED),
+        StepName.BLIND: (FilterReason.NAMES_SHOWN,),
+        StepName.COMPLETE: (FilterReason.SAME_CONTESTANT, FilterReason.TRUNCATED),
         StepName.NO_LEAK: (
-            Reason.EDITED_AFTER_LEAK,
-            Reason.NAMED_ITSELF,
-            Reason.NAMED_IN_PROMPT,
+            FilterReason.EDITED_AFTER_LEAK,
+            FilterReason.NAMED_ITSELF,
+            FilterReason.NAMED_IN_PROMPT,
         ),
         StepName.COUNTED: (
-            Reason.EXCLUDED,
-            Reason.NOT_SIGNED_IN,
-            Reason.IMPORTED,
-            Reason.REPEATED,
-            Reason.TOO_FAST,
+            FilterReason.EXCLUDED,
+            FilterReason.NOT_SIGNED_IN,
+            FilterReason.IMPORTED,
+            FilterReason.REPEATED,
+            FilterReason.TOO_FAST,
         ),
     }
 )
@@ -123,7 +123,7 @@ class Step:
 
     name: StepName
     left: int
-    removed_by_reason: Mapping[Reason, int]
+    removed_by_reason: Mapping[FilterReason, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,7 +144,7 @@ class Decision:
         return self.funnel[-1].left
 
 
-def decide(ballots: Ballots, rules: Rules | None = None) -> Decision:
+def decide(ballots: VoteTable, rules: Rules | None = None) -> Decision:
     """Which votes count under these rules, and why the others do not.
 
     Every reason is looked at for every vote by itself, so no rule can bring a vote back or push
@@ -158,7 +158,7 @@ def decide(ballots: Ballots, rules: Rules | None = None) -> Decision:
     left = np.ones(len(ballots), np.bool_)
     funnel = []
     for step, reasons in STEPS.items():
-        removed: dict[Reason, int] = {}
+        removed: dict[FilterReason, int] = {}
         for reason in reasons:
             if _applies(rules, reason):
                 out = left & _CHECKS[reason](ballots)
@@ -170,12 +170,12 @@ def decide(ballots: Ballots, rules: Rules | None = None) -> Decision:
     return Decision(left, tuple(funnel))
 
 
-def _applies(rules: Rules, reason: Reason) -> bool:
+def _applies(rules: Rules, reason: FilterReason) -> bool:
     """Whether that reason is switched on; a rule bears the name of its reason."""
-    return reason is Reason.SAME_CONTESTANT or bool(getattr(rules, reason.value))
+    return reason is FilterReason.SAME_CONTESTANT or bool(getattr(rules, reason.value))
 
 
-def seconds_needed(ballots: Ballots) -> Floats:
+def seconds_needed(ballots: VoteTable) -> Floats:
     """The shortest time in which somebody can have judged both answers; shape (n,), seconds.
 
     A quarter of the shown characters at TOP_SPEED, ten seconds at most; nan where a length is
@@ -186,7 +186,7 @@ def seconds_needed(ballots: Ballots) -> Floats:
     return np.asarray(np.minimum(SHARE_READ * shown / speed, ALWAYS_ENOUGH_S))
 
 
-def seconds_had(ballots: Ballots) -> Floats:
+def seconds_had(ballots: VoteTable) -> Floats:
     """How long there was something to read before the vote; shape (n,), seconds.
 
     Answers are read while they are written, so this is the time from the first text to the vote.
@@ -198,12 +198,12 @@ def seconds_had(ballots: Ballots) -> Floats:
     return np.asarray(ballots.read_seconds + writing)
 
 
-def _too_fast(ballots: Ballots) -> Bools:
+def _too_fast(ballots: VoteTable) -> Bools:
     """What is unknown is not held against a vote: comparisons with nan are false."""
     return seconds_had(ballots) < seconds_needed(ballots)
 
 
-def _repeated(ballots: Ballots) -> Bools:
+def _repeated(ballots: VoteTable) -> Bools:
     """All but the first vote of one voter on one prompt and pair; unknown prompts are all new."""
     first, second, outcome = outcome_codes(ballots)
     same_for_repeats = (first, second, ballots.prompt, ballots.voter)
@@ -242,16 +242,16 @@ def _has_twin(values: npt.NDArray[np.uint64]) -> Bools:
     return twin
 
 
-_CHECKS: Final[Mapping[Reason, Callable[[Ballots], Bools]]] = {
-    Reason.NAMES_SHOWN: lambda ballots: ballots.mode != MODES.index(Mode.BLIND),
-    Reason.SAME_CONTESTANT: lambda ballots: ballots.a == ballots.b,
-    Reason.TRUNCATED: lambda ballots: ballots.has(Mark.TRUNCATED),
-    Reason.EDITED_AFTER_LEAK: lambda ballots: ballots.has(Mark.LEAK_EDITED),
-    Reason.NAMED_ITSELF: lambda ballots: ballots.has(Mark.LEAK_A | Mark.LEAK_B),
-    Reason.NAMED_IN_PROMPT: lambda ballots: ballots.has(Mark.LEAK_PROMPT),
-    Reason.EXCLUDED: lambda ballots: ballots.has(Mark.EXCLUDED),
-    Reason.NOT_SIGNED_IN: lambda ballots: ~ballots.signed_in,
-    Reason.IMPORTED: lambda ballots: ballots.has(Mark.IMPORTED),
-    Reason.REPEATED: _repeated,
-    Reason.TOO_FAST: _too_fast,
+_CHECKS: Final[Mapping[FilterReason, Callable[[VoteTable], Bools]]] = {
+    FilterReason.NAMES_SHOWN: lambda ballots: ballots.mode != MODES.index(Mode.BLIND),
+    FilterReason.SAME_CONTESTANT: lambda ballots: ballots.a == ballots.b,
+    FilterReason.TRUNCATED: lambda ballots: ballots.has(VoteFlag.TRUNCATED),
+    FilterReason.EDITED_AFTER_LEAK: lambda ballots: ballots.has(VoteFlag.LEAK_EDITED),
+    FilterReason.NAMED_ITSELF: lambda ballots: ballots.has(VoteFlag.LEAK_A | VoteFlag.LEAK_B),
+    FilterReason.NAMED_IN_PROMPT: lambda ballots: ballots.has(VoteFlag.LEAK_PROMPT),
+    FilterReason.EXCLUDED: lambda ballots: ballots.has(VoteFlag.EXCLUDED),
+    FilterReason.NOT_SIGNED_IN: lambda ballots: ~ballots.signed_in,
+    FilterReason.IMPORTED: lambda ballots: ballots.has(VoteFlag.IMPORTED),
+    FilterReason.REPEATED: _repeated,
+    FilterReason.TOO_FAST: _too_fast,
 }

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arena.domain import Winner
-from arena.stats.vote_table import WINNERS, Ballots, Bools, Codes, Contestant, Ints
+from arena.stats.vote_table import WINNERS, Bools, Codes, Contestant, Ints, VoteTable
 
 Pair = tuple[Contestant, Contestant]
 
@@ -102,7 +102,7 @@ class Outcomes:
         return max(found, key=lambda pair: pair.votes) if found else None
 
 
-def outcome_codes(ballots: Ballots) -> tuple[Codes, Codes, Codes]:
+def outcome_codes(ballots: VoteTable) -> tuple[Codes, Codes, Codes]:
     """Per vote the smaller and the larger code of its contestants, and who of them won.
 
     Returns:
@@ -114,7 +114,7 @@ def outcome_codes(ballots: Ballots) -> tuple[Codes, Codes, Codes]:
     return first, second, _OUTCOME[crossed.astype(np.int8), ballots.winner].astype(np.int32)
 
 
-def add_up(ballots: Ballots, mask: Bools | None = None) -> Outcomes:
+def add_up(ballots: VoteTable, mask: Bools | None = None) -> Outcomes:
     """Adds up votes by pair.
 
     Args:
@@ -184,7 +184,7 @@ class DecisiveVotes:
     left_won: Bools
 
 
-def decisive_votes(ballots: Ballots, mask: Bools | None) -> DecisiveVotes:
+def decisive_votes(ballots: VoteTable, mask: Bools | None) -> DecisiveVotes:
     """Who won each decisive vote that counts, and on which side; `mask` has shape (n,)."""
     first, second, outcome = outcome_codes(ballots)
     counted = ((outcome == FIRST_WINS) | (outcome == SECOND_WINS)) & (first != second)
@@ -204,7 +204,7 @@ def decisive_votes(ballots: Ballots, mask: Bools | None) -> DecisiveVotes:
 
 
 def votes_of_pair(
-    ballots: Ballots, mask: Bools | None, pair: Pair | None
+    ballots: VoteTable, mask: Bools | None, pair: Pair | None
 ) -> tuple[Pair | None, Ints, Ints]:
     """The votes of one pair.
 

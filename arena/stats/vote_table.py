@@ -43,7 +43,7 @@ class Contestant:
     served_model: str
 
 
-class Mark(IntFlag):
+class VoteFlag(IntFlag):
     """What is remembered of a vote beside its columns: the battle's flags, and what was found.
 
     The values are kept in stores, so they never change.
@@ -75,7 +75,7 @@ class Mark(IntFlag):
     GUESSED_WRONG = 1 << 23
 
     @classmethod
-    def of(cls, flags: Iterable[Flag]) -> Mark:
+    def of(cls, flags: Iterable[Flag]) -> VoteFlag:
         """The marks of a battle's flags.
 
         Raises:
@@ -87,12 +87,12 @@ class Mark(IntFlag):
         return found
 
 
-NO_MARKS: Final = Mark(0)
-_EVERY_MARK: Final = sum(Mark)
+NO_MARKS: Final = VoteFlag(0)
+_EVERY_MARK: Final = sum(VoteFlag)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BallotRow:
+class VoteRow:
     """One vote. What is unknown of the measures is nan.
 
     Attributes:
@@ -119,7 +119,7 @@ class BallotRow:
     cast_at: float
     signed_in: bool = False
     prompt: str = ""
-    marks: Mark = NO_MARKS
+    marks: VoteFlag = NO_MARKS
     read_seconds: float = NAN
     chars_a: float = NAN
     chars_b: float = NAN
@@ -134,7 +134,7 @@ class BallotRow:
 
 
 _REQUIRED: Final = ("a", "b", "winner", "mode", "language", "category", "voter", "cast_at")
-_MEASURES: Final = tuple(f.name for f in fields(BallotRow) if isinstance(f.default, float))
+_MEASURES: Final = tuple(f.name for f in fields(VoteRow) if isinstance(f.default, float))
 _WORDS: Final[dict[str, tuple[object, ...]]] = {
     "winner": WINNERS,
     "mode": MODES,
@@ -146,7 +146,7 @@ Column = Sequence[Any] | npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ballots:
+class VoteTable:
     """n votes. Every array has shape (n,) and cannot be written to.
 
     Attributes:
@@ -155,9 +155,9 @@ class Ballots:
         a, b: codes of the contestants on the left and on the right.
         winner, mode, language, category: codes into WINNERS, MODES, LANGUAGES, CATEGORIES.
         prompt: the same code for the same prompt; -1 where unknown.
-        marks: bits of `Mark`.
+        marks: bits of `VoteFlag`.
 
-    The other columns are those of `BallotRow`.
+    The other columns are those of `VoteRow`.
     """
 
     contestants: tuple[Contestant, ...]
@@ -188,7 +188,7 @@ class Ballots:
     def __len__(self) -> int:
         return len(self.winner)
 
-    def has(self, mark: Mark) -> Bools:
+    def has(self, mark: VoteFlag) -> Bools:
         """Which votes have any of these marks; shape (n,)."""
         return np.asarray((self.marks & int(mark)) != 0)
 
@@ -198,24 +198,24 @@ class Ballots:
         return type(self)(self.contestants, self.voters, **chosen)
 
     @classmethod
-    def from_rows(cls, rows: Iterable[BallotRow]) -> Self:
+    def from_rows(cls, rows: Iterable[VoteRow]) -> Self:
         """From one object a vote.
 
         Raises:
             BadBallot: a value is unknown; names the row, counted from 1, and the field.
         """
         kept = list(rows)
-        names = [field.name for field in fields(BallotRow)]
+        names = [field.name for field in fields(VoteRow)]
         return cls.from_columns({name: [getattr(row, name) for row in kept] for name in names})
 
     @classmethod
     def from_columns(
         cls, columns: Mapping[str, Column], *, contestants: Sequence[Contestant] | None = None
     ) -> Self:
-        """From one sequence a field of `BallotRow`; the quick way for many votes.
+        """From one sequence a field of `VoteRow`; the quick way for many votes.
 
         Args:
-            columns: by name, all of one length. Those without a default in `BallotRow` must be
+            columns: by name, all of one length. Those without a default in `VoteRow` must be
                 there. Words may be given as words or as an integer array of their codes, `a` and
                 `b` also as (id, served model) tuples, `voter` and `prompt` as integers; None is an
                 unknown measure.
@@ -244,7 +244,7 @@ class Ballots:
         return cls(known, voters, **{name: _frozen(array) for name, array in made.items()})
 
 
-_ARRAYS: Final = tuple(f.name for f in fields(Ballots) if f.name not in ("contestants", "voters"))
+_ARRAYS: Final = tuple(f.name for f in fields(VoteTable) if f.name not in ("contestants", "voters"))
 
 
 def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -254,7 +254,7 @@ def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _length(columns: Mapping[str, Column]) -> int:
     missing = [name for name in _REQUIRED if name not in columns]
-    unknown = sorted(set(columns) - {field.name for field in fields(BallotRow)})
+    unknown = sorted(set(columns) - {field.name for field in fields(VoteRow)})
     if missing or unknown:
         raise ValueError(f"columns missing: {missing}, unknown: {unknown}")
     lengths = {name: len(column) for name, column in columns.items()}

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Row, Select, or_, select
 
 from arena.domain import Answer, Battle, Conversation, Side
 from arena.stats import leaks
-from arena.stats.vote_table import Ballots, Mark
+from arena.stats.vote_table import VoteFlag, VoteTable
 from arena.store.exclusions import in_force
 from arena.store.queries import battles_of
 from arena.store.schema import battles, exclusions, features, votes
@@ -29,12 +29,12 @@ from arena.store.sql_engine import inserting
 if TYPE_CHECKING:
     from arena.store.database import Database
 
-# Raise it with every change of what is found here, `Mark`'s values included. A change of the leak
-# patterns raises their own number.
+# Raise it with every change of what is found here, `VoteFlag`'s values included. A change of the
+# leak patterns raises their own number.
 VERSION: Final = 1
 _BATCH: Final = 100
 
-_LEAKS: Final = {Side.A: Mark.LEAK_A, Side.B: Mark.LEAK_B}
+_LEAKS: Final = {Side.A: VoteFlag.LEAK_A, Side.B: VoteFlag.LEAK_B}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Features:
     """What is found out about one battle with a vote; the columns of the table, by name.
 
     Attributes:
-        marks: bits of `Mark`: the battle's flags, the leaks, and whether it was imported.
+        marks: bits of `VoteFlag`: the battle's flags, the leaks, and whether it was imported.
         prompt: the same for the same prompts, up to letter case, width and spaces; 63 bits.
         read_seconds: from the moment when both answers were complete to the vote; None if that
             moment was not noted, or a clock was set back.
@@ -88,7 +88,7 @@ def features_of(battle: Battle, cast_at: datetime) -> Features:
     )
 
 
-def marks_of(battle: Battle) -> Mark:
+def marks_of(battle: Battle) -> VoteFlag:
     """The battle's flags, whether it was imported, and where a contestant was named.
 
     The visitor's system prompt counts as a prompt. The text of a failed attempt was seen, so it
@@ -96,19 +96,19 @@ def marks_of(battle: Battle) -> Mark:
     the visitor went on with another prompt or a retry.
     """
     labels = tuple(battle.spec(side).label for side in battle.sides)
-    marks = Mark.of(battle.flags)
+    marks = VoteFlag.of(battle.flags)
     if battle.source:
-        marks |= Mark.IMPORTED
+        marks |= VoteFlag.IMPORTED
     prompts = [turn.prompt for side in battle.sides for turn in battle.conversation(side)]
     said = dict.fromkeys([*prompts, battle.system_prompt or ""])
     if any(leaks.names_anyone(text, labels) for text in said):
-        marks |= Mark.LEAK_PROMPT
+        marks |= VoteFlag.LEAK_PROMPT
     for side in battle.sides:
         named = [leaks.names_anyone(text, labels) for text in _shown(battle.conversation(side))]
         if any(named):
             marks |= _LEAKS[side]
         if any(named[:-1]):
-            marks |= Mark.LEAK_EDITED
+            marks |= VoteFlag.LEAK_EDITED
     return marks
 
 
@@ -175,7 +175,7 @@ async def fill(database: Database) -> int:
     return number
 
 
-async def ballots(database: Database) -> Ballots:
+async def ballots(database: Database) -> VoteTable:
     """All votes as of one moment, oldest first, as columns for the statistics.
 
     Raises:
@@ -184,7 +184,7 @@ async def ballots(database: Database) -> Ballots:
     """
     await fill(database)
     columns = await database.read(_columns)
-    return await database.settled(lambda: Ballots.from_columns(columns))
+    return await database.settled(lambda: VoteTable.from_columns(columns))
 
 
 def _row(battle: Battle, cast_at: datetime) -> dict[str, Any]:
@@ -247,7 +247,7 @@ def _joined() -> Select[Any]:
 
 
 def _columns(connection: Connection) -> dict[str, Any]:
-    """One list a column of `Ballots`, all of one moment."""
+    """One list a column of `VoteTable`, all of one moment."""
     rows = connection.execute(_joined()).all()
     if not rows:
         return {name: [] for name in _names_of_columns()}
@@ -262,7 +262,7 @@ def _columns(connection: Connection) -> dict[str, Any]:
         found = _replaced(found, by_name["battle_id"], fresh)
     sides = zip(by_name["guess"], by_name["model_a"], by_name["model_b"], strict=True)
     guessed = [_guessed(*names) for names in sides]
-    out = int(Mark.EXCLUDED)
+    out = int(VoteFlag.EXCLUDED)
     return {
         "a": list(zip(by_name["model_a"], _known(by_name["served_model_a"]), strict=True)),
         "b": list(zip(by_name["model_b"], _known(by_name["served_model_b"]), strict=True)),
@@ -284,7 +284,7 @@ def _guessed(guess: str | None, model_a: str, model_b: str | None) -> int:
     """The mark of a guess; none where it named neither, or both are one contestant."""
     if guess is None or model_a == model_b or guess not in (model_a, model_b):
         return 0
-    return int(Mark.GUESSED_RIGHT if guess == model_a else Mark.GUESSED_WRONG)
+    return int(VoteFlag.GUESSED_RIGHT if guess == model_a else VoteFlag.GUESSED_WRONG)
 
 
 def _names_of_columns() -> Iterable[str]:

@@ -26,19 +26,19 @@ from arena.store.journal import Journal, NoJournal
 from arena.store.queries import Counts
 from arena.store.sql_engine import POOL, store_errors
 from arena.store.tally import Contestant, PairTally, tally
-from arena.store.usage import FullError, Refusal, Reservation, Window
+from arena.store.usage import FullError, RateWindow, Refusal, Reservation
 
 if TYPE_CHECKING:
-    from arena.stats.vote_table import Ballots
+    from arena.stats.vote_table import VoteTable
 
 __all__ = [
     "Contestant",
     "Counts",
     "PairTally",
+    "RateWindow",
     "Refusal",
     "Reservation",
     "VoteStore",
-    "Window",
     "voter_hash",
 ]
 
@@ -210,7 +210,7 @@ class VoteStore:
         """
         return await self.database.read(tally, signed_in_only=signed_in_only)
 
-    async def ballots(self) -> Ballots:
+    async def ballots(self) -> VoteTable:
         """All votes as of one moment, oldest first, as columns for the statistics.
 
         Every vote is there, those of excluded battles too; `arena.stats.filters` decides which
@@ -224,7 +224,7 @@ class VoteStore:
 
         return await features.ballots(self.database)
 
-    async def take(self, windows: Sequence[Window]) -> Refusal | None:
+    async def take(self, windows: Sequence[RateWindow]) -> Refusal | None:
         """Counts one use in every window if all have room, and in none otherwise.
 
         Returns:

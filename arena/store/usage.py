@@ -19,7 +19,7 @@ _PRUNED_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class RateWindow:
     """At most `limit` uses of a key in each stretch of time.
 
     The stretches stand still: they are aligned to the epoch in UTC, so that 86,400 seconds are a
@@ -46,7 +46,7 @@ class Window:
 class Refusal:
     """The window that is full, and the moment (UTC) from which there is room again."""
 
-    window: Window
+    window: RateWindow
     until: datetime
 
 
@@ -72,7 +72,7 @@ class FullError(Exception):
         super().__init__(refusal.window.seconds)
 
 
-def take(connection: Connection, windows: Sequence[Window], now: datetime) -> None:
+def take(connection: Connection, windows: Sequence[RateWindow], now: datetime) -> None:
     """Counts one use in every window.
 
     Raises:
@@ -96,11 +96,11 @@ def take(connection: Connection, windows: Sequence[Window], now: datetime) -> No
         _prune(connection, second)
 
 
-def _start(window: Window, second: int) -> int:
+def _start(window: RateWindow, second: int) -> int:
     return second - second % window.seconds
 
 
-def _count_use(connection: Connection, window: Window, second: int) -> int:
+def _count_use(connection: Connection, window: RateWindow, second: int) -> int:
     """One more use; how many there are now, with no other process able to add until the end."""
     starts = _start(window, second)
     first = inserting(connection, uses).values(

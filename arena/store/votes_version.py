@@ -15,7 +15,7 @@ from arena.store.schema import battles, exclusions, votes
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class VotesVersion:
     """The same as long as the same votes count.
 
     Attributes:
@@ -37,11 +37,11 @@ class Called:
     provider: str
 
 
-def glance(connection: Connection) -> Glance:
+def glance(connection: Connection) -> VotesVersion:
     """The state of the votes at this moment."""
     cast = select(func.count(), func.max(votes.c.cast_at)).select_from(votes)
     decided = select(func.count(), func.max(exclusions.c.decided_at)).select_from(exclusions)
-    return Glance(*connection.execute(cast).one(), *connection.execute(decided).one())
+    return VotesVersion(*connection.execute(cast).one(), *connection.execute(decided).one())
 
 
 def called(connection: Connection, ids: Sequence[str]) -> dict[str, Called]:

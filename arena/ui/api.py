@@ -13,11 +13,11 @@ import gradio as gr
 from gradio.events import api
 
 from arena.battle.arena import Arena
-from arena.battle.request import Ask
-from arena.battle.session import Frame, SideView
+from arena.battle.request import BattleRequest
+from arena.battle.session import SideSnapshot, Snapshot
 from arena.domain import Finished, GenerationParams, Mode, ModelSpec, Side
 from arena.errors.base import ArenaError
-from arena.leaderboard.cache import Board
+from arena.leaderboard.cache import LeaderboardCache
 from arena.leaderboard.report_json import report_json
 from arena.models.base import Dormant, Loading, Ready, Unavailable
 from arena.models.registry import Entry
@@ -32,7 +32,7 @@ STATES = {Ready: "ready", Loading: "loading", Unavailable: "unavailable", Dorman
 class Api:
     """The public functions."""
 
-    def __init__(self, arena: Arena, board: Board, settings: Settings) -> None:
+    def __init__(self, arena: Arena, board: LeaderboardCache, settings: Settings) -> None:
         self.arena = arena
         self.board = board
         self.settings = settings
@@ -82,7 +82,7 @@ class Api:
     ) -> Json:  # fmt: skip
         session = request.session_hash or ""
         address = request.client.host if request.client else ""
-        ask = Ask(
+        ask = BattleRequest(
             text=texts[0],
             system_prompt=texts[1],
             mode=Mode.OPEN,
@@ -96,7 +96,7 @@ class Api:
             model_b=slugs[1],
         )
         live = await self.arena.begin(ask)
-        last: Frame | None = None
+        last: Snapshot | None = None
         async with aclosing(self.arena.frames(live)) as frames:
             async for frame in frames:
                 last = frame
@@ -131,7 +131,7 @@ def _told(error: ArenaError) -> gr.Error:
     return gr.Error(f"{error.code}: {error.sentence} {error.remedy_text}", print_exception=False)
 
 
-def _answer(view: SideView, spec: ModelSpec) -> Json:
+def _answer(view: SideSnapshot, spec: ModelSpec) -> Json:
     finished = view.answer.finished if view.answer else None
     error = view.error
     return {

@@ -14,9 +14,9 @@ from arena.models.registry import is_google
 from arena.presets import Preset
 from arena.settings import Settings
 from arena.ui import presets_view, status_view, view
-from arena.ui.feedback import ExtrasPart
+from arena.ui.feedback import FeedbackPart
 from arena.ui.i18n import say
-from arena.ui.translator import Words, html
+from arena.ui.translator import Translator, html
 
 LATEX: list[dict[str, str | bool]] = [
     {"left": "$$", "right": "$$", "display": True},
@@ -55,7 +55,7 @@ class ArenaParts:
     """Makes the components and knows them by name."""
 
     def __init__(
-        self, arena: Arena, presets: Sequence[Preset], settings: Settings, words: Words
+        self, arena: Arena, presets: Sequence[Preset], settings: Settings, words: Translator
     ) -> None:
         self.arena = arena
         self.presets = tuple(presets)
@@ -70,7 +70,7 @@ class ArenaParts:
         with gr.Row(elem_classes="panes", elem_id="panes") as self.panes_row:
             self.panes = {side: self._build_pane(side) for side in Side}
         self._build_votes()
-        self.extras = ExtrasPart(self.arena)
+        self.extras = FeedbackPart(self.arena)
         self.extras.build()
         self._build_prompt()
         self._build_settings()

@@ -10,9 +10,9 @@ from typing import Any
 import gradio as gr
 
 from arena.battle.limits import Visitor
-from arena.battle.queue import Ticket
-from arena.battle.request import Ask
-from arena.battle.session import Frame, LiveBattle, still_frame
+from arena.battle.queue import Slot
+from arena.battle.request import BattleRequest
+from arena.battle.session import BattleSession, Snapshot, snapshot_of
 from arena.domain import Mode, Side, Winner
 from arena.errors.base import ArenaError
 from arena.presets import Preset, pick
@@ -20,7 +20,7 @@ from arena.ui import presets_view, status_view, view
 from arena.ui.arena_parts import VOTES, ArenaParts
 from arena.ui.feedback_view import guess_on
 from arena.ui.i18n import say
-from arena.ui.page_state import Visit, params_from, preset_behind
+from arena.ui.page_state import PageState, params_from, preset_behind
 from arena.ui.translator import Updates, news
 
 PRIVATE: dict[str, Any] = {
@@ -68,7 +68,7 @@ class ArenaTab(ArenaParts):
     # --- what they do --------------------------------------------------------------------------
 
     async def on_send(  # noqa: PLR0917 -- Gradio passes the inputs by position
-        self, visit: Visit, text: str, mode: str, use_gemini: bool, model_a: str | None,  # noqa: FBT001
+        self, visit: PageState, text: str, mode: str, use_gemini: bool, model_a: str | None,  # noqa: FBT001
         model_b: str | None, temperature: float, top_p: float, max_new_tokens: int, seed: str,
         system: str, request: gr.Request,
     ) -> AsyncGenerator[Updates, None]:  # fmt: skip
@@ -84,7 +84,7 @@ class ArenaTab(ArenaParts):
         live = self._open_battle(visit)
         goes_on = live if preset is None else None
         try:
-            ask = Ask(
+            ask = BattleRequest(
                 text=text, mode=kind, params=params, visitor=await self._visitor(visit, request),
                 session=request.session_hash or "", ui_language=visit.language,
                 use_gemini=bool(use_gemini), preset=preset, system_prompt=system,
@@ -92,7 +92,7 @@ class ArenaTab(ArenaParts):
             )  # fmt: skip
             async with aclosing(self._admitted(visit, ask, begins=goes_on is None)) as waiting:
                 async for step in waiting:
-                    if not isinstance(step, Ticket):
+                    if not isinstance(step, Slot):
                         yield step
                         continue
                     live = await self._begin(visit, ask, goes_on, step)
@@ -106,8 +106,8 @@ class ArenaTab(ArenaParts):
         yield self.settle(visit)  # stopped while it waited
 
     async def _begin(
-        self, visit: Visit, ask: Ask, goes_on: LiveBattle | None, place: Ticket
-    ) -> LiveBattle:
+        self, visit: PageState, ask: BattleRequest, goes_on: BattleSession | None, place: Slot
+    ) -> BattleSession:
         """The next turn of the open battle, or a new battle in its stead."""
         if goes_on is not None:
             await self.arena.follow_up(goes_on, ask.text, ask.visitor, place)
@@ -119,8 +119,8 @@ class ArenaTab(ArenaParts):
         return live
 
     async def _admitted(
-        self, visit: Visit, ask: Ask | None, *, begins: bool
-    ) -> AsyncGenerator[Updates | Ticket, None]:
+        self, visit: PageState, ask: BattleRequest | None, *, begins: bool
+    ) -> AsyncGenerator[Updates | Slot, None]:
         """Say what is awaited, models first, then a place; the last item is the place.
 
         Stop ends it without one. A place that no battle took is given back.
@@ -146,7 +146,9 @@ class ArenaTab(ArenaParts):
         finally:
             visit.waiting = False
 
-    async def _models_awaited(self, visit: Visit, ask: Ask) -> AsyncGenerator[str, None]:
+    async def _models_awaited(
+        self, visit: PageState, ask: BattleRequest
+    ) -> AsyncGenerator[str, None]:
         self.arena.registry.revive()
         async for entries in self.arena.wait_for_contestants(ask):
             if not visit.waiting:
@@ -161,7 +163,7 @@ class ArenaTab(ArenaParts):
             self.send: gr.update(interactive=False),
         }
 
-    async def _stream(self, visit: Visit, live: LiveBattle) -> AsyncGenerator[Updates, None]:
+    async def _stream(self, visit: PageState, live: BattleSession) -> AsyncGenerator[Updates, None]:
         first = True
         sent: Updates = {}
         language = visit.language
@@ -187,7 +189,7 @@ class ArenaTab(ArenaParts):
             say(language, f"error.store.{part}", **words) for part in ("message", "remedy")
         )
 
-    def _open_battle(self, visit: Visit) -> LiveBattle | None:
+    def _open_battle(self, visit: PageState) -> BattleSession | None:
         """The battle that the next prompt continues, if there is one."""
         if visit.battle_id is None or visit.vote is not None:
             return None
@@ -197,11 +199,11 @@ class ArenaTab(ArenaParts):
         return live
 
     @staticmethod
-    def _complete(live: LiveBattle) -> bool:
+    def _complete(live: BattleSession) -> bool:
         turns = [live.battle.conversation(side)[-1].answer for side in live.battle.sides]
         return all(answer is not None and answer.usable for answer in turns)
 
-    async def _visitor(self, visit: Visit, request: gr.Request) -> Visitor:
+    async def _visitor(self, visit: PageState, request: gr.Request) -> Visitor:
         """Who asks; the address is what the server believes, see ARENA_TRUSTED_PROXIES."""
         address = request.client.host if request.client else ""
         return await self.arena.door.visitor(
@@ -211,14 +213,14 @@ class ArenaTab(ArenaParts):
     def retry_handler(self, side: Side) -> Any:  # noqa: ANN401 -- a Gradio listener
         """The listener of one retry button."""
 
-        async def on_retry(visit: Visit, request: gr.Request) -> AsyncGenerator[Updates, None]:
+        async def on_retry(visit: PageState, request: gr.Request) -> AsyncGenerator[Updates, None]:
             try:
                 live = self.arena.live(visit.battle_id)
                 self.arena.registry.revive()
                 visitor = await self._visitor(visit, request)
                 async with aclosing(self._admitted(visit, None, begins=False)) as waiting:
                     async for step in waiting:
-                        if not isinstance(step, Ticket):
+                        if not isinstance(step, Slot):
                             yield step
                             continue
                         await self.arena.retry(live, side, visitor, step)
@@ -232,7 +234,7 @@ class ArenaTab(ArenaParts):
 
         return on_retry
 
-    async def on_stop(self, visit: Visit) -> Updates:
+    async def on_stop(self, visit: PageState) -> Updates:
         """Stop what runs; the handler that streams then shows the end of it."""
         visit.waiting = False
         live = self.arena.live_or_none(visit.battle_id)
@@ -243,7 +245,7 @@ class ArenaTab(ArenaParts):
     def vote_handler(self, winner: Winner) -> Any:  # noqa: ANN401 -- a Gradio listener
         """The listener of one vote button."""
 
-        async def on_vote(visit: Visit, request: gr.Request) -> Updates:
+        async def on_vote(visit: PageState, request: gr.Request) -> Updates:
             try:
                 live = self.arena.live(visit.battle_id)
                 visitor = await self._visitor(visit, request)
@@ -256,7 +258,7 @@ class ArenaTab(ArenaParts):
 
         return on_vote
 
-    async def on_extra(self, visit: Visit, event: gr.EventData, request: gr.Request) -> Updates:
+    async def on_extra(self, visit: PageState, event: gr.EventData, request: gr.Request) -> Updates:
         """A guess, a reason, a grade or a comment."""
         kind, value = (str(getattr(event, name, "")) for name in ("kind", "value"))
         try:
@@ -269,7 +271,7 @@ class ArenaTab(ArenaParts):
         shown = self.extras.shown(live.frame() if live else None, visit)
         return {self.extras.box: shown, self.notice: ""}
 
-    async def on_new(self, visit: Visit, mode: str, request: gr.Request) -> Updates:
+    async def on_new(self, visit: PageState, mode: str, request: gr.Request) -> Updates:
         """An empty page in the chosen mode."""
         await self.arena.leave(request.session_hash or "")
         visit.forget_battle()
@@ -290,11 +292,11 @@ class ArenaTab(ArenaParts):
             )  # fmt: skip
         return updates
 
-    def on_gemini(self, visit: Visit, use_gemini: bool) -> str:  # noqa: FBT001 -- a component's value
+    def on_gemini(self, visit: PageState, use_gemini: bool) -> str:  # noqa: FBT001 -- a component's value
         """Say where the text goes now."""
         return self.privacy_html(visit.language, use_gemini=bool(use_gemini))
 
-    def on_preset(self, visit: Visit, event: gr.EventData) -> Updates:
+    def on_preset(self, visit: PageState, event: gr.EventData) -> Updates:
         """Fill the prompt box; Send sends it."""
         wanted = str(getattr(event, "preset", ""))
         if wanted == "*":
@@ -308,7 +310,7 @@ class ArenaTab(ArenaParts):
 
     # --- showing -------------------------------------------------------------------------------
 
-    def settle(self, visit: Visit) -> Updates:
+    def settle(self, visit: PageState) -> Updates:
         """The page as the present battle, if any, has it."""
         live = self.arena.live_or_none(visit.battle_id)
         if live is None:
@@ -319,7 +321,7 @@ class ArenaTab(ArenaParts):
             }
         return self.show(live.frame(), visit) | {self.notice: ""}
 
-    def show(self, frame: Frame, visit: Visit) -> Updates:
+    def show(self, frame: Snapshot, visit: PageState) -> Updates:
         """One frame as updates of the components."""
         shared = frame is visit.shared
         page = view.battle_view(frame, visit.language, visit.vote, shared=shared)
@@ -330,7 +332,7 @@ class ArenaTab(ArenaParts):
             self.extras.box: "" if shared else self.extras.shown(frame, visit),
         }
 
-    async def open_link(self, visit: Visit, battle_id: str) -> Updates:
+    async def open_link(self, visit: PageState, battle_id: str) -> Updates:
         """Put the battle of a link on the page, to be read only."""
         try:
             found = await self.arena.shared(battle_id)
@@ -340,10 +342,10 @@ class ArenaTab(ArenaParts):
             return self.complain(say(visit.language, "error.no_such_link"))
         battle, vote = found
         visit.forget_battle()
-        visit.shared, visit.vote, visit.mode = still_frame(battle), vote.winner, battle.mode
+        visit.shared, visit.vote, visit.mode = snapshot_of(battle), vote.winner, battle.mode
         return {}
 
-    def relabel(self, live: LiveBattle | None, visit: Visit) -> Updates:
+    def relabel(self, live: BattleSession | None, visit: PageState) -> Updates:
         """The panes in the visit's language; the prompt that is being written stays."""
         frame = live.frame() if live is not None else visit.shared
         if frame is not None:

@@ -8,14 +8,14 @@ from typing import Any
 
 import gradio as gr
 
-from arena.dataset.export import ExportReport, FileFormat, Shape
+from arena.dataset.export import ExportReport, ExportShape, FileFormat
 from arena.dataset.public import PublicExports
 from arena.errors.base import ArenaError
 from arena.ui.i18n import say
 from arena.ui.leaderboard_words import many
-from arena.ui.page_state import Visit
+from arena.ui.page_state import PageState
 from arena.ui.status_view import error_notice
-from arena.ui.translator import Updates, Words, html
+from arena.ui.translator import Translator, Updates, html
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
@@ -23,7 +23,7 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden
 class ExportPart:
     """Two choices, a button that makes the file, and one that saves it."""
 
-    def __init__(self, exports: PublicExports, words: Words) -> None:
+    def __init__(self, exports: PublicExports, words: Translator) -> None:
         self.exports = exports
         self.words = words
 
@@ -37,8 +37,8 @@ class ExportPart:
             with gr.Row(elem_classes="lb-filters"):
                 self.shape = self.words.bind_made(
                     gr.Dropdown(
-                        _shapes(self.words.language), value=Shape.ARENA.value, filterable=False,
-                        elem_id="export-shape", label=text("board.export.shape"),
+                        _shapes(self.words.language), value=ExportShape.ARENA.value,
+                        filterable=False, elem_id="export-shape", label=text("board.export.shape"),
                     ),
                     lambda language: {
                         "choices": _shapes(language),
@@ -76,7 +76,7 @@ class ExportPart:
         """What was made is not what is chosen now."""
         return {self.note: "", self.file: gr.update(value=None, visible=False)}
 
-    async def on_make(self, visit: Visit, shape: object, file_format: object) -> Updates:
+    async def on_make(self, visit: PageState, shape: object, file_format: object) -> Updates:
         """Make the file that was chosen; what no control of the page sends is the default."""
         try:
             made = await self.exports.make(_shape(shape), _format(file_format))
@@ -103,11 +103,15 @@ def _ready(report: ExportReport, language: str) -> str:
 
 
 def _shapes(language: str) -> list[tuple[str, str]]:
-    return [(say(language, f"board.export.shape.{shape}"), shape.value) for shape in Shape]
+    return [(say(language, f"board.export.shape.{shape}"), shape.value) for shape in ExportShape]
 
 
-def _shape(value: object) -> Shape:
-    return Shape(value) if isinstance(value, str) and value in set(Shape) else Shape.ARENA
+def _shape(value: object) -> ExportShape:
+    return (
+        ExportShape(value)
+        if isinstance(value, str) and value in set(ExportShape)
+        else ExportShape.ARENA
+    )
 
 
 def _format(value: object) -> FileFormat:

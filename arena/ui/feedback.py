@@ -8,11 +8,11 @@ import gradio as gr
 
 from arena.battle.arena import Arena
 from arena.battle.limits import Visitor
-from arena.battle.session import Frame
+from arena.battle.session import Snapshot
 from arena.domain import Grade, Mode, Reason
 from arena.errors.battle import VoteTooEarly
-from arena.ui.feedback_view import Extras, extras_html, guess_html
-from arena.ui.page_state import Visit
+from arena.ui.feedback_view import Feedback, extras_html, guess_html
+from arena.ui.page_state import PageState
 from arena.ui.translator import html
 
 COMMENT_CHARS = 1000
@@ -32,7 +32,7 @@ element.addEventListener('keydown', (event) => {
 """
 
 
-class ExtrasPart:
+class FeedbackPart:
     """One line before the vote, a few after it; all optional, one click each."""
 
     def __init__(self, arena: Arena) -> None:
@@ -43,7 +43,7 @@ class ExtrasPart:
         self.box = html("", elem_id="extras", elem_classes="extras", js_on_load=EXTRAS_JS)
         return self.box
 
-    def shown(self, frame: Frame | None, visit: Visit) -> str:
+    def shown(self, frame: Snapshot | None, visit: PageState) -> str:
         """What the voter may add now; empty while there is nothing."""
         if frame is None or frame.battle.mode is Mode.SINGLE:
             return ""
@@ -57,7 +57,7 @@ class ExtrasPart:
         """Labels and ids of all contestants that could be drawn."""
         return [(e.model.spec.label, e.model.spec.id) for e in self.arena.registry.pool()]
 
-    async def click(self, visit: Visit, visitor: Visitor, kind: str, value: str) -> None:
+    async def click(self, visit: PageState, visitor: Visitor, kind: str, value: str) -> None:
         """Take one click. The store has it when this returns; a guess waits for the vote.
 
         Raises:
@@ -83,7 +83,7 @@ class ExtrasPart:
         visit.extras = wanted
 
 
-def changed(extras: Extras, kind: str, value: str) -> Extras:
+def changed(extras: Feedback, kind: str, value: str) -> Feedback:
     """What was added, after one more click.
 
     Raises:

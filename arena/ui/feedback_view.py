@@ -17,7 +17,7 @@ GOOD = (Reason.CORRECT, Reason.COMPLETE, Reason.CLEAR, Reason.CONCISE, Reason.NA
 
 
 @dataclass(frozen=True, slots=True)
-class Extras:
+class Feedback:
     """What the voter has added so far.
 
     Attributes:
@@ -31,7 +31,7 @@ class Extras:
     comment: str = ""
 
 
-def guess_on(battle: Battle, extras: Extras) -> str | None:
+def guess_on(battle: Battle, extras: Feedback) -> str | None:
     """The guess, if it names one of the two.
 
     The page offers the whole pool, since a choice of two would tell who plays. To refuse a vote
@@ -41,7 +41,7 @@ def guess_on(battle: Battle, extras: Extras) -> str | None:
     return extras.guess if extras.guess in ids else None
 
 
-def guess_html(pool: Sequence[tuple[str, str]], extras: Extras, language: str) -> str:
+def guess_html(pool: Sequence[tuple[str, str]], extras: Feedback, language: str) -> str:
     """The guess, one click each.
 
     Args:
@@ -56,7 +56,7 @@ def guess_html(pool: Sequence[tuple[str, str]], extras: Extras, language: str) -
     return _row(say(language, "extra.guess"), buttons)
 
 
-def extras_html(extras: Extras, language: str) -> str:
+def extras_html(extras: Feedback, language: str) -> str:
     """Reasons, a grade for each answer, and a comment."""
     tags = "".join(
         _button(
@@ -76,7 +76,7 @@ def extras_html(extras: Extras, language: str) -> str:
     return f'<div class="extras-rows">{"".join(rows)}</div>'
 
 
-def _comment(extras: Extras, language: str) -> str:
+def _comment(extras: Feedback, language: str) -> str:
     label = escape(say(language, "extra.comment"), quote=True)
     saved = say(language, "extra.comment.saved") if extras.comment else ""
     box = (

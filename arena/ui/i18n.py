@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from arena.errors.base import ArenaError
-from arena.errors.reasons import Phrase
+from arena.errors.reasons import ErrorReason
 
 LANGUAGES = ("ja", "en")
 _FOLDER = Path(__file__).parent / "texts"
@@ -45,7 +45,7 @@ def error_texts(language: str, error: ArenaError) -> tuple[str, str]:
         return error.sentence, error.remedy_text
     words = table(language)
 
-    def translate(phrase: Phrase) -> str:
+    def translate(phrase: ErrorReason) -> str:
         return words[f"phrase.{phrase.name.lower()}"]
 
     message, remedy = (words[f"error.{error.code}.{part}"] for part in ("message", "remedy"))

@@ -13,7 +13,7 @@ from gradio.components.plot import PlotData
 from arena.dataset.public import PublicExports
 from arena.domain import Category
 from arena.errors.base import ArenaError
-from arena.leaderboard.cache import Board
+from arena.leaderboard.cache import LeaderboardCache
 from arena.leaderboard.report import Report, Selection
 from arena.stats.filters import Rules
 from arena.stats.outcomes import Pair
@@ -21,10 +21,10 @@ from arena.stats.vote_table import LANGUAGES
 from arena.ui import leaderboard_view, leaderboard_words, plots
 from arena.ui.export_part import ExportPart
 from arena.ui.i18n import say
-from arena.ui.page_state import Visit
+from arena.ui.page_state import PageState
 from arena.ui.plots import Picture
 from arena.ui.status_view import error_notice
-from arena.ui.translator import Updates, Words, html, merged
+from arena.ui.translator import Translator, Updates, html, merged
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 ALL = ""
@@ -36,8 +36,8 @@ class LeaderboardTab:
     """Reads the votes when the tab is opened, a filter is set, or somebody asks for it."""
 
     def __init__(
-        self, board: Board, words: Words, *, signed_in_only: bool, with_accounts: bool = False,
-        exports: PublicExports | None = None,
+        self, board: LeaderboardCache, words: Translator, *, signed_in_only: bool,
+        with_accounts: bool = False, exports: PublicExports | None = None,
     ) -> None:  # fmt: skip
         self.board = board
         self.words = words
@@ -134,7 +134,7 @@ class LeaderboardTab:
         )
 
     async def on_show(  # noqa: PLR0917 -- Gradio passes them by position
-        self, visit: Visit, category: object, language: object, pair: object,
+        self, visit: PageState, category: object, language: object, pair: object,
         truncated: object, signed_in: object, event: gr.EventData,
     ) -> Updates | Any:  # fmt: skip  # noqa: ANN401
         """The tab was opened, or a filter set; the other tabs are not its business."""
@@ -144,12 +144,12 @@ class LeaderboardTab:
         visit.saw_board = True
         return await self._show(visit, category, language, pair, truncated, signed_in)
 
-    async def on_switched(self, visit: Visit, *filters: object) -> Updates | Any:  # noqa: ANN401
+    async def on_switched(self, visit: PageState, *filters: object) -> Updates | Any:  # noqa: ANN401
         """The page speaks another language now."""
         return await self._show(visit, *filters) if visit.saw_board else gr.skip()
 
     async def _show(  # noqa: PLR0917 -- as above
-        self, visit: Visit, category: object, language: object, pair: object,
+        self, visit: PageState, category: object, language: object, pair: object,
         truncated: object, signed_in: object,
     ) -> Updates:  # fmt: skip
         """The board as it stands, for what the filters ask."""

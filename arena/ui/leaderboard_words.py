@@ -16,7 +16,7 @@ from arena.stats.bias import (
     Check,
 )
 from arena.stats.cells import Cell
-from arena.stats.filters import Reason
+from arena.stats.filters import FilterReason
 from arena.stats.intervals import Estimate, TwoModels, Verdict
 from arena.stats.ranking import Rating
 from arena.ui.i18n import say
@@ -189,7 +189,7 @@ def notes(report: Report, language: str) -> list[str]:
     return found
 
 
-def reasons(report: Report) -> list[tuple[Reason, int]]:
+def reasons(report: Report) -> list[tuple[FilterReason, int]]:
     """Why votes do not count, most frequent first."""
     found = [item for step in report.funnel for item in step.removed_by_reason.items()]
     return sorted(found, key=lambda item: -item[1])

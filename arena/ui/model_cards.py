@@ -6,7 +6,7 @@ from html import escape
 
 from arena.models.base import Metered, Pulsing, Ready
 from arena.models.registry import Entry, Registry
-from arena.models.throughput import Pulse
+from arena.models.throughput import Throughput
 from arena.store.journal import CopyState
 from arena.store.store import Counts
 from arena.ui.i18n import error_line, say, say_or
@@ -82,7 +82,7 @@ def _card(entry: Entry, language: str) -> str:
     return f'<section class="card"><h3>{escape(spec.label)}</h3><dl>{cells}</dl></section>'
 
 
-def _pulse(pulse: Pulse, language: str) -> dict[str, str]:
+def _pulse(pulse: Throughput, language: str) -> dict[str, str]:
     """What it is doing now, and the best that was seen."""
     now = say(language, "pulse.idle")
     if pulse.answering:

@@ -10,7 +10,7 @@ import gradio as gr
 from arena.battle.arena import Arena
 from arena.errors.base import ArenaError
 from arena.ui import model_cards as tables_view
-from arena.ui.page_state import Visit
+from arena.ui.page_state import PageState
 from arena.ui.status_view import error_notice
 from arena.ui.translator import Updates, html
 
@@ -31,7 +31,7 @@ class ModelsTab:
         tabs.select(self.on_show, [visit], [self.cards, self.timer], **PRIVATE)
         self.timer.tick(self.on_tick, [visit], [self.cards], queue=False, **PRIVATE)
 
-    async def on_show(self, visit: Visit, event: gr.EventData) -> Updates:
+    async def on_show(self, visit: PageState, event: gr.EventData) -> Updates:
         """A tab was opened: this one shows what is now, and keeps on; the others end that."""
         opened = getattr(event, "tab", "") == "models"
         if not opened:
@@ -39,7 +39,7 @@ class ModelsTab:
         visit.shown_cards = await self._cards(visit.language)
         return {self.cards: visit.shown_cards, self.timer: gr.Timer(active=True)}
 
-    async def on_tick(self, visit: Visit) -> Any:  # noqa: ANN401 -- or nothing
+    async def on_tick(self, visit: PageState) -> Any:  # noqa: ANN401 -- or nothing
         """The cards, if anything on them has changed."""
         cards = await self._cards(visit.language)
         if cards == visit.shown_cards:

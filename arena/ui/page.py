@@ -10,7 +10,7 @@ import gradio as gr
 
 from arena.battle.arena import Arena
 from arena.dataset.public import PublicExports
-from arena.leaderboard.cache import Board
+from arena.leaderboard.cache import LeaderboardCache
 from arena.presets import Preset
 from arena.settings import Settings
 from arena.ui import status_view
@@ -19,8 +19,8 @@ from arena.ui.arena_tab import ArenaTab
 from arena.ui.i18n import choose_language, say
 from arena.ui.leaderboard_tab import LeaderboardTab
 from arena.ui.models_tab import ModelsTab
-from arena.ui.page_state import Visit, account_of, known_battle, known_visitor
-from arena.ui.translator import Updates, Words, html, merged
+from arena.ui.page_state import PageState, account_of, known_battle, known_visitor
+from arena.ui.translator import Translator, Updates, html, merged
 
 HERE = Path(__file__).parent
 # No web fonts: the page must not call out, and a system's own Japanese font reads best.
@@ -69,7 +69,7 @@ def build_page(
 ) -> gr.Blocks:
     """All of the page. Nothing runs until it is launched."""
     language = settings.language if settings.language != "auto" else "ja"
-    return Page(arena, presets, settings, exports, Words(language)).build()
+    return Page(arena, presets, settings, exports, Translator(language)).build()
 
 
 def launch_options() -> dict[str, Any]:
@@ -103,13 +103,13 @@ class Page:
         presets: Sequence[Preset],
         settings: Settings,
         exports: PublicExports,
-        words: Words,
+        words: Translator,
     ) -> None:
         self.arena = arena
         self.settings = settings
         self.words = words
         self.arena_tab = ArenaTab(arena, presets, settings, words)
-        board = Board(arena.store)
+        board = LeaderboardCache(arena.store)
         self.leaderboard = LeaderboardTab(
             board,
             words,
@@ -127,7 +127,7 @@ class Page:
             title=text("title"), analytics_enabled=False, fill_width=True,
             delete_cache=DELETE_CACHE,
         ) as demo:  # fmt: skip
-            self.visit = gr.State(Visit(), time_to_live=24 * 3600)
+            self.visit = gr.State(PageState(), time_to_live=24 * 3600)
             self.client = gr.JSON(visible=False)
             self.spoken = gr.Textbox(visible=False)
             self._build_header()
@@ -208,7 +208,7 @@ class Page:
     # --- what happens --------------------------------------------------------------------------
 
     async def on_load(
-        self, visit: Visit, client: object, profile: gr.OAuthProfile | None
+        self, visit: PageState, client: object, profile: gr.OAuthProfile | None
     ) -> Updates:
         """The page opens: who it is, as far as is known, and in which language."""
         told = client if isinstance(client, dict) else {}
@@ -221,7 +221,7 @@ class Page:
         said = await self.arena_tab.open_link(visit, battle) if battle else {}
         return merged(self._in_language(visit), said)
 
-    def _in_language(self, visit: Visit) -> Updates:
+    def _in_language(self, visit: PageState) -> Updates:
         """The whole page in the visit's language, with the battle as it stands."""
         live = self.arena.live_or_none(visit.battle_id)
         return merged(
@@ -231,19 +231,19 @@ class Page:
             {self.spoken: visit.language, self.account: self._account_html(visit)},
         )
 
-    def _account_html(self, visit: Visit) -> str:
+    def _account_html(self, visit: PageState) -> str:
         if not self.settings.oauth_client_id:
             return ""
         name = visit.account.name if visit.account else None
         only = self.settings.signed_in_votes_only
         return status_view.account_html(name, visit.language, votes_only=only)
 
-    async def on_switch(self, visit: Visit) -> Updates:
+    async def on_switch(self, visit: PageState) -> Updates:
         """The other language."""
         visit.language = "en" if visit.language == "ja" else "ja"
         return self._in_language(visit)
 
-    def on_tick(self, visit: Visit, use_gemini: bool) -> Updates | Any:  # noqa: ANN401, FBT001
+    def on_tick(self, visit: PageState, use_gemini: bool) -> Updates | Any:  # noqa: ANN401, FBT001
         """Bring the states of the models up to date; says nothing when nothing changed."""
         registry, language = self.arena.registry, visit.language
         chips = status_view.chips_html(registry, language)

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from arena.battle.session import Frame
+from arena.battle.session import Snapshot
 from arena.domain import GenerationParams, Mode, Winner
 from arena.presets import Preset
-from arena.ui.feedback_view import Extras
+from arena.ui.feedback_view import Feedback
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ _VISITOR = re.compile(r"[0-9a-f]{32}")
 _SAME_TASK = 0.5
 
 
-class Visit:
+class PageState:
     """One tab. A plain class: Gradio would put a dataclass into the page's config.
 
     Attributes:
@@ -57,8 +57,8 @@ class Visit:
         self.vote: Winner | None = None
         self.preset: Preset | None = None
         self.played: Preset | None = None
-        self.extras = Extras()
-        self.shared: Frame | None = None
+        self.extras = Feedback()
+        self.shared: Snapshot | None = None
         self.waiting = False
         self.shown_chips = ""
         self.saw_board = False
@@ -87,7 +87,7 @@ class Visit:
         self.battle_id = None
         self.vote = None
         self.played = None
-        self.extras = Extras()
+        self.extras = Feedback()
         self.shared = None
 
 

@@ -6,7 +6,7 @@ import json
 import unicodedata
 from collections.abc import Callable, Sequence
 
-from arena.leaderboard.cache import Board
+from arena.leaderboard.cache import LeaderboardCache
 from arena.leaderboard.report import Report, Standing
 from arena.leaderboard.report_json import report_json
 from arena.stats.filters import Rules
@@ -34,7 +34,7 @@ async def leaderboard(
         StoreError: the votes can't be read.
         BadBallot: one of them has a value that is unknown.
     """
-    report = await Board(store).report(Rules(not_signed_in=signed_in_only))
+    report = await LeaderboardCache(store).report(Rules(not_signed_in=signed_in_only))
     if as_json:
         return json.dumps(report_json(report), ensure_ascii=False, indent=2, allow_nan=False)
     return board_text(report, language)

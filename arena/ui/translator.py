@@ -40,7 +40,7 @@ def html(value: str = "", **options: Any) -> gr.HTML:  # noqa: ANN401 -- Gradio'
     return gr.HTML(value, apply_default_css=False, **options)
 
 
-class Words:
+class Translator:
     """The bindings of one page."""
 
     def __init__(self, language: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
-from arena.battle.session import Frame, Phase, SideView
+from arena.battle.session import Phase, SideSnapshot, Snapshot
 from arena.domain import Finished, FinishReason, Mode, ModelSpec, Side, Winner
 from arena.ui.i18n import error_line, say
 from arena.ui.markdown import safe_markdown
@@ -53,7 +53,7 @@ def idle_view(language: str, mode: Mode) -> PageView:
 
 
 def battle_view(
-    frame: Frame, language: str, vote: Winner | None, *, shared: bool = False
+    frame: Snapshot, language: str, vote: Winner | None, *, shared: bool = False
 ) -> PageView:
     """The page during and after a battle; `shared` is somebody else's, by its link."""
     battle = frame.battle
@@ -73,11 +73,11 @@ def battle_view(
     )
 
 
-def _all_done(frame: Frame) -> bool:
+def _all_done(frame: Snapshot) -> bool:
     return all(view.phase is Phase.DONE for view in frame.sides.values())
 
 
-def _pane(frame: Frame, side: Side, language: str, *, named: bool) -> PaneView:
+def _pane(frame: Snapshot, side: Side, language: str, *, named: bool) -> PaneView:
     view = frame.sides[side]
     spec = frame.battle.spec(side) if named else None
     messages: ChatMessages = []
@@ -98,7 +98,7 @@ def _pane(frame: Frame, side: Side, language: str, *, named: bool) -> PaneView:
 
 
 def _head(
-    side: Side, spec: ModelSpec | None, language: str, mode: Mode, view: SideView | None = None
+    side: Side, spec: ModelSpec | None, language: str, mode: Mode, view: SideSnapshot | None = None
 ) -> str:
     if spec is not None:
         served = view.answer.finished.served_model if view and view.answer else ""
@@ -115,7 +115,7 @@ def _head(
     return f'<div class="pane-head">{dot}<span class="name">{name}</span></div>'
 
 
-def _stats(view: SideView, spec: ModelSpec | None, language: str) -> str:
+def _stats(view: SideSnapshot, spec: ModelSpec | None, language: str) -> str:
     """The line under a pane; numbers only where the name is known."""
     parts = [say(language, f"phase.{view.phase}")]
     failed = view.phase is Phase.FAILED
@@ -135,7 +135,7 @@ def _stats(view: SideView, spec: ModelSpec | None, language: str) -> str:
     return f'<span class="phase {kind}">{escape(" · ".join(p for p in parts if p))}</span>'
 
 
-def _failure(view: SideView, language: str) -> str:
+def _failure(view: SideSnapshot, language: str) -> str:
     if view.error is not None:
         return error_line(language, view.error)
     blocked = view.answer is not None and view.answer.finished.reason is FinishReason.BLOCKED
@@ -170,7 +170,7 @@ def tokens_per_second(finished: Finished) -> float | None:
     return (finished.completion_tokens - 1) / seconds if seconds > 0.001 else None
 
 
-def _bar(frame: Frame, language: str, vote: Winner | None, *, shared: bool) -> str:
+def _bar(frame: Snapshot, language: str, vote: Winner | None, *, shared: bool) -> str:
     battle = frame.battle
     if vote is not None and battle.spec_b is not None:
         a, b = (f"<b>{escape(spec.label)}</b>" for spec in (battle.spec_a, battle.spec_b))

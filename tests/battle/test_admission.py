@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arena.battle.queue import Ticket, WaitingRoom
+from arena.battle.queue import ConcurrencyQueue, Slot
 from arena.errors.battle import ArenaBusy
 
 
 def test_first_come_first_served() -> None:
     """A later visitor who is let in first makes the others wait for ever."""
-    room = WaitingRoom(places=1, waiting=3)
+    room = ConcurrencyQueue(places=1, waiting=3)
     first, second, third = room.enter(), room.enter(), room.enter()
     assert [t.position for t in (first, second, third)] == [0, 1, 2]
     first.leave()
@@ -23,7 +23,7 @@ def test_first_come_first_served() -> None:
 
 def test_who_gives_up_lets_the_others_move() -> None:
     """A closed tab that keeps its number blocks everybody behind it."""
-    room = WaitingRoom(places=1, waiting=3)
+    room = ConcurrencyQueue(places=1, waiting=3)
     _, second, third = room.enter(), room.enter(), room.enter()
     second.leave()
     assert third.position == 1
@@ -33,7 +33,7 @@ def test_who_gives_up_lets_the_others_move() -> None:
 
 def test_a_full_line_sends_away_with_its_numbers() -> None:
     """A line without an end is a page that never answers."""
-    room = WaitingRoom(places=1, waiting=1)
+    room = ConcurrencyQueue(places=1, waiting=1)
     room.enter()
     room.enter()
     with pytest.raises(ArenaBusy, match="1 battles are running, and 1 visitors wait"):
@@ -42,7 +42,7 @@ def test_a_full_line_sends_away_with_its_numbers() -> None:
 
 def test_nobody_jumps_the_line() -> None:
     """A place that has just become free belongs to the first of the line."""
-    room = WaitingRoom(places=2, waiting=2)
+    room = ConcurrencyQueue(places=2, waiting=2)
     tickets = [room.enter() for _ in range(3)]
     tickets[0].leave()
     assert room.enter().position == 1
@@ -51,7 +51,7 @@ def test_nobody_jumps_the_line() -> None:
 
 async def test_whoever_waits_hears_of_each_move() -> None:
     """A position that is only read once stays wrong on the page."""
-    room = WaitingRoom(places=1, waiting=3)
+    room = ConcurrencyQueue(places=1, waiting=3)
     first, second, third = room.enter(), room.enter(), room.enter()
     waits = [asyncio.create_task(t.moved()) for t in (second, third)]
     await asyncio.sleep(0)
@@ -67,8 +67,8 @@ async def test_whoever_waits_hears_of_each_move() -> None:
 @given(st.lists(st.integers(0, 9), max_size=60))
 def test_places_are_never_more_than_there_are(steps: list[int]) -> None:
     """A place that is counted twice or lost ends as an arena that lets nobody in."""
-    room = WaitingRoom(places=2, waiting=3)
-    held: list[Ticket] = []
+    room = ConcurrencyQueue(places=2, waiting=3)
+    held: list[Slot] = []
     for step in steps:
         if step < 6:
             try:

@@ -10,8 +10,8 @@ import pytest
 
 from arena.battle.arena import Arena
 from arena.battle.limits import Limits, Visitor
-from arena.battle.request import Ask
-from arena.battle.session import Frame, LiveBattle, Phase
+from arena.battle.request import BattleRequest
+from arena.battle.session import BattleSession, Phase, Snapshot
 from arena.domain import (
     Battle,
     Finished,
@@ -46,7 +46,9 @@ from arena.store.store import VoteStore
 from tests.scripted import ScriptedModel, Step
 
 VISITOR = Visitor("v" * 64)
-ASK = Ask(text="Why?", mode=Mode.BLIND, params=GenerationParams(), visitor=VISITOR, session="tab")
+ASK = BattleRequest(
+    text="Why?", mode=Mode.BLIND, params=GenerationParams(), visitor=VISITOR, session="tab"
+)
 ANSWER: list[Step] = ["Be", "cause."]
 
 
@@ -59,12 +61,12 @@ def arena_of(
     return Arena(registry, store, limits or roomy, rng=random.Random(7), even_cadence=even)
 
 
-async def play(arena: Arena, live: LiveBattle) -> list[Frame]:
+async def play(arena: Arena, live: BattleSession) -> list[Snapshot]:
     """All frames until the battle rests."""
     return [frame async for frame in arena.frames(live)]
 
 
-async def until(arena: Arena, live: LiveBattle, wanted: str, side: Side) -> None:
+async def until(arena: Arena, live: BattleSession, wanted: str, side: Side) -> None:
     """Read frames in the background until that side shows that text."""
     async with asyncio.timeout(5):
         while live.frame().sides[side].text != wanted:
@@ -577,7 +579,7 @@ async def test_two_sends_at_the_same_moment_are_one_too_many(store: VoteStore) -
     results = await asyncio.gather(
         *(arena.begin(replace(ASK, session=str(n))) for n in range(5)), return_exceptions=True
     )
-    assert sum(isinstance(r, LiveBattle) for r in results) == 1
+    assert sum(isinstance(r, BattleSession) for r in results) == 1
     assert sum(isinstance(r, OneAtATime) for r in results) == 4
     gate.set()
     await arena.aclose()

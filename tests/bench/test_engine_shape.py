@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from arena.models.local.memory import Shape
+from arena.models.local.memory import ModelShape
 from bench.crowd import Question, Wave, run_wave
 from bench.engine_ours import Transformers
 from bench.engine_shape import PHI_4_MINI, bound_of, configuration, need_gpu, weights_bytes
@@ -20,7 +20,7 @@ def test_it_has_the_sizes_of_phi_4_mini() -> None:
 
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(configuration(PHI_4_MINI), dtype=torch.bfloat16)
-    shape = Shape.of(model.config, 2)
+    shape = ModelShape.of(model.config, 2)
 
     assert 3.83e9 < sum(one.numel() for one in model.parameters()) < 3.84e9
     assert weights_bytes(model) == pytest.approx(7.7e9, rel=0.01)

@@ -20,7 +20,7 @@ import yaml
 
 from arena.dataset import export as module
 from arena.dataset.columns import COLUMNS
-from arena.dataset.export import ExportReport, FileFormat, Shape, card_path, export
+from arena.dataset.export import ExportReport, ExportShape, FileFormat, card_path, export
 from arena.dataset.formats import rows_into, settled
 from arena.domain import Battle, Exchange, Exclusion, Grade, Mode
 from arena.errors.store import ExportNeedsFile, StoreError
@@ -38,7 +38,7 @@ async def exported(store: VoteStore, salt: str | None = None) -> list[dict[str, 
 
 
 async def written(
-    store: VoteStore, folder: Path, shape: Shape, file_format: FileFormat, **more: Any
+    store: VoteStore, folder: Path, shape: ExportShape, file_format: FileFormat, **more: Any
 ) -> tuple[list[dict[str, Any]], ExportReport]:
     """The rows of a file as its own reader gives them."""
     target = folder / f"{shape}.{file_format}"
@@ -152,9 +152,9 @@ async def some(store: VoteStore) -> list[Battle]:
     return made
 
 
-@pytest.mark.parametrize("shape", Shape)
+@pytest.mark.parametrize("shape", ExportShape)
 async def test_every_format_has_the_same_rows(
-    store: VoteStore, tmp_path: Path, shape: Shape
+    store: VoteStore, tmp_path: Path, shape: ExportShape
 ) -> None:
     """A column was missing in Parquet, or a nested value was Python's repr in CSV."""
     await some(store)
@@ -183,9 +183,9 @@ async def test_every_format_has_the_same_rows(
     assert report.text.startswith(f"{len(lines)} rows of 6 battles written to ")
 
 
-@pytest.mark.parametrize("shape", Shape)
+@pytest.mark.parametrize("shape", ExportShape)
 async def test_empty_store_gives_readable_files(
-    store: VoteStore, tmp_path: Path, shape: Shape
+    store: VoteStore, tmp_path: Path, shape: ExportShape
 ) -> None:
     """An arena without votes wrote a Parquet file that nothing could open."""
     for kind in FileFormat:
@@ -200,7 +200,7 @@ async def test_empty_store_gives_readable_files(
 def test_parquet_is_whole_when_it_is_finished() -> None:
     """The footer was written when the writer was thrown away, if it was."""
     stream = io.BytesIO()
-    rows = rows_into(stream, FileFormat.PARQUET, COLUMNS[Shape.DPO])
+    rows = rows_into(stream, FileFormat.PARQUET, COLUMNS[ExportShape.DPO])
     rows.write([])
     rows.finish()
     assert pq.read_table(io.BytesIO(stream.getvalue())).num_rows == 0
@@ -229,7 +229,7 @@ async def test_cancelled_step_waits_for_its_thread() -> None:
 async def test_lmarena_has_exactly_its_columns(store: VoteStore, tmp_path: Path) -> None:
     """A reader of the LMArena set failed on a column of ours, or counted an excluded vote."""
     made = await some(store)
-    rows, report = await written(store, tmp_path, Shape.LMARENA, FileFormat.PARQUET)
+    rows, report = await written(store, tmp_path, ExportShape.LMARENA, FileFormat.PARQUET)
     assert list(rows[0]) == [
         "id", "model_a", "model_b", "winner", "evaluation_session_id", "evaluation_order",
         "conversation_a", "conversation_b", "full_conversation", "conv_metadata", "category_tag",
@@ -255,7 +255,7 @@ async def test_card_stands_beside_the_file_and_can_be_a_readme(
     """A data set was passed on, and nobody knew what had been left out of it."""
     await some(store)
     target = tmp_path / "votes.jsonl"
-    report = await export(store, target, shape=Shape.DPO, now=lambda: NOON)
+    report = await export(store, target, shape=ExportShape.DPO, now=lambda: NOON)
     assert report.card == card_path(target)
     text = card_path(target).read_text("utf-8")
     front = yaml.safe_load(text.split("---")[1])
@@ -266,7 +266,7 @@ async def test_card_stands_beside_the_file_and_can_be_a_readme(
         "2025-06-01 12:00 UTC", "2 rows of 6 battles", "1 excluded, 2 no_vote, 1 tie",
         "HMAC-SHA256", "Nothing was masked", "`phi`: not known here", "voted on in this arena",
     )  # fmt: skip
-    for words in (*wanted, *(f"| `{c.name}` |" for c in COLUMNS[Shape.DPO])):
+    for words in (*wanted, *(f"| `{c.name}` |" for c in COLUMNS[ExportShape.DPO])):
         assert words in text, words
 
 

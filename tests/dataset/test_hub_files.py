@@ -26,7 +26,7 @@ from arena.dataset.hub_merge import BATCH, missing, restore
 from arena.dataset.hub_remote import Courier, Remote
 from arena.dataset.hub_spool import Spool
 from arena.domain import Exclusion
-from arena.errors.reasons import Phrase
+from arena.errors.reasons import ErrorReason
 from arena.store.serialization import RecordError
 from arena.store.store import VoteStore
 from tests.vote_samples import NOON, answer, battle, battles, hexes, moments, texts, vote, votes
@@ -350,21 +350,21 @@ def wrapped(cause: Exception) -> RuntimeError:
 @pytest.mark.parametrize(
     ("error", "remedy"),
     [
-        (response(401), Phrase.DO_GRANT_WRITE),
-        (response(403), Phrase.DO_GRANT_WRITE),
-        (wrapped(response(403)), Phrase.DO_GRANT_WRITE),
-        (response(503), Phrase.DO_WAIT_FOR_HUB),
-        (httpx2.ConnectError("no hf_secret"), Phrase.DO_WAIT_FOR_HUB),
-        (TimeoutError("late"), Phrase.DO_WAIT_FOR_HUB),
-        (OfflineModeIsEnabled("offline"), Phrase.DO_UNSET_HUB_OFFLINE),
-        (OSError(errno.ENOSPC, "full"), Phrase.DO_FREE_CACHE),
-        (PermissionError(errno.EACCES, "no"), Phrase.DO_FREE_CACHE),
-        (ConnectionResetError(errno.ECONNRESET, "reset"), Phrase.DO_WAIT_FOR_HUB),
-        (KeyError("hf_secret"), Phrase.DO_WAIT_FOR_HUB),
+        (response(401), ErrorReason.DO_GRANT_WRITE),
+        (response(403), ErrorReason.DO_GRANT_WRITE),
+        (wrapped(response(403)), ErrorReason.DO_GRANT_WRITE),
+        (response(503), ErrorReason.DO_WAIT_FOR_HUB),
+        (httpx2.ConnectError("no hf_secret"), ErrorReason.DO_WAIT_FOR_HUB),
+        (TimeoutError("late"), ErrorReason.DO_WAIT_FOR_HUB),
+        (OfflineModeIsEnabled("offline"), ErrorReason.DO_UNSET_HUB_OFFLINE),
+        (OSError(errno.ENOSPC, "full"), ErrorReason.DO_FREE_CACHE),
+        (PermissionError(errno.EACCES, "no"), ErrorReason.DO_FREE_CACHE),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), ErrorReason.DO_WAIT_FOR_HUB),
+        (KeyError("hf_secret"), ErrorReason.DO_WAIT_FOR_HUB),
     ],
 )
 def test_errors_say_what_to_do_and_never_the_token(
-    tmp_path: Path, error: Exception, remedy: Phrase
+    tmp_path: Path, error: Exception, remedy: ErrorReason
 ) -> None:
     """A failure without a remedy helps nobody; a log with a token in it helps somebody else."""
     remote = Remote("a/b", "hf_secret", tmp_path)

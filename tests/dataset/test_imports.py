@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from arena.dataset.export import FileFormat, Shape, export
+from arena.dataset.export import ExportShape, FileFormat, export
 from arena.dataset.import_rows import imported_voter
 from arena.dataset.imports import ImportReport, import_file
 from arena.domain import (
@@ -35,7 +35,7 @@ from arena.domain import (
     Winner,
 )
 from arena.errors.store import BadRow, NotImportable, StoreError
-from arena.stats.vote_table import Mark
+from arena.stats.vote_table import VoteFlag
 from arena.store.store import Counts, VoteStore
 from tests.store_tools import Outside
 from tests.vote_samples import NOON, VOTER, answer, answers, battle, battles, vote, votes
@@ -101,7 +101,7 @@ async def test_import_brings_all_of_it(store: VoteStore, exported: Path) -> None
     out = await store.exclusions()
     assert out == {found[1][0].id: Exclusion(found[1][0].id, "同じ人", NOON)}
     ballots = await store.ballots()
-    assert list(ballots.has(Mark.IMPORTED)) == [True, True]
+    assert list(ballots.has(VoteFlag.IMPORTED)) == [True, True]
     assert len(ballots.voters) == 1
 
 
@@ -314,7 +314,7 @@ async def test_lmarena_rows_come_in(store: VoteStore, tmp_path: Path) -> None:
         [lmarena_row(), lmarena_row(id="other", is_code=True, language="ja", winner="model_b")],
     )
     report = await import_file(store, path)
-    assert (report.shape, report.battles, report.votes) == (Shape.LMARENA, 2, 2)
+    assert (report.shape, report.battles, report.votes) == (ExportShape.LMARENA, 2, 2)
     one = await store.get_battle("2388de59aecd44dfa34261af9303a92d")
     assert one is not None
     assert (one.spec_a.id, one.language, one.category, one.mode) == (
@@ -326,7 +326,7 @@ async def test_lmarena_rows_come_in(store: VoteStore, tmp_path: Path) -> None:
     assert cast == Vote(one.id, Winner.BOTH_BAD, one.voter, NOON, source="lmarena")
     ballots = await store.ballots()
     assert len(ballots.voters) == 1
-    assert ballots.has(Mark.IMPORTED).all()
+    assert ballots.has(VoteFlag.IMPORTED).all()
     assert (await import_file(store, path)).known == 2
 
 
@@ -372,9 +372,9 @@ async def test_lmarena_round_trip(tmp_path: Path, kind: FileFormat) -> None:
     async with opened(tmp_path / "a.db") as a, opened(tmp_path / "b.db") as b:
         await a.add_battle(made)
         await a.cast_vote(vote(made, "model_b", cast_at=NOON + timedelta(minutes=1)))
-        await export(a, first, shape=Shape.LMARENA, file_format=kind)
+        await export(a, first, shape=ExportShape.LMARENA, file_format=kind)
         await import_file(b, first)
-        await export(b, second, shape=Shape.LMARENA, file_format=kind)
+        await export(b, second, shape=ExportShape.LMARENA, file_format=kind)
     # The tokens and the tag, which the columns do not hold in full, may become unknown.
     loose = ("evaluation_session_id", "conv_metadata", "category_tag")
     (one,), (two,) = lines(first), lines(second)
@@ -457,7 +457,7 @@ async def test_round_trip_is_equal(
 
 def test_report_is_for_people() -> None:
     """The numbers stood in no words."""
-    report = ImportReport("x.jsonl", Shape.ARENA, "x", 3, 2, 1, 1, 0, ())
+    report = ImportReport("x.jsonl", ExportShape.ARENA, "x", 3, 2, 1, 1, 0, ())
     assert report.text == (
         "x.jsonl: 3 rows; new: 2 battles, 1 votes, marked x; known: 1; left out: 0"
     )

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from arena.dataset import public as export_public
-from arena.dataset.columns import FileFormat, Shape
+from arena.dataset.columns import ExportShape, FileFormat
 from arena.dataset.public import PublicExports, PublicFile
 from arena.domain import Exchange
 from arena.errors.store import ExportBusy, ExportOff, ExportTooLarge, StoreError
@@ -53,7 +53,7 @@ async def test_file_is_masked_and_tells_what_it_is(store: VoteStore, tmp_path: P
     """An address of a visitor's was handed to everybody."""
     await voted(store)
     exports = PublicExports(store, on=True, folder=tmp_path)
-    file = await exports.make(Shape.ARENA, FileFormat.JSONL)
+    file = await exports.make(ExportShape.ARENA, FileFormat.JSONL)
     with zipfile.ZipFile(file.path) as packed:
         card = packed.read("README.md").decode()
         text = packed.read("arena-votes-arena.jsonl").decode()
@@ -71,7 +71,9 @@ async def test_owner_who_did_not_ask_hands_nothing_out(store: VoteStore, tmp_pat
     """A raw call got what the page did not show."""
     await voted(store)
     with pytest.raises(ExportOff):
-        await PublicExports(store, on=False, folder=tmp_path).make(Shape.ARENA, FileFormat.CSV)
+        await PublicExports(store, on=False, folder=tmp_path).make(
+            ExportShape.ARENA, FileFormat.CSV
+        )
     assert folders(tmp_path) == []
 
 
@@ -82,15 +84,15 @@ async def test_file_is_shared_for_a_minute_and_then_made_anew(
     await voted(store)
     clock = Clock()
     exports = PublicExports(store, on=True, folder=tmp_path, clock=clock)
-    asked = [exports.make(Shape.ARENA, FileFormat.JSONL) for _ in range(5)]
+    asked = [exports.make(ExportShape.ARENA, FileFormat.JSONL) for _ in range(5)]
     first = (await asyncio.gather(*asked))[0]
     voter = rows_of(first)[0]["voter"]
     clock.now = export_public.FRESH_S - 1
-    assert await exports.make(Shape.ARENA, FileFormat.JSONL) is first
-    other = await exports.make(Shape.DPO, FileFormat.CSV)
+    assert await exports.make(ExportShape.ARENA, FileFormat.JSONL) is first
+    other = await exports.make(ExportShape.DPO, FileFormat.CSV)
     assert len(folders(tmp_path)) == 2
     clock.now = export_public.FRESH_S
-    again = await exports.make(Shape.ARENA, FileFormat.JSONL)
+    again = await exports.make(ExportShape.ARENA, FileFormat.JSONL)
     assert again.path != first.path
     assert not first.path.exists()
     assert other.path.exists()
@@ -115,13 +117,13 @@ async def test_one_file_at_a_time(
         return await real(*given, **options)
 
     monkeypatch.setattr(export_public, "export", counted)
-    await asyncio.gather(*(exports.make(shape, FileFormat.CSV) for shape in Shape))
+    await asyncio.gather(*(exports.make(shape, FileFormat.CSV) for shape in ExportShape))
     assert most == 1
     monkeypatch.setattr(export_public, "WAIT_S", 0.01)
-    first = asyncio.create_task(exports.make(Shape.ARENA, FileFormat.JSONL))
+    first = asyncio.create_task(exports.make(ExportShape.ARENA, FileFormat.JSONL))
     await asyncio.sleep(0.05)
     with pytest.raises(ExportBusy):
-        await exports.make(Shape.DPO, FileFormat.JSONL)
+        await exports.make(ExportShape.DPO, FileFormat.JSONL)
     assert (await first).path.exists()
 
 
@@ -133,7 +135,7 @@ async def test_failed_file_leaves_nothing(
     exports = PublicExports(store, on=True, folder=tmp_path)
     monkeypatch.setattr(export_public, "MOST_BATTLES", 0)
     with pytest.raises(ExportTooLarge):
-        await exports.make(Shape.ARENA, FileFormat.JSONL)
+        await exports.make(ExportShape.ARENA, FileFormat.JSONL)
     monkeypatch.undo()
 
     def broken(_rows: Path) -> Path:
@@ -141,7 +143,7 @@ async def test_failed_file_leaves_nothing(
 
     monkeypatch.setattr(export_public, "_packed", broken)
     with pytest.raises(StoreError):
-        await exports.make(Shape.ARENA, FileFormat.JSONL)
+        await exports.make(ExportShape.ARENA, FileFormat.JSONL)
     assert folders(tmp_path) == []
     monkeypatch.undo()
-    assert (await exports.make(Shape.ARENA, FileFormat.JSONL)).report.rows == 1
+    assert (await exports.make(ExportShape.ARENA, FileFormat.JSONL)).report.rows == 1

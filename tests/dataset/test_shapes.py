@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arena.dataset.columns import COLUMNS, Shape
+from arena.dataset.columns import COLUMNS, ExportShape
 from arena.dataset.lmarena import lmarena_row
-from arena.dataset.shapes import ROWS, Case, LeftOut, Rows, dpo_rows, kto_rows
+from arena.dataset.shapes import ROWS, Case, LeftOut, ShapedRows, dpo_rows, kto_rows
 from arena.domain import Exchange, Exclusion, Grade, Mode, Winner
 from arena.store.serialization import Plain
 from tests.vote_samples import NOON, answer, battle, vote, votes
@@ -35,7 +35,7 @@ def case(winner: str | None, *, ties: bool = False, **changes: Any) -> Case:
     return Case(made, cast, None, "v" * 64, ties=ties)
 
 
-def rows(found: Rows) -> list[Plain]:
+def rows(found: ShapedRows) -> list[Plain]:
     assert not isinstance(found, LeftOut)
     return found
 
@@ -61,20 +61,20 @@ def test_ties_prefer_nobody(winner: str) -> None:
     assert first["winner"] == winner
 
 
-@pytest.mark.parametrize("shape", [Shape.DPO, Shape.KTO, Shape.LMARENA])
-def test_what_does_not_count_gives_no_rows(shape: Shape) -> None:
+@pytest.mark.parametrize("shape", [ExportShape.DPO, ExportShape.KTO, ExportShape.LMARENA])
+def test_what_does_not_count_gives_no_rows(shape: ExportShape) -> None:
     """A vote that the owner had excluded taught a model."""
     won = case("model_a")
     excluded = replace(won, exclusion=Exclusion(won.battle.id, "x", NOON))
     assert ROWS[shape](case(None)) is LeftOut.NO_VOTE
     assert ROWS[shape](excluded) is LeftOut.EXCLUDED
-    assert len(rows(ROWS[shape](won))) == (2 if shape is Shape.KTO else 1)
+    assert len(rows(ROWS[shape](won))) == (2 if shape is ExportShape.KTO else 1)
 
 
 def test_open_mode_is_no_blind_vote() -> None:
     """Votes cast with the names in sight stood in a set of blind ones."""
     shown = case("model_a", mode=Mode.OPEN)
-    assert ROWS[Shape.LMARENA](shown) is LeftOut.OPEN_MODE
+    assert ROWS[ExportShape.LMARENA](shown) is LeftOut.OPEN_MODE
     assert rows(dpo_rows(shown))[0]["mode"] == "open"
 
 
@@ -175,13 +175,15 @@ def test_unknown_counts_are_null() -> None:
     assert found["sum_assistant_a_tokens"] is None
 
 
-@given(given_vote=votes, shape=st.sampled_from(Shape), ties=st.booleans())
-def test_rows_have_exactly_their_columns(given_vote: Any, shape: Shape, *, ties: bool) -> None:
+@given(given_vote=votes, shape=st.sampled_from(ExportShape), ties=st.booleans())
+def test_rows_have_exactly_their_columns(
+    given_vote: Any, shape: ExportShape, *, ties: bool
+) -> None:
     """One kind of vote had a column more, on which a reader of the table failed."""
     one = case("model_a", ties=ties)
     found = ROWS[shape](replace(one, vote=replace(given_vote, battle_id=one.battle.id)))
     names = [column.name for column in COLUMNS[shape]]
     if not isinstance(found, LeftOut):
         assert all(list(row) == names for row in found)
-    if shape is Shape.DPO and given_vote.winner in (Winner.MODEL_A, Winner.MODEL_B):
+    if shape is ExportShape.DPO and given_vote.winner in (Winner.MODEL_A, Winner.MODEL_B):
         assert len(rows(found)) == 1

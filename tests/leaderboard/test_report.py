@@ -9,12 +9,12 @@ from itertools import permutations
 import pytest
 
 from arena.domain import Category, Exclusion, Mode, Winner
-from arena.leaderboard.cache import MOST_KEPT, Board
-from arena.leaderboard.names import SIMULATED, Name
+from arena.leaderboard.cache import MOST_KEPT, LeaderboardCache
+from arena.leaderboard.names import SIMULATED, ModelName
 from arena.leaderboard.report import Headline, Selection, make_report
 from arena.leaderboard.report_json import VERSION, report_json
-from arena.stats.filters import Reason, Rules, StepName
-from arena.stats.vote_table import Ballots, Contestant, Mark
+from arena.stats.filters import FilterReason, Rules, StepName
+from arena.stats.vote_table import Contestant, VoteFlag, VoteTable
 from arena.store.store import VoteStore
 from tests.boards import DAY, GEM, PHI, QWEN, SMOL, five_hundred, report, votes
 from tests.stats.arenas import row
@@ -92,9 +92,9 @@ def test_funnel_and_rules() -> None:
     rows = [
         *votes(PHI, GEM, 4, 4),
         *votes(PHI, GEM, 1, 0, mode=Mode.OPEN, voter="o"),
-        *votes(PHI, GEM, 2, 0, marks=Mark.TRUNCATED, voter="t"),
-        *votes(PHI, GEM, 1, 0, marks=Mark.LEAK_A, voter="l"),
-        *votes(PHI, GEM, 1, 0, marks=Mark.EXCLUDED, voter="e"),
+        *votes(PHI, GEM, 2, 0, marks=VoteFlag.TRUNCATED, voter="t"),
+        *votes(PHI, GEM, 1, 0, marks=VoteFlag.LEAK_A, voter="l"),
+        *votes(PHI, GEM, 1, 0, marks=VoteFlag.EXCLUDED, voter="e"),
     ]
     found = report(rows)
     assert (found.votes, found.counted) == (13, 10)
@@ -103,7 +103,7 @@ def test_funnel_and_rules() -> None:
     assert strict.counted == 8
     complete = strict.funnel[2]
     assert complete.name is StepName.COMPLETE
-    assert complete.removed_by_reason == {Reason.TRUNCATED: 2}
+    assert complete.removed_by_reason == {FilterReason.TRUNCATED: 2}
     assert report(rows, Rules(not_signed_in=True)).headline is Headline.NONE_COUNTS
 
 
@@ -132,12 +132,12 @@ def test_simulated_and_imported_votes_are_counted_apart() -> None:
     rows = [
         *votes(PHI, GEM, 3, 1, voter="a"),
         *votes(PHI, made_up, 2, 0),
-        *votes(PHI, GEM, 2, 0, marks=Mark.IMPORTED, prompt="p"),
+        *votes(PHI, GEM, 2, 0, marks=VoteFlag.IMPORTED, prompt="p"),
     ]
     found = report(rows)
     assert (found.imported, found.simulated) == (2, 2)
     assert [s.contestant for s in found.standings if s.simulated] == [made_up]
-    both = report(votes(PHI, made_up, 2, 0, marks=Mark.IMPORTED))
+    both = report(votes(PHI, made_up, 2, 0, marks=VoteFlag.IMPORTED))
     assert (both.imported, both.simulated) == (0, 2), "a simulated vote is not called imported too"
 
 
@@ -165,8 +165,8 @@ def test_one_label_for_two_contestants_is_told_apart() -> None:
     found = report([*votes(PHI, old, 1, 0), *votes(PHI, new, 1, 0)])
     assert {s.name.label for s in found.standings} == {"Phi", "Gem (gem-v1)", "Gem (gem-v2)"}
     twins = [Contestant("one", "v"), Contestant("two", "v")]
-    names = {"one": Name("Same"), "two": Name("Same")}
-    called = make_report(Ballots.from_rows(votes(twins[0], twins[1], 1, 0)), names).names
+    names = {"one": ModelName("Same"), "two": ModelName("Same")}
+    called = make_report(VoteTable.from_rows(votes(twins[0], twins[1], 1, 0)), names).names
     assert {name.label for name in called.values()} == {"Same (one, v)", "Same (two, v)"}
 
 
@@ -235,7 +235,7 @@ def test_json_says_the_same_as_the_report() -> None:
 
 async def test_board_reads_again_only_when_something_changed(store: VoteStore) -> None:
     """A leaderboard must move with each vote, and not recount for each visitor."""
-    board = Board(store)
+    board = LeaderboardCache(store)
     empty = await board.report(Rules())
     assert empty.headline is Headline.EMPTY
     first = battle()
@@ -264,14 +264,14 @@ async def test_board_takes_names_from_the_newest_battle(store: VoteStore, sides:
         made = battle(spec_a=a, spec_b=b, created_at=datetime(2026, 1, day, tzinfo=UTC))
         await store.add_battle(made)
         await store.cast_vote(vote(made))
-    found = await Board(store).report(Rules())
+    found = await LeaderboardCache(store).report(Rules())
     assert {s.name.label for s in found.standings} == {"New", "Gemini"}
     assert all(s.name.local for s in found.standings)
 
 
 async def test_board_forgets_old_reports(store: VoteStore) -> None:
     """Filters come from browsers: each makes a report, and memory must not grow with them."""
-    board = Board(store)
+    board = LeaderboardCache(store)
     for number in range(MOST_KEPT + 5):
         made = Selection(pair=(PHI, Contestant(str(number), "")))
         assert (await board.report(Rules(), made)).headline is Headline.EMPTY
@@ -280,5 +280,5 @@ async def test_board_forgets_old_reports(store: VoteStore) -> None:
 
 def test_names_fall_back_to_ids() -> None:
     """A contestant without a record must still be shown, under what is known of it."""
-    found = make_report(Ballots.from_rows(votes(PHI, GEM, 1, 0)), {})
+    found = make_report(VoteTable.from_rows(votes(PHI, GEM, 1, 0)), {})
     assert [s.name.label for s in found.standings] == ["gem", "phi"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from arena.models.throughput import Pace
+from arena.models.throughput import ThroughputMeter
 
 
 class Clock:
@@ -17,7 +17,7 @@ class Clock:
 def test_speed_is_that_of_the_last_seconds() -> None:
     """An average since the start hides that the machine has become slow."""
     clock = Clock()
-    pace = Pace(clock)
+    pace = ThroughputMeter(clock)
     for _ in range(11):
         pace.add(5)
         clock.now += 0.1
@@ -34,7 +34,7 @@ def test_speed_is_that_of_the_last_seconds() -> None:
 def test_silence_is_no_speed() -> None:
     """A number that stays after the last token says that somebody is still served."""
     clock = Clock()
-    pace = Pace(clock)
+    pace = ThroughputMeter(clock)
     assert pace.pulse().fastest is None
     for _ in range(20):
         pace.add(1)
@@ -46,7 +46,7 @@ def test_silence_is_no_speed() -> None:
 def test_a_burst_says_nothing() -> None:
     """Tokens that waited together and were read at once are no 10,000 tokens a second."""
     clock = Clock()
-    pace = Pace(clock)
+    pace = ThroughputMeter(clock)
     for _ in range(100):
         pace.add(10)
         clock.now += 0.001

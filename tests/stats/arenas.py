@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from arena.domain import Category, Mode, Winner
 from arena.stats.outcomes import Outcomes, PairOutcomes, outcomes_of
-from arena.stats.vote_table import BallotRow, Ballots, Contestant, Floats
+from arena.stats.vote_table import Contestant, Floats, VoteRow, VoteTable
 
 # A machine that is busy with something else is no failure.
 ANY_TIME = settings(deadline=None)
@@ -23,7 +23,7 @@ UNBALANCED = (10, 1, 1, 5, 8, 2, 1, 6, 1, 3)
 
 def row(
     winner: Winner = Winner.MODEL_A, *, a: Contestant = A, b: Contestant = B, **changes: object
-) -> BallotRow:
+) -> VoteRow:
     """A vote that counts, unless the changes say otherwise."""
     values: dict[str, object] = {
         "mode": Mode.BLIND,
@@ -32,7 +32,7 @@ def row(
         "voter": "v",
         "cast_at": 0.0,
     }
-    return BallotRow(a=a, b=b, winner=winner, **(values | changes))  # type: ignore[arg-type]
+    return VoteRow(a=a, b=b, winner=winner, **(values | changes))  # type: ignore[arg-type]
 
 
 def expected_score(strengths: Floats) -> dict[tuple[int, int], float]:
@@ -99,7 +99,7 @@ def draw_ballots(
     faults: Faults = Faults(),
     ties: float = 0.0,
     voters: int = 200,
-) -> Ballots:
+) -> VoteTable:
     """Votes of pairs at random, sides at random, with these faults.
 
     The stronger a contestant, the longer it writes: what looks like an effect of length is then
@@ -119,7 +119,7 @@ def draw_ballots(
     if faults.stuffed:
         voter[: faults.stuffed], winner[: faults.stuffed] = voters, 0
         a[: faults.stuffed], b[: faults.stuffed] = 0, 1
-    return Ballots.from_columns(
+    return VoteTable.from_columns(
         {
             "a": a,
             "b": b,

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from arena.stats.vote_table import Ballots
+from arena.stats.vote_table import VoteTable
 from tests.stats.arenas import NAMES
 
 
 @pytest.fixture(scope="session")
-def million() -> Ballots:
+def million() -> VoteTable:
     """A million votes among five, drawn the same every time."""
     rng = np.random.default_rng(0)
     votes = 1_000_000
     a = rng.integers(0, 5, votes)
-    return Ballots.from_columns(
+    return VoteTable.from_columns(
         {
             "a": a,
             "b": (a + rng.integers(1, 5, votes)) % 5,

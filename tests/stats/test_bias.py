@@ -25,7 +25,7 @@ from arena.stats.bias import (
 )
 from arena.stats.intervals import Verdict, two_models
 from arena.stats.logistic import fit_logistic
-from arena.stats.vote_table import BallotRow, Ballots
+from arena.stats.vote_table import VoteRow, VoteTable
 from tests.stats.arenas import ANY_TIME, NAMES, A, B, C, Faults, draw_ballots, row
 
 TWO = np.array([0.5, -0.5])
@@ -36,7 +36,7 @@ Found = PositionBias | LengthBias | VoterConcentration | Drift
 
 
 def seen_in(
-    check: Callable[[Ballots], Found], arenas: int, votes: int, faults: Faults, seed: int
+    check: Callable[[VoteTable], Found], arenas: int, votes: int, faults: Faults, seed: int
 ) -> float:
     """In how many simulated arenas the check sees something."""
     rng = np.random.default_rng(seed)
@@ -52,7 +52,7 @@ def seen_in(
     ],
 )
 def test_planted_faults_are_found_and_absent_ones_are_not(
-    check: Callable[[Ballots], Found], faults: Faults
+    check: Callable[[VoteTable], Found], faults: Faults
 ) -> None:
     """Five points for the left, or 0.3 log-odds a doubling, at 2,000 decisive votes.
 
@@ -94,7 +94,7 @@ def test_position_by_hand() -> None:
     """
     rows = [row(Winner.MODEL_A)] * 30 + [row(Winner.MODEL_B)] * 10
     rows += [row(Winner.MODEL_B, a=B, b=A)] * 10 + [row(Winner.MODEL_A, a=B, b=A)] * 10
-    found = position_bias(Ballots.from_rows([*rows, row(Winner.TIE), row(a=C, b=C)]))
+    found = position_bias(VoteTable.from_rows([*rows, row(Winner.TIE), row(a=C, b=C)]))
     assert found.n == 60
     assert found.left_wins.value == pytest.approx(40 / 60)
     assert found.between_equals is not None
@@ -110,7 +110,7 @@ def test_a_strong_model_on_the_left_is_no_bias() -> None:
     """The left wins 70% here, because the better model sat there; between equals it wins half."""
     rows = [row(Winner.MODEL_A)] * 80 + [row(Winner.MODEL_B)] * 20
     rows += [row(Winner.MODEL_B, a=B, b=A)] * 16 + [row(Winner.MODEL_A, a=B, b=A)] * 4
-    found = position_bias(Ballots.from_rows(rows))
+    found = position_bias(VoteTable.from_rows(rows))
     assert found.left_wins.low > 0.6
     assert found.between_equals is not None
     assert found.between_equals.value == pytest.approx(0.5)
@@ -120,7 +120,7 @@ def test_a_strong_model_on_the_left_is_no_bias() -> None:
 def test_a_left_that_always_wins_is_seen() -> None:
     """The plainest bias of all divides by zero."""
     rows = [row(Winner.MODEL_A), row(Winner.MODEL_A, a=B, b=A)] * 30
-    found = position_bias(Ballots.from_rows(rows))
+    found = position_bias(VoteTable.from_rows(rows))
     assert found.verdict is Check.SEEN
     assert found.between_equals is not None
     assert 0.8 < found.between_equals.low < 1.0
@@ -128,7 +128,7 @@ def test_a_left_that_always_wins_is_seen() -> None:
 
 def test_sides_that_never_changed_say_nothing() -> None:
     """With A always left, a strong A and a lucky left are the same votes."""
-    found = position_bias(Ballots.from_rows([row(Winner.MODEL_A)] * 100))
+    found = position_bias(VoteTable.from_rows([row(Winner.MODEL_A)] * 100))
     assert (found.verdict, found.between_equals, found.n) == (Check.TOO_FEW, None, 100)
 
 
@@ -153,16 +153,16 @@ def test_unknown_and_equal_lengths() -> None:
     """An empty or unknown length has no ratio, and equal ones have no longer answer."""
     rows = [row(chars_a=100.0, chars_b=50.0), row(Winner.MODEL_B, chars_a=100.0, chars_b=50.0)] * 30
     odd = [row(chars_a=0.0, chars_b=9.0), row(chars_b=9.0), row(chars_a=9.0, chars_b=9.0)]
-    found = length_bias(Ballots.from_rows([*rows, *odd]))
+    found = length_bias(VoteTable.from_rows([*rows, *odd]))
     assert found.n == 61
     assert found.longer_wins.value == pytest.approx(0.5)
-    same = length_bias(Ballots.from_rows([row(chars_a=9.0, chars_b=9.0)] * 80))
+    same = length_bias(VoteTable.from_rows([row(chars_a=9.0, chars_b=9.0)] * 80))
     assert (same.verdict, same.twice_as_long) == (Check.TOO_FEW, None)
 
 
 def test_one_voter_is_the_whole_result() -> None:
     """Twelve wins by one person are one opinion: the interval is as wide as one vote's."""
-    found = voter_concentration(Ballots.from_rows([row()] * 12))
+    found = voter_concentration(VoteTable.from_rows([row()] * 12))
     assert found.result.verdict is Verdict.FIRST
     assert found.verdict is Check.SEEN
     assert (found.voters, found.effective_voters, found.top_share) == (1, 1.0, 1.0)
@@ -178,7 +178,7 @@ def test_a_result_that_hangs_on_one_voter_by_hand() -> None:
     rows = [row(voter="busy")] * 30
     for number in range(10):
         rows += [row(voter=f"x{number}"), row(Winner.MODEL_B, voter=f"y{number}")]
-    found = voter_concentration(Ballots.from_rows(rows))
+    found = voter_concentration(VoteTable.from_rows(rows))
     assert found.verdict is Check.SEEN
     assert (found.n, found.voters, found.top_share) == (50, 21, 0.6)
     assert found.effective_voters == pytest.approx(1 / (0.36 + 20 * 0.0004))
@@ -193,13 +193,13 @@ def test_many_voters_of_one_mind_are_no_concentration() -> None:
     """A small voter whose loss moves a close result by a hair is not a busy one."""
     rows = [row(voter=f"v{n}") for n in range(15)]
     rows += [row(Winner.MODEL_B, voter=f"w{n}") for n in range(5)]
-    found = voter_concentration(Ballots.from_rows(rows))
+    found = voter_concentration(VoteTable.from_rows(rows))
     assert found.result.verdict is Verdict.FIRST
     assert found.verdict is Check.NONE_SEEN
     assert found.effective_voters == pytest.approx(20.0)
     assert found.rate.low == pytest.approx(found.result.rate.low, abs=0.03)
     # All of one mind: no difference between voters to see, yet not wider than their number.
-    sure = voter_concentration(Ballots.from_rows([row(voter=f"v{n}") for n in range(12)]))
+    sure = voter_concentration(VoteTable.from_rows([row(voter=f"v{n}") for n in range(12)]))
     assert sure.rate.low == pytest.approx(sure.result.rate.low)
 
 
@@ -208,7 +208,7 @@ def test_a_small_voter_is_not_busy_even_if_a_close_result_turns() -> None:
     rows = [row(voter="two")] * 2 + [row(voter=f"v{n}") for n in range(13)]
     rows += [row(Winner.MODEL_B, voter=f"w{n}") for n in range(5)]
     rows += [row(Winner.TIE, voter=f"t{n}") for n in range(5)]
-    found = voter_concentration(Ballots.from_rows(rows))
+    found = voter_concentration(VoteTable.from_rows(rows))
     assert found.top_share == pytest.approx(2 / 25)
     assert found.without_top is not None
     assert found.without_top.verdict is not found.result.verdict
@@ -219,7 +219,7 @@ def test_the_busiest_voter_has_the_most_votes() -> None:
     """Somebody with few votes of another mind is not the busiest."""
     rows = [row(voter="busy"), row(Winner.MODEL_B, voter="busy")] * 10
     rows += [row(voter="other")] * 5
-    found = voter_concentration(Ballots.from_rows(rows))
+    found = voter_concentration(VoteTable.from_rows(rows))
     assert found.top_share == pytest.approx(20 / 25)
     assert found.without_top == two_models(5, 0)
 
@@ -231,7 +231,7 @@ def test_busy_voters_of_equal_mind_widen_the_interval() -> None:
         for number in range(10)
         for _ in range(10)
     ]
-    found = voter_concentration(Ballots.from_rows(rows))
+    found = voter_concentration(VoteTable.from_rows(rows))
     ten = two_models(7, 3).rate
     assert found.rate.low == pytest.approx(ten.low, abs=0.04)
     assert found.rate.high == pytest.approx(ten.high, abs=0.04)
@@ -248,25 +248,25 @@ def test_drift_by_hand() -> None:
         for number in range(40)
     ]
     others = [row(a=A, b=C, cast_at=50.0)] * 30 + [row(Winner.TIE, cast_at=50.0)]
-    found = drift(Ballots.from_rows([*rows, *others]))
+    found = drift(VoteTable.from_rows([*rows, *others]))
     assert (found.pair, found.n, found.boundary) == ((A, B), 80, 100.0)
     assert (found.before.value, found.after.value, found.change.value) == (0.75, 0.25, -0.5)
     assert found.change.high < -0.25
     assert found.verdict is Check.SEEN
-    turned = drift(Ballots.from_rows(rows), pair=(B, A))
+    turned = drift(VoteTable.from_rows(rows), pair=(B, A))
     assert turned.change.value == 0.5
 
 
 def test_votes_of_one_moment_have_no_halves() -> None:
     """An imported file without times must not show a change by the order of its lines."""
-    found = drift(Ballots.from_rows([row()] * 50 + [row(Winner.MODEL_B)] * 50))
+    found = drift(VoteTable.from_rows([row()] * 50 + [row(Winner.MODEL_B)] * 50))
     assert found.verdict is Check.TOO_FEW
 
 
 @pytest.mark.parametrize("votes", [0, 1, 9])
 def test_too_few_votes_say_nothing(votes: int) -> None:
     """`No bias seen` on nine votes reads as `no bias`."""
-    ballots = Ballots.from_rows([row(chars_a=9.0, chars_b=8.0)] * votes)
+    ballots = VoteTable.from_rows([row(chars_a=9.0, chars_b=8.0)] * votes)
     for check in (position_bias, length_bias, voter_concentration, drift):
         found = check(ballots)  # type: ignore[operator]
         assert (found.verdict, found.n) == (Check.TOO_FEW, votes)
@@ -299,7 +299,7 @@ SMALL = st.lists(
 )  # fmt: skip
 
 
-def mirrored(vote: BallotRow) -> BallotRow:
+def mirrored(vote: VoteRow) -> VoteRow:
     """The same vote with the sides changed."""
     other = {Winner.MODEL_A: Winner.MODEL_B, Winner.MODEL_B: Winner.MODEL_A}
     return replace(
@@ -311,13 +311,13 @@ def mirrored(vote: BallotRow) -> BallotRow:
 @settings(ANY_TIME, max_examples=40)
 @given(SMALL, st.randoms(use_true_random=False))
 def test_order_changes_nothing_and_sides_only_the_position(
-    rows: list[BallotRow], rng: random.Random
+    rows: list[VoteRow], rng: random.Random
 ) -> None:
     """A check that depends on the order of a file finds what somebody sorted."""
     shuffled = rows[:]
     rng.shuffle(shuffled)
-    one, other = Ballots.from_rows(rows), Ballots.from_rows(shuffled)
-    turned = Ballots.from_rows([mirrored(vote) for vote in rows])
+    one, other = VoteTable.from_rows(rows), VoteTable.from_rows(shuffled)
+    turned = VoteTable.from_rows([mirrored(vote) for vote in rows])
     assert position_bias(one) == position_bias(other)
     assert voter_concentration(one) == voter_concentration(other) == voter_concentration(turned)
     assert drift(one) == drift(other) == drift(turned)

@@ -13,7 +13,7 @@ from scipy import stats
 from arena.domain import Category, Winner
 from arena.stats.cells import FEWEST, Cell, Cells, cells, holm, shrink
 from arena.stats.intervals import Verdict, two_models, wilson
-from arena.stats.vote_table import CATEGORIES, LANGUAGES, BallotRow, Ballots
+from arena.stats.vote_table import CATEGORIES, LANGUAGES, VoteRow, VoteTable
 from tests.stats.arenas import ANY_TIME, A, B, C, row
 
 COUNTS = st.lists(
@@ -23,7 +23,7 @@ COUNTS = st.lists(
 )
 
 
-def votes_of(wins: int, losses: int, ties: int = 0, **where: object) -> list[BallotRow]:
+def votes_of(wins: int, losses: int, ties: int = 0, **where: object) -> list[VoteRow]:
     """Votes of one cell, on alternating sides."""
     rows = [row(Winner.MODEL_A, **where) for _ in range(wins)]
     rows += [row(Winner.MODEL_A, a=B, b=A, **where) for _ in range(losses)]
@@ -46,7 +46,7 @@ ROWS = [
 
 def test_cells_by_hand() -> None:
     """14:1 has p = 32/32768, and two cells are shown, so 64/32768; 2:3 is hidden."""
-    found = cells(Ballots.from_rows(ROWS))
+    found = cells(VoteTable.from_rows(ROWS))
     assert len(found.cells) == 3
     assert (found.compared, found.fewest) == (2, FEWEST)
     strong = found_in(found, Category.MATH, "en")
@@ -69,7 +69,7 @@ def test_cells_by_hand() -> None:
 
 def test_one_way_of_splitting_only() -> None:
     """By category alone, languages are added up, not dropped."""
-    ballots = Ballots.from_rows(ROWS)
+    ballots = VoteTable.from_rows(ROWS)
     by_category = cells(ballots, by_language=False)
     assert found_in(by_category, Category.MATH, None).result == two_models(16, 4, ties=2)
     by_language = cells(ballots, by_category=False)
@@ -80,7 +80,7 @@ def test_one_way_of_splitting_only() -> None:
 
 def test_pairs_are_seen_from_the_first_that_is_named() -> None:
     """A rate of the wrong one of two looks as good as the right one."""
-    ballots = Ballots.from_rows([*ROWS, row(a=C, b=A), row(a=C, b=C)])
+    ballots = VoteTable.from_rows([*ROWS, row(a=C, b=A), row(a=C, b=C)])
     turned = cells(ballots, pairs=[(B, A)])
     strong = found_in(turned, Category.MATH, "en")
     assert (strong.first, strong.result, strong.verdict) == (
@@ -96,12 +96,12 @@ def test_pairs_are_seen_from_the_first_that_is_named() -> None:
 
 def test_only_what_counts_is_split() -> None:
     """Votes that were taken out must not come back in a cell."""
-    ballots = Ballots.from_rows(ROWS)
+    ballots = VoteTable.from_rows(ROWS)
     mask = np.zeros(len(ballots), np.bool_)
     assert cells(ballots, mask).cells == ()
     mask[0] = True
     assert [cell.result for cell in cells(ballots, mask).cells] == [two_models(1, 0)]
-    assert cells(Ballots.from_rows([])).cells == ()
+    assert cells(VoteTable.from_rows([])).cells == ()
 
 
 def test_many_cells_of_equals_are_not_decided() -> None:
@@ -224,7 +224,7 @@ def test_every_category_and_language_has_a_place() -> None:
         for j, language in enumerate(LANGUAGES)
         for vote in votes_of(i + 1, j + 1, category=category, language=language)
     ]
-    found = cells(Ballots.from_rows(rows))
+    found = cells(VoteTable.from_rows(rows))
     for i, category in enumerate(CATEGORIES):
         for j, language in enumerate(LANGUAGES):
             assert found_in(found, category, language).result == two_models(i + 1, j + 1)

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from arena.domain import Mode, Winner
 from arena.stats.filters import (
     STEPS,
-    Reason,
+    FilterReason,
     Rules,
     StepName,
     decide,
     seconds_had,
     seconds_needed,
 )
-from arena.stats.vote_table import BallotRow, Ballots, Bools, Mark
+from arena.stats.vote_table import Bools, VoteFlag, VoteRow, VoteTable
 from tests.stats.arenas import ANY_TIME, NAMES, A, B, C, row
 
 NO_RULES = Rules(**{field.name: False for field in fields(Rules)})
@@ -33,7 +33,7 @@ ROWS = st.lists(
     st.builds(
         lambda sides, winner, mode, voter, prompt, moment, marks, read, signed_in: row(
             winner, a=NAMES[sides[0]], b=NAMES[sides[1]], mode=mode, voter=f"v{voter}",
-            prompt=prompt, cast_at=float(moment), marks=Mark(marks), read_seconds=read,
+            prompt=prompt, cast_at=float(moment), marks=VoteFlag(marks), read_seconds=read,
             signed_in=signed_in, chars_a=500.0, chars_b=500.0,
         ),
         st.tuples(st.integers(0, 2), st.integers(0, 2)),
@@ -42,7 +42,7 @@ ROWS = st.lists(
         st.integers(0, 2),
         st.sampled_from(["", "p", "q"]),
         st.integers(0, 5),
-        st.sets(st.sampled_from([*Mark]), max_size=2).map(lambda found: sum(map(int, found))),
+        st.sets(st.sampled_from([*VoteFlag]), max_size=2).map(lambda found: sum(map(int, found))),
         st.sampled_from([0.1, 30.0, float("nan")]),
         st.booleans(),
     ),
@@ -51,36 +51,36 @@ ROWS = st.lists(
 RULES = st.builds(Rules, **{field.name: st.booleans() for field in fields(Rules)})
 
 
-def counted(rows: list[BallotRow], rules: Rules | None = None) -> list[bool]:
-    found: list[bool] = decide(Ballots.from_rows(rows), rules).mask.tolist()
+def counted(rows: list[VoteRow], rules: Rules | None = None) -> list[bool]:
+    found: list[bool] = decide(VoteTable.from_rows(rows), rules).mask.tolist()
     return found
 
 
 ONE_REASON = (
-    (Reason.NAMES_SHOWN, row(mode=Mode.OPEN)),
-    (Reason.NAMES_SHOWN, row(mode=Mode.OPEN, marks=Mark.OPEN_MODE)),
-    (Reason.TRUNCATED, row(marks=Mark.TRUNCATED)),
-    (Reason.EDITED_AFTER_LEAK, row(marks=Mark.LEAK_EDITED)),
-    (Reason.NAMED_ITSELF, row(marks=Mark.LEAK_A)),
-    (Reason.NAMED_ITSELF, row(marks=Mark.LEAK_B)),
-    (Reason.NAMED_IN_PROMPT, row(marks=Mark.LEAK_PROMPT)),
-    (Reason.EXCLUDED, row(marks=Mark.EXCLUDED)),
-    (Reason.NOT_SIGNED_IN, row(signed_in=False)),
-    (Reason.IMPORTED, row(marks=Mark.IMPORTED, signed_in=True)),
-    (Reason.TOO_FAST, row(**FAST)),
+    (FilterReason.NAMES_SHOWN, row(mode=Mode.OPEN)),
+    (FilterReason.NAMES_SHOWN, row(mode=Mode.OPEN, marks=VoteFlag.OPEN_MODE)),
+    (FilterReason.TRUNCATED, row(marks=VoteFlag.TRUNCATED)),
+    (FilterReason.EDITED_AFTER_LEAK, row(marks=VoteFlag.LEAK_EDITED)),
+    (FilterReason.NAMED_ITSELF, row(marks=VoteFlag.LEAK_A)),
+    (FilterReason.NAMED_ITSELF, row(marks=VoteFlag.LEAK_B)),
+    (FilterReason.NAMED_IN_PROMPT, row(marks=VoteFlag.LEAK_PROMPT)),
+    (FilterReason.EXCLUDED, row(marks=VoteFlag.EXCLUDED)),
+    (FilterReason.NOT_SIGNED_IN, row(signed_in=False)),
+    (FilterReason.IMPORTED, row(marks=VoteFlag.IMPORTED, signed_in=True)),
+    (FilterReason.TOO_FAST, row(**FAST)),
 )
 
 
 @pytest.mark.parametrize(("reason", "vote"), ONE_REASON)
-def test_each_rule_alone(reason: Reason, vote: BallotRow) -> None:
+def test_each_rule_alone(reason: FilterReason, vote: VoteRow) -> None:
     """A switch that moves another rule, or none, hides votes from whoever trusts its name."""
     good = row(Winner.TIE, signed_in=True, voter="w", **SLOW)
     alone = replace(NO_RULES, **{reason.value: True})
-    found = decide(Ballots.from_rows([good, vote]), alone)
+    found = decide(VoteTable.from_rows([good, vote]), alone)
     assert found.mask.tolist() == [True, False]
     assert {r: n for step in found.funnel for r, n in step.removed_by_reason.items()} == {reason: 1}
     others = replace(EVERY_RULE, **{reason.value: False})
-    signed = replace(vote, signed_in=True) if reason is not Reason.NOT_SIGNED_IN else vote
+    signed = replace(vote, signed_in=True) if reason is not FilterReason.NOT_SIGNED_IN else vote
     assert counted([good, signed], others) == [True, True]
 
 
@@ -96,10 +96,10 @@ def test_the_defaults() -> None:
 def test_a_vote_is_charged_to_its_first_reason() -> None:
     """Removed votes that are counted twice make a funnel that does not add up."""
     everything = row(
-        mode=Mode.OPEN, marks=Mark.TRUNCATED | Mark.LEAK_EDITED | Mark.EXCLUDED, **FAST
+        mode=Mode.OPEN, marks=VoteFlag.TRUNCATED | VoteFlag.LEAK_EDITED | VoteFlag.EXCLUDED, **FAST
     )
-    rows = [everything, replace(everything, mode=Mode.BLIND), row(marks=Mark.EXCLUDED), row()]
-    found = decide(Ballots.from_rows(rows))
+    rows = [everything, replace(everything, mode=Mode.BLIND), row(marks=VoteFlag.EXCLUDED), row()]
+    found = decide(VoteTable.from_rows(rows))
     assert [(step.name, step.left) for step in found.funnel] == [
         (StepName.ALL, 4),
         (StepName.BLIND, 3),
@@ -109,10 +109,10 @@ def test_a_vote_is_charged_to_its_first_reason() -> None:
     ]
     assert [dict(step.removed_by_reason) for step in found.funnel] == [
         {},
-        {Reason.NAMES_SHOWN: 1},
+        {FilterReason.NAMES_SHOWN: 1},
         {},
-        {Reason.EDITED_AFTER_LEAK: 1},
-        {Reason.EXCLUDED: 1},
+        {FilterReason.EDITED_AFTER_LEAK: 1},
+        {FilterReason.EXCLUDED: 1},
     ]
     assert found.counted == 1
 
@@ -120,9 +120,9 @@ def test_a_vote_is_charged_to_its_first_reason() -> None:
 def test_every_reason_stands_in_one_step() -> None:
     """A reason that no step looks at is a rule that does nothing."""
     listed = [reason for reasons in STEPS.values() for reason in reasons]
-    assert listed == list(Reason)
+    assert listed == list(FilterReason)
     rules = {field.name for field in fields(Rules)}
-    assert rules == {reason.value for reason in Reason} - {Reason.SAME_CONTESTANT.value}
+    assert rules == {reason.value for reason in FilterReason} - {FilterReason.SAME_CONTESTANT.value}
 
 
 def test_a_contestant_against_itself_never_counts() -> None:
@@ -148,8 +148,8 @@ def test_the_first_of_repeated_votes_counts() -> None:
 
 def test_a_repeat_stays_one_when_the_first_does_not_count() -> None:
     """After the first vote the names were shown, so the second was not blind in any case."""
-    first = row(prompt="p", marks=Mark.LEAK_A)
-    assert counted([first, replace(first, marks=Mark(0), cast_at=1.0)]) == [False, False]
+    first = row(prompt="p", marks=VoteFlag.LEAK_A)
+    assert counted([first, replace(first, marks=VoteFlag(0), cast_at=1.0)]) == [False, False]
 
 
 def test_what_nobody_can_have_read() -> None:
@@ -172,7 +172,7 @@ def test_what_nobody_can_have_read() -> None:
         row(read_seconds=0.1, chars_a=10.0, chars_b=10.0),
         row(read_seconds=0.5, ttft_a=1.0, total_a=9.0, **lengths),
     ]
-    ballots = Ballots.from_rows(rows)
+    ballots = VoteTable.from_rows(rows)
     assert counted(rows) == [
         False, True, False, True, True, True, False, True, True, False, True, True,
     ]  # fmt: skip
@@ -180,7 +180,7 @@ def test_what_nobody_can_have_read() -> None:
     assert seconds_had(ballots)[5] == pytest.approx(7.6)
 
 
-def reference(rows: list[BallotRow], rules: Rules) -> list[bool]:
+def reference(rows: list[VoteRow], rules: Rules) -> list[bool]:
     """The same rules, one vote at a time and without arrays."""
     seen: dict[tuple[object, ...], list[tuple[float, int, int]]] = {}
     for place, vote in enumerate(rows):
@@ -197,13 +197,13 @@ def reference(rows: list[BallotRow], rules: Rules) -> list[bool]:
         out = (
             (rules.names_shown and vote.mode is not Mode.BLIND)
             or vote.a == vote.b
-            or (rules.truncated and Mark.TRUNCATED in vote.marks)
-            or (rules.edited_after_leak and Mark.LEAK_EDITED in vote.marks)
-            or (rules.named_itself and bool(vote.marks & (Mark.LEAK_A | Mark.LEAK_B)))
-            or (rules.named_in_prompt and Mark.LEAK_PROMPT in vote.marks)
-            or (rules.excluded and Mark.EXCLUDED in vote.marks)
+            or (rules.truncated and VoteFlag.TRUNCATED in vote.marks)
+            or (rules.edited_after_leak and VoteFlag.LEAK_EDITED in vote.marks)
+            or (rules.named_itself and bool(vote.marks & (VoteFlag.LEAK_A | VoteFlag.LEAK_B)))
+            or (rules.named_in_prompt and VoteFlag.LEAK_PROMPT in vote.marks)
+            or (rules.excluded and VoteFlag.EXCLUDED in vote.marks)
             or (rules.not_signed_in and not vote.signed_in)
-            or (rules.imported and Mark.IMPORTED in vote.marks)
+            or (rules.imported and VoteFlag.IMPORTED in vote.marks)
             or (rules.repeated and bool(vote.prompt) and place not in firsts)
             or (rules.too_fast and quick)
         )
@@ -213,16 +213,16 @@ def reference(rows: list[BallotRow], rules: Rules) -> list[bool]:
 
 @ANY_TIME
 @given(ROWS.map(lambda rows: [r for r in rows if r.a != r.b]), RULES)
-def test_the_arrays_say_what_a_loop_says(rows: list[BallotRow], rules: Rules) -> None:
+def test_the_arrays_say_what_a_loop_says(rows: list[VoteRow], rules: Rules) -> None:
     """A slip in an index counts another vote than the one that was looked at."""
     assert counted(rows, rules) == reference(rows, rules)
 
 
 @ANY_TIME
 @given(ROWS, RULES, st.sampled_from([field.name for field in fields(Rules)]))
-def test_a_rule_only_removes(rows: list[BallotRow], rules: Rules, name: str) -> None:
+def test_a_rule_only_removes(rows: list[VoteRow], rules: Rules, name: str) -> None:
     """Switching a rule off must never take a vote out, nor switching it on bring one in."""
-    ballots = Ballots.from_rows(rows)
+    ballots = VoteTable.from_rows(rows)
     without = decide(ballots, replace(rules, **{name: False})).mask
     with_it = decide(ballots, replace(rules, **{name: True})).mask
     assert not (with_it & ~without).any()
@@ -230,9 +230,9 @@ def test_a_rule_only_removes(rows: list[BallotRow], rules: Rules, name: str) -> 
 
 @ANY_TIME
 @given(ROWS, RULES)
-def test_the_funnel_adds_up(rows: list[BallotRow], rules: Rules) -> None:
+def test_the_funnel_adds_up(rows: list[VoteRow], rules: Rules) -> None:
     """A funnel whose levels do not follow from each other explains nothing."""
-    found = decide(Ballots.from_rows(rows), rules)
+    found = decide(VoteTable.from_rows(rows), rules)
     assert [step.name for step in found.funnel] == list(StepName)
     left = len(rows)
     for step in found.funnel:
@@ -246,11 +246,11 @@ def test_the_funnel_adds_up(rows: list[BallotRow], rules: Rules) -> None:
 @ANY_TIME
 @given(ROWS, RULES, st.randoms(use_true_random=False))
 def test_the_order_of_votes_does_not_matter(
-    rows: list[BallotRow], rules: Rules, rng: random.Random
+    rows: list[VoteRow], rules: Rules, rng: random.Random
 ) -> None:
     """A vote that counts by where it stands in a file counts by chance."""
 
-    def what_counts(given_rows: list[BallotRow], mask: Bools) -> list[tuple[object, ...]]:
+    def what_counts(given_rows: list[VoteRow], mask: Bools) -> list[tuple[object, ...]]:
         kept = [vote for vote, counts in zip(given_rows, mask, strict=True) if counts]
         return sorted((vote.voter, vote.prompt, vote.cast_at, vote.winner) for vote in kept)
 
@@ -258,21 +258,21 @@ def test_the_order_of_votes_does_not_matter(
     rng.shuffle(shuffled)
     clear = [(v.voter, v.prompt, v.cast_at, v.winner, v.marks, v.signed_in) for v in rows]
     if len({(v.voter, v.prompt, v.cast_at) for v in rows}) == len(clear):
-        one = what_counts(rows, decide(Ballots.from_rows(rows), rules).mask)
-        other = what_counts(shuffled, decide(Ballots.from_rows(shuffled), rules).mask)
+        one = what_counts(rows, decide(VoteTable.from_rows(rows), rules).mask)
+        other = what_counts(shuffled, decide(VoteTable.from_rows(shuffled), rules).mask)
         assert one == other
 
 
 def test_a_decision_cannot_be_changed() -> None:
     """A mask that somebody writes to counts other votes than the funnel says."""
-    found = decide(Ballots.from_rows([row()]))
+    found = decide(VoteTable.from_rows([row()]))
     with pytest.raises(ValueError, match="read-only"):
         found.mask[0] = False
     with pytest.raises(TypeError):
-        found.funnel[0].removed_by_reason[Reason.REPEATED] = 3  # type: ignore[index]
+        found.funnel[0].removed_by_reason[FilterReason.REPEATED] = 3  # type: ignore[index]
 
 
-def test_a_million_votes_are_quick(million: Ballots) -> None:
+def test_a_million_votes_are_quick(million: VoteTable) -> None:
     """A leaderboard that takes seconds to count is one that nobody opens."""
     began = time.process_time()
     mask = decide(million).mask

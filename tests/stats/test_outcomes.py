@@ -19,7 +19,7 @@ from arena.stats.outcomes import (
     outcomes_of,
     votes_of_pair,
 )
-from arena.stats.vote_table import BallotRow, Ballots
+from arena.stats.vote_table import VoteRow, VoteTable
 from tests.stats.arenas import ANY_TIME, NAMES, A, B, C, row
 
 VOTES = st.lists(
@@ -27,7 +27,7 @@ VOTES = st.lists(
 )
 
 
-def rows_of(votes: Sequence[tuple[Sequence[int], Winner]]) -> list[BallotRow]:
+def rows_of(votes: Sequence[tuple[Sequence[int], Winner]]) -> list[VoteRow]:
     return [row(winner, a=NAMES[i], b=NAMES[j]) for (i, j), winner in votes]
 
 
@@ -38,7 +38,7 @@ def test_votes_by_hand() -> None:
         row(Winner.MODEL_B, a=B, b=A), row(Winner.TIE), row(Winner.BOTH_BAD, a=B, b=A),
         row(Winner.MODEL_A, a=C, b=A), row(Winner.MODEL_A, a=A, b=A),
     ]  # fmt: skip
-    found = add_up(Ballots.from_rows(rows))
+    found = add_up(VoteTable.from_rows(rows))
     assert found.listed() == (PairOutcomes(A, B, 2, 2, 1, 1), PairOutcomes(A, C, 0, 1, 0, 0))
     assert found.votes == 7
     assert found.pair(C, A) == PairOutcomes(C, A, 1, 0, 0, 0)
@@ -49,13 +49,13 @@ def test_votes_by_hand() -> None:
 
 def test_only_those_with_votes_are_there() -> None:
     """A contestant whose votes were all taken out would be rated from nothing."""
-    ballots = Ballots.from_rows([row(), row(a=C, b=B), row(a=C, b=A)])
+    ballots = VoteTable.from_rows([row(), row(a=C, b=B), row(a=C, b=A)])
     found = add_up(ballots, np.array([False, True, False]))
     assert found.contestants == (B, C)
     assert found.listed() == (PairOutcomes(B, C, 0, 1),)
     empty = add_up(ballots, np.zeros(3, np.bool_))
     assert (empty.contestants, empty.listed(), empty.busiest(), empty.votes) == ((), (), None, 0)
-    assert add_up(Ballots.from_rows([])).listed() == ()
+    assert add_up(VoteTable.from_rows([])).listed() == ()
 
 
 @ANY_TIME
@@ -70,8 +70,8 @@ def test_neither_order_nor_sides_matter(
         for (pair, winner), swapped in zip(votes, swap, strict=False)
     ]
     rng.shuffle(changed)
-    one = add_up(Ballots.from_rows(rows_of(votes)))
-    other = add_up(Ballots.from_rows(rows_of(changed)))
+    one = add_up(VoteTable.from_rows(rows_of(votes)))
+    other = add_up(VoteTable.from_rows(rows_of(changed)))
     assert one.listed() == other.listed()
     counted = Counter(
         (min(i, j), max(i, j), winner if i < j else other_side.get(winner, winner))
@@ -87,7 +87,7 @@ def test_neither_order_nor_sides_matter(
 @given(VOTES)
 def test_counts_from_elsewhere_are_the_same(votes: list[tuple[list[int], Winner]]) -> None:
     """A store that adds up by itself must get the same ratings."""
-    found = add_up(Ballots.from_rows(rows_of(votes)))
+    found = add_up(VoteTable.from_rows(rows_of(votes)))
     again = outcomes_of([pair.swapped for pair in found.listed()])
     assert again.listed() == found.listed()
     doubled = outcomes_of([*found.listed(), *found.listed()])
@@ -104,7 +104,7 @@ def test_counts_that_are_none_are_refused() -> None:
 def test_decisive_votes_know_their_sides() -> None:
     """Position is checked on these: a side mixed up turns a bias around."""
     rows = [row(Winner.TIE), row(Winner.MODEL_A), row(Winner.MODEL_A, a=B, b=A), row(a=A, b=A)]
-    found = decisive_votes(Ballots.from_rows(rows), None)
+    found = decisive_votes(VoteTable.from_rows(rows), None)
     assert found.rows.tolist() == [1, 2]
     assert found.first_won.tolist() == [True, False]
     assert found.first_left.tolist() == [True, False]
@@ -114,7 +114,7 @@ def test_decisive_votes_know_their_sides() -> None:
 def test_the_votes_of_a_pair_seen_from_its_first() -> None:
     """Outcomes seen from the wrong one give the right number for the wrong model."""
     rows = [row(a=C, b=A), row(Winner.MODEL_A), row(Winner.BOTH_BAD, a=B, b=A)]
-    ballots = Ballots.from_rows(rows)
+    ballots = VoteTable.from_rows(rows)
     assert votes_of_pair(ballots, None, None)[0] == (A, B)
     pair, places, outcome = votes_of_pair(ballots, None, (B, A))
     assert (pair, places.tolist(), outcome.tolist()) == ((B, A), [1, 2], [1, 3])

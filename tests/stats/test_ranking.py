@@ -22,7 +22,7 @@ from arena.stats.ranking import (
     Rating,
     rank,
 )
-from arena.stats.vote_table import Ballots, Contestant
+from arena.stats.vote_table import Contestant, VoteTable
 from tests.stats.arenas import ANY_TIME, NAMES, UNBALANCED, A, B, C, draw_outcomes, row
 
 D, E = NAMES[3:5]
@@ -49,7 +49,7 @@ def outcomes_from(
     votes: Sequence[tuple[Sequence[int], Winner]], names: Sequence[Contestant]
 ) -> Outcomes:
     rows = [row(winner, a=names[i], b=names[j]) for (i, j), winner in votes]
-    return add_up(Ballots.from_rows(rows))
+    return add_up(VoteTable.from_rows(rows))
 
 
 def test_two_by_hand() -> None:
@@ -335,7 +335,7 @@ def test_confidence_is_used() -> None:
         rank(votes, resamples=10)
 
 
-def test_a_million_votes_are_quick(million: Ballots) -> None:
+def test_a_million_votes_are_quick(million: VoteTable) -> None:
     """Added up once, a thousand resamples of a million votes cost what those of a thousand do."""
     began = time.process_time()
     found = rank(add_up(million), method=Method.BOOTSTRAP, resamples=1000)

@@ -18,10 +18,10 @@ from arena.stats.vote_table import (
     LANGUAGES,
     MODES,
     WINNERS,
-    BallotRow,
-    Ballots,
     Contestant,
-    Mark,
+    VoteFlag,
+    VoteRow,
+    VoteTable,
 )
 from tests.stats.arenas import ANY_TIME, NAMES, A, B, C, row
 
@@ -37,7 +37,7 @@ ROWS = st.lists(
             voter=f"voter-{voter}",
             prompt=prompt,
             cast_at=float(moment),
-            marks=Mark(marks),
+            marks=VoteFlag(marks),
             chars_a=chars,
         ),
         st.permutations(range(4)),
@@ -48,7 +48,7 @@ ROWS = st.lists(
         st.integers(0, 12),
         st.sampled_from(["", "one", "two"]),
         st.integers(0, 3),
-        st.sampled_from([0, int(Mark.TRUNCATED), int(Mark.LEAK_A | Mark.RETRIED)]),
+        st.sampled_from([0, int(VoteFlag.TRUNCATED), int(VoteFlag.LEAK_A | VoteFlag.RETRIED)]),
         st.sampled_from([float("nan"), 0.0, 120.0]),
     ),
     max_size=30,
@@ -59,11 +59,11 @@ def test_rows_become_columns() -> None:
     """A column that lands in another one's place gives every number a wrong meaning."""
     first = row(
         Winner.TIE, a=B, b=A, mode=Mode.OPEN, language="ja", category=Category.CODING, voter="w",
-        cast_at=5.5, signed_in=True, prompt="p", marks=Mark.LEAK_A | Mark.IMPORTED,
+        cast_at=5.5, signed_in=True, prompt="p", marks=VoteFlag.LEAK_A | VoteFlag.IMPORTED,
         read_seconds=1.0, chars_a=2.0, chars_b=3.0, tokens_a=4.0, tokens_b=5.0, ttft_a=6.0,
         ttft_b=7.0, total_a=8.0, total_b=9.0, cost_a=10.0, cost_b=11.0,
     )  # fmt: skip
-    ballots = Ballots.from_rows([first, row()])
+    ballots = VoteTable.from_rows([first, row()])
     assert ballots.contestants == (A, B)
     assert [who for code in (ballots.a, ballots.b) for who in code.tolist()] == [1, 0, 0, 1]
     assert WINNERS[ballots.winner[0]] is Winner.TIE
@@ -74,8 +74,8 @@ def test_rows_become_columns() -> None:
     assert ballots.voter.tolist() == [1, 0]
     assert ballots.signed_in.tolist() == [True, False]
     assert ballots.prompt.tolist() == [0, -1]
-    assert ballots.has(Mark.LEAK_A | Mark.LEAK_B).tolist() == [True, False]
-    assert not ballots.has(Mark.TRUNCATED).any()
+    assert ballots.has(VoteFlag.LEAK_A | VoteFlag.LEAK_B).tolist() == [True, False]
+    assert not ballots.has(VoteFlag.TRUNCATED).any()
     measures = [
         "read_seconds", "chars_a", "chars_b", "tokens_a", "tokens_b", "ttft_a", "ttft_b",
         "total_a", "total_b", "cost_a", "cost_b",
@@ -87,7 +87,7 @@ def test_rows_become_columns() -> None:
 
 def test_no_votes_are_ballots_too() -> None:
     """A new arena has no votes, and its leaderboard must open."""
-    ballots = Ballots.from_rows([])
+    ballots = VoteTable.from_rows([])
     assert (len(ballots), ballots.contestants, ballots.voters) == (0, (), ())
 
 
@@ -124,10 +124,10 @@ def test_no_votes_are_ballots_too() -> None:
 def test_what_is_unknown_is_an_error_with_its_place(field: str, value: object) -> None:
     """An unknown label counted as a tie moves every rating and shows nowhere."""
     good = row()
-    columns: dict[str, Any] = {f.name: [getattr(good, f.name)] * 3 for f in fields(BallotRow)}
+    columns: dict[str, Any] = {f.name: [getattr(good, f.name)] * 3 for f in fields(VoteRow)}
     columns[field] = [getattr(good, field), value, value]
     with pytest.raises(BadBallot) as caught:
-        Ballots.from_columns(columns)
+        VoteTable.from_columns(columns)
     assert (caught.value.values["row"], caught.value.values["field"]) == (2, field)
     assert field in caught.value.sentence
     assert repr(value) in caught.value.sentence
@@ -140,35 +140,35 @@ def test_codes_are_checked_like_words() -> None:
         "mode": np.array([0, 0]), "language": np.array([0, 2]), "category": np.array([0, 5]),
         "voter": np.array([7, 7]), "cast_at": [0.0, 1.0], "prompt": np.array([2**40, -1]),
     }  # fmt: skip
-    ballots = Ballots.from_columns(good, contestants=[B, A])
+    ballots = VoteTable.from_columns(good, contestants=[B, A])
     assert ballots.contestants == (A, B)
     assert ballots.a.tolist() == [1, 0]
     assert ballots.voters == ("7",)
     assert ballots.prompt.tolist() == [2**40, -1]
     for field, code in (("winner", 4), ("mode", -1), ("language", 3), ("category", 6), ("b", 2)):
         with pytest.raises(BadBallot) as caught:
-            Ballots.from_columns(good | {field: np.array([0, code])}, contestants=[B, A])
+            VoteTable.from_columns(good | {field: np.array([0, code])}, contestants=[B, A])
         assert (caught.value.values["row"], caught.value.values["field"]) == (2, field)
 
 
 def test_columns_must_fit_together() -> None:
     """A column that is short by one shifts every later vote onto another battle."""
-    columns: dict[str, Any] = {f.name: [getattr(row(), f.name)] for f in fields(BallotRow)}
+    columns: dict[str, Any] = {f.name: [getattr(row(), f.name)] for f in fields(VoteRow)}
     with pytest.raises(ValueError, match="lengths"):
-        Ballots.from_columns(columns | {"voter": ["v", "v"]})
+        VoteTable.from_columns(columns | {"voter": ["v", "v"]})
     with pytest.raises(ValueError, match="unknown: \\['mood'\\]"):
-        Ballots.from_columns(columns | {"mood": ["good"]})
+        VoteTable.from_columns(columns | {"mood": ["good"]})
     del columns["winner"]
     with pytest.raises(ValueError, match="missing: \\['winner'\\]"):
-        Ballots.from_columns(columns)
+        VoteTable.from_columns(columns)
 
 
 def test_nothing_can_be_written_to() -> None:
     """A statistic that changes its votes changes the next statistic."""
     given_times = np.array([1.0])
-    columns: dict[str, Any] = {f.name: [getattr(row(), f.name)] for f in fields(BallotRow)}
-    ballots = Ballots.from_columns(columns | {"cast_at": given_times})
-    for field in fields(Ballots):
+    columns: dict[str, Any] = {f.name: [getattr(row(), f.name)] for f in fields(VoteRow)}
+    ballots = VoteTable.from_columns(columns | {"cast_at": given_times})
+    for field in fields(VoteTable):
         array = getattr(ballots, field.name)
         if isinstance(array, np.ndarray):
             with pytest.raises(ValueError, match="read-only"):
@@ -179,21 +179,21 @@ def test_nothing_can_be_written_to() -> None:
 
 def test_every_flag_of_a_battle_has_its_mark() -> None:
     """A new flag that the statistics do not know would be dropped in silence."""
-    marks = Mark.of(Flag)
+    marks = VoteFlag.of(Flag)
     assert marks.bit_count() == len(Flag)
-    assert Mark.of([Flag.TRUNCATED]) is Mark.TRUNCATED
-    assert Mark.of([]) == Mark(0)
-    bits = [int(mark) for mark in Mark]
+    assert VoteFlag.of([Flag.TRUNCATED]) is VoteFlag.TRUNCATED
+    assert VoteFlag.of([]) == VoteFlag(0)
+    bits = [int(mark) for mark in VoteFlag]
     assert len(set(bits)) == len(bits) == sum(bits).bit_count()
 
 
 @ANY_TIME
 @given(ROWS, st.randoms(use_true_random=False))
-def test_order_gives_the_same_codes(rows: list[BallotRow], rng: random.Random) -> None:
+def test_order_gives_the_same_codes(rows: list[VoteRow], rng: random.Random) -> None:
     """Codes by first appearance make every table depend on who voted first."""
     shuffled = rows[:]
     rng.shuffle(shuffled)
-    one, other = Ballots.from_rows(rows), Ballots.from_rows(shuffled)
+    one, other = VoteTable.from_rows(rows), VoteTable.from_rows(shuffled)
     assert (one.contestants, one.voters) == (other.contestants, other.voters)
     assert sorted(zip(one.a, one.b, one.winner, one.voter, one.marks, strict=True)) == sorted(
         zip(other.a, other.b, other.winner, other.voter, other.marks, strict=True)
@@ -202,19 +202,17 @@ def test_order_gives_the_same_codes(rows: list[BallotRow], rng: random.Random) -
 
 @ANY_TIME
 @given(ROWS)
-def test_columns_of_plain_values_are_the_same(rows: list[BallotRow]) -> None:
+def test_columns_of_plain_values_are_the_same(rows: list[VoteRow]) -> None:
     """A store hands over tuples, strings and None, not our types."""
-    columns: dict[str, Any] = {
-        f.name: [getattr(r, f.name) for r in rows] for f in fields(BallotRow)
-    }
+    columns: dict[str, Any] = {f.name: [getattr(r, f.name) for r in rows] for f in fields(VoteRow)}
     columns["a"] = [(r.a.id, r.a.served_model) for r in rows]
     columns["winner"] = [r.winner.value for r in rows]
     columns["mode"] = np.array([r.mode.value for r in rows], dtype=object)
     columns["marks"] = [int(r.marks) for r in rows]
     columns["prompt"] = [r.prompt or None for r in rows]
     columns["chars_a"] = [None if r.chars_a != r.chars_a else r.chars_a for r in rows]
-    plain, typed = Ballots.from_columns(columns), Ballots.from_rows(rows)
-    for field in fields(Ballots):
+    plain, typed = VoteTable.from_columns(columns), VoteTable.from_rows(rows)
+    for field in fields(VoteTable):
         one, other = getattr(plain, field.name), getattr(typed, field.name)
         if isinstance(one, np.ndarray):
             assert one.dtype == other.dtype
@@ -225,7 +223,7 @@ def test_columns_of_plain_values_are_the_same(rows: list[BallotRow]) -> None:
 
 def test_taking_some_keeps_their_codes() -> None:
     """New codes in a part would put its votes on other contestants than in the whole."""
-    ballots = Ballots.from_rows([row(), row(a=B, b=C), replace(row(), voter="z")])
+    ballots = VoteTable.from_rows([row(), row(a=B, b=C), replace(row(), voter="z")])
     part = ballots.take(np.array([False, True, True]))
     assert part.contestants == ballots.contestants
     assert part.a.tolist() == [1, 0]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from arena.domain import Battle, Exchange, Exclusion, Flag, Mode, Winner
 from arena.errors.store import BadBallot, StoreError
 from arena.stats import leaks
-from arena.stats.vote_table import WINNERS, Ballots, Contestant, Mark
+from arena.stats.vote_table import WINNERS, Contestant, VoteFlag, VoteTable
 from arena.store import features
 from arena.store.features import features_of, marks_of, prompt_code
 from arena.store.store import VoteStore
@@ -61,7 +61,7 @@ async def test_ballots_say_what_the_record_says(store: VoteStore) -> None:
     assert found.voters == (made.voter,)
     assert found.cast_at[0] == moment.timestamp()
     assert found.signed_in[0]
-    assert Mark(int(found.marks[0])) == Mark.TRUNCATED
+    assert VoteFlag(int(found.marks[0])) == VoteFlag.TRUNCATED
     assert found.read_seconds[0] == 12.5
     assert (found.chars_a[0], found.chars_b[0]) == (8, 2)
     assert (found.tokens_a[0], found.tokens_b[0]) == (14, 14)
@@ -94,10 +94,10 @@ async def test_only_votes_and_all_of_them_are_ballots(store: VoteStore) -> None:
     found = await store.ballots()
     assert len(found) == 4
     assert list(found.cast_at) == sorted(found.cast_at)
-    assert list(found.has(Mark.EXCLUDED)) == [False, False, True, False]
-    assert list(found.has(Mark.IMPORTED)) == [True, False, False, False]
+    assert list(found.has(VoteFlag.EXCLUDED)) == [False, False, True, False]
+    assert list(found.has(VoteFlag.IMPORTED)) == [True, False, False, False]
     await store.add_exclusion(Exclusion(made[1].id, "", NOON + timedelta(seconds=1), lifted=True))
-    assert not (await store.ballots()).has(Mark.EXCLUDED).any()
+    assert not (await store.ballots()).has(VoteFlag.EXCLUDED).any()
 
 
 async def test_store_without_votes_has_no_ballots(store: VoteStore) -> None:
@@ -110,33 +110,35 @@ async def test_store_without_votes_has_no_ballots(store: VoteStore) -> None:
 @pytest.mark.parametrize(
     ("change", "marks"),
     [
-        ({}, Mark(0)),
-        ({"conversation_a": talk("私はPhi-4-miniです。")}, Mark.LEAK_A),
-        ({"conversation_b": talk("I was trained by Google.")}, Mark.LEAK_B),
-        ({"system_prompt": "You are Gemini."}, Mark.LEAK_PROMPT),
+        ({}, VoteFlag(0)),
+        ({"conversation_a": talk("私はPhi-4-miniです。")}, VoteFlag.LEAK_A),
+        ({"conversation_b": talk("I was trained by Google.")}, VoteFlag.LEAK_B),
+        ({"system_prompt": "You are Gemini."}, VoteFlag.LEAK_PROMPT),
         (
             {
                 "conversation_a": talk("2", prompt="Is Gemini good?"),
                 "conversation_b": talk("3", prompt="Is Gemini good?"),
             },
-            Mark.LEAK_PROMPT,
+            VoteFlag.LEAK_PROMPT,
         ),
         # The label of the registry, which no general pattern knows.
         (
             {"spec_a": spec("zed", label="Zedmodel"), "conversation_b": talk("Zedmodel")},
-            Mark.LEAK_B,
+            VoteFlag.LEAK_B,
         ),
         # The name was known before the last prompt, or before the retry.
-        ({"conversation_a": talk("I am Gemini.", "2")}, Mark.LEAK_A | Mark.LEAK_EDITED),
-        ({"conversation_a": talk("2", "I am Gemini.")}, Mark.LEAK_A),
+        ({"conversation_a": talk("I am Gemini.", "2")}, VoteFlag.LEAK_A | VoteFlag.LEAK_EDITED),
+        ({"conversation_a": talk("2", "I am Gemini.")}, VoteFlag.LEAK_A),
         (
             {"conversation_b": (Exchange("p", answer("2"), (answer("I am Gemini."),)),)},
-            Mark.LEAK_B | Mark.LEAK_EDITED,
+            VoteFlag.LEAK_B | VoteFlag.LEAK_EDITED,
         ),
-        ({"source": "elsewhere", "flags": frozenset(Flag)}, Mark.IMPORTED | Mark.of(Flag)),
+        ({"source": "elsewhere", "flags": frozenset(Flag)}, VoteFlag.IMPORTED | VoteFlag.of(Flag)),
     ],
 )
-def test_names_are_found_where_the_visitor_saw_them(change: dict[str, Any], marks: Mark) -> None:
+def test_names_are_found_where_the_visitor_saw_them(
+    change: dict[str, Any], marks: VoteFlag
+) -> None:
     """A vote counted as blind after an answer had said who it was from."""
     made = battle(**({"flags": frozenset()} | change))
     assert marks_of(made) == marks
@@ -161,7 +163,7 @@ async def test_ballots_are_found_once(store: VoteStore, outside: Outside) -> Non
     """Every look at the leaderboard read all answers again."""
     made = await voted(store, battle())
     await store.ballots()
-    assert outside.rows(KEPT) == [(made.id, int(Mark.PRESET_EDITED), 1, leaks.VERSION)]
+    assert outside.rows(KEPT) == [(made.id, int(VoteFlag.PRESET_EDITED), 1, leaks.VERSION)]
     # What is kept is believed: a mark that nobody finds again comes back.
     outside.rows("UPDATE features SET marks = 0")
     assert (await store.ballots()).marks[0] == 0
@@ -176,8 +178,12 @@ async def test_what_older_code_found_is_found_again(
     await voted(store, battle())
     await store.ballots()
     outside.rows(f"UPDATE features SET marks = 0, {column} = 0")  # noqa: S608
-    assert (await store.ballots()).marks[0] == int(Mark.PRESET_EDITED)
-    assert outside.rows(KEPT)[0][1:] == (int(Mark.PRESET_EDITED), features.VERSION, leaks.VERSION)
+    assert (await store.ballots()).marks[0] == int(VoteFlag.PRESET_EDITED)
+    assert outside.rows(KEPT)[0][1:] == (
+        int(VoteFlag.PRESET_EDITED),
+        features.VERSION,
+        leaks.VERSION,
+    )
 
 
 async def test_lost_table_is_found_again(store: VoteStore, outside: Outside) -> None:
@@ -205,7 +211,7 @@ async def test_vote_that_comes_meanwhile_is_whole(store: VoteStore, outside: Out
     late = await voted(store, battle(), cast_at=NOON + timedelta(hours=1))
     columns = await store.database.read(features._columns)
     assert columns["chars_a"] == [2, 2]
-    assert columns["marks"] == [int(Mark.PRESET_EDITED)] * 2
+    assert columns["marks"] == [int(VoteFlag.PRESET_EDITED)] * 2
     assert late.id not in {row[0] for row in outside.rows(KEPT)}
 
 
@@ -253,9 +259,11 @@ def test_features_follow_the_sides() -> None:
         assert getattr(one, f"{name}_b") == getattr(other, f"{name}_a")
 
 
-def same(left: Ballots, right: Ballots) -> bool:
+def same(left: VoteTable, right: VoteTable) -> bool:
     """Whether two are the same, nan being nan."""
-    names = [name for name in Ballots.__dataclass_fields__ if name not in ("contestants", "voters")]
+    names = [
+        name for name in VoteTable.__dataclass_fields__ if name not in ("contestants", "voters")
+    ]
     arrays = all(
         np.array_equal(
             getattr(left, n), getattr(right, n), equal_nan=getattr(left, n).dtype.kind == "f"

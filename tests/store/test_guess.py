@@ -9,7 +9,7 @@ import pytest
 
 from arena.domain import Grade, Reason
 from arena.errors.store import BadGuess, StoreError
-from arena.stats.vote_table import Mark
+from arena.stats.vote_table import VoteFlag
 from arena.store.store import Counts, VoteStore
 from tests.vote_samples import VOTER, battle, vote
 
@@ -58,11 +58,11 @@ async def test_ballots_know_which_guesses_were_right(store: VoteStore) -> None:
     await store.add_battle(same)
     await store.cast_vote(vote(same, guess="phi"))
     found = await store.ballots()
-    assert found.has(Mark.GUESSED_RIGHT).sum() == 1
-    assert found.has(Mark.GUESSED_WRONG).sum() == 1
+    assert found.has(VoteFlag.GUESSED_RIGHT).sum() == 1
+    assert found.has(VoteFlag.GUESSED_WRONG).sum() == 1
     # What is kept of a battle does not hold what a voter may still add.
     await store.annotate_vote(made[2].id, VOTER, guess="phi")
     await store.annotate_vote(made[0].id, VOTER, guess="gemini")
     found = await store.ballots()
-    assert found.has(Mark.GUESSED_RIGHT).sum() == 1
-    assert found.has(Mark.GUESSED_WRONG).sum() == 2
+    assert found.has(VoteFlag.GUESSED_RIGHT).sum() == 1
+    assert found.has(VoteFlag.GUESSED_WRONG).sum() == 2

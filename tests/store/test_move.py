@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from arena.domain import Battle, Exchange, Exclusion
 from arena.errors.store import CopyDiffers, StoreError, StoreMissing, StoreNotEmpty
 from arena.store.move import MoveReport, move
-from arena.store.store import Counts, VoteStore, Window
+from arena.store.store import Counts, RateWindow, VoteStore
 from tests.postgres_server import Server
 from tests.store_tools import Outside
 from tests.vote_samples import NOON, answer, battle, battles, vote
@@ -56,7 +56,7 @@ async def filled(url: str) -> VoteStore:
     await store.salt()
     await store.count_today("gemini", 9)
     await store.reserve_spend("gemini", 10**13, None)
-    await store.take([Window("v", 60, 9), Window("w", 86_400, 9)])
+    await store.take([RateWindow("v", 60, 9), RateWindow("w", 86_400, 9)])
     return store
 
 
@@ -65,7 +65,7 @@ async def content(store: VoteStore) -> Any:
     return (
         pairs, await store.exclusions(), await store.salt(), await store.today("gemini"),
         await store.spent_today("gemini"), await store.get_meta("restored:x"),
-        await store.tally(), await store.take([Window("v", 60, 1)]),
+        await store.tally(), await store.take([RateWindow("v", 60, 1)]),
     )  # fmt: skip
 
 

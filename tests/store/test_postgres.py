@@ -16,7 +16,7 @@ from arena.store import settings_table as meta
 from arena.store import usage as ledger
 from arena.store.postgres import BoundedConnection
 from arena.store.schema import battles, votes
-from arena.store.store import VoteStore, Window
+from arena.store.store import RateWindow, VoteStore
 from tests.postgres_server import Server, free_port
 from tests.store.test_restore import longer
 from tests.store_tools import Outside, until, within
@@ -347,7 +347,7 @@ async def test_first_uses_of_two_apps_meet(
     store: VoteStore, other: VoteStore, outside: Outside, end: str
 ) -> None:
     """On an empty database both apps made the first row of a count, and one of them failed."""
-    day, windows = NOON.date(), [Window("v", 60, 9)]
+    day, windows = NOON.date(), [RateWindow("v", 60, 9)]
     with other.database.writer.connect() as connection:
         first = meta.salt(connection)
         ledger.count_today(connection, "gemini", day, 9)
@@ -395,6 +395,8 @@ async def test_ended_windows_that_another_removes_are_not_waited_for(
         for n in range(5):
             connection.execute(text("INSERT INTO uses VALUES (:key, 60, 0, 1)"), {"key": f"old{n}"})
     with other.database.writer.begin() as connection:
-        ledger.take(connection, [Window("a", 60, 9)], NOON)  # has removed them, and not committed
+        ledger.take(
+            connection, [RateWindow("a", 60, 9)], NOON
+        )  # has removed them, and not committed
         with within(5):
-            assert await store.take([Window("b", 60, 9)]) is None
+            assert await store.take([RateWindow("b", 60, 9)]) is None

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from arena.store.schema import uses
-from arena.store.store import Refusal, Reservation, VoteStore, Window
+from arena.store.store import RateWindow, Refusal, Reservation, VoteStore
 from arena.store.usage import FullError
 from arena.store.usage import take as take_now
 from tests.store_tools import Outside
@@ -50,7 +50,7 @@ async def store(url: str, clock: Clock) -> AsyncIterator[VoteStore]:
 
 async def test_windows_stand_still_and_say_when_they_end(store: VoteStore, clock: Clock) -> None:
     """A window began with the first use or at local midnight, so nobody could say when it ends."""
-    minute, day = Window("v", 60, 2), Window("v", DAY, 3)
+    minute, day = RateWindow("v", 60, 2), RateWindow("v", DAY, 3)
     clock.now = datetime.fromisoformat("2025-06-01T23:58:59.900+00:00")
     assert await store.take([minute, day]) is None
     clock.now = datetime.fromisoformat("2025-06-02T08:59:00+09:00")  # 23:59:00 UTC
@@ -67,7 +67,7 @@ async def test_windows_stand_still_and_say_when_they_end(store: VoteStore, clock
 
 async def test_refused_use_counts_nowhere(store: VoteStore, outside: Outside) -> None:
     """Asking in vain used up the rest of the day, and of everybody behind the same address."""
-    mine, shared = Window("mine", 60, 1), Window("shared", 60, 100)
+    mine, shared = RateWindow("mine", 60, 1), RateWindow("shared", 60, 100)
     assert await store.take([shared, mine]) is None
     for _ in range(3):
         refused = await store.take([shared, mine])
@@ -79,7 +79,7 @@ async def test_refused_use_counts_nowhere(store: VoteStore, outside: Outside) ->
 
 async def test_first_full_window_in_the_given_order_is_named(store: VoteStore) -> None:
     """The visitor was told to wait a minute when it was the day that was used up."""
-    day, minute = Window("z", DAY, 1), Window("a", 60, 1)
+    day, minute = RateWindow("z", DAY, 1), RateWindow("a", 60, 1)
     assert await store.take([day, minute]) is None
     for order in ([day, minute], [minute, day]):
         refused = await store.take(order)
@@ -90,18 +90,18 @@ async def test_first_full_window_in_the_given_order_is_named(store: VoteStore) -
 async def test_odd_windows(store: VoteStore) -> None:
     """No window at all, none allowed, and what can only be a mistake of the caller's."""
     assert await store.take([]) is None
-    assert await store.take([Window("v", 60, 0)]) is not None
-    assert await store.take([Window("k" * 80, 1, 1)]) is None
+    assert await store.take([RateWindow("v", 60, 0)]) is not None
+    assert await store.take([RateWindow("k" * 80, 1, 1)]) is None
     with pytest.raises(ValueError, match="same key"):
-        await store.take([Window("v", 60, 1), Window("v", 60, 2)])
+        await store.take([RateWindow("v", 60, 1), RateWindow("v", 60, 2)])
     for wrong in ({"seconds": 0}, {"key": ""}, {"key": "k" * 81}):
         with pytest.raises(ValueError, match="window"):
-            replace(Window("v", 60, 1), **wrong)
+            replace(RateWindow("v", 60, 1), **wrong)
 
 
 async def test_ended_windows_are_removed(store: VoteStore, clock: Clock, outside: Outside) -> None:
     """The table grew by every visitor of every minute for ever, or today's counts vanished."""
-    windows = [Window("v", 60, 9), Window("v", DAY, 9)]
+    windows = [RateWindow("v", 60, 9), RateWindow("v", DAY, 9)]
     await store.take(windows)
     clock.now = NOON + timedelta(days=1)
     await store.take(windows)
@@ -111,11 +111,11 @@ async def test_ended_windows_are_removed(store: VoteStore, clock: Clock, outside
     await store.take(windows)
     assert outside.rows(everything) == [(60, 1), (60, 1), (DAY, 1), (DAY, 2)]
     clock.now += timedelta(days=5)
-    await store.take([Window("other", 60, 9)])
+    await store.take([RateWindow("other", 60, 9)])
     assert outside.rows("SELECT key FROM uses") == [("other",)]
 
 
-def taken(store: VoteStore, windows: list[Window], now: datetime) -> Refusal | None:
+def taken(store: VoteStore, windows: list[RateWindow], now: datetime) -> Refusal | None:
     """As `store.take`, for a test that is not async."""
     try:
         store.database.transact(store.database.writer, take_now, windows, now)
@@ -136,7 +136,7 @@ def test_windows_count_like_a_dictionary(
 ) -> None:
     """Some order of uses, refusals and moments let one more through, or one less."""
     name = next(_example)  # the store is the same for all examples
-    kinds = [Window(f"{name}/{n}", seconds, n + 1) for n, seconds in enumerate((10, 10, 60, 7))]
+    kinds = [RateWindow(f"{name}/{n}", seconds, n + 1) for n, seconds in enumerate((10, 10, 60, 7))]
     counted: Counter[tuple[str, int]] = Counter()
     now = NOON
     for seconds, chosen in steps:
@@ -156,7 +156,7 @@ def test_windows_count_like_a_dictionary(
 async def test_sixteen_at_once_take_what_there_is(store: VoteStore, url: str) -> None:
     """All sixteen read 4 of 5 and went on; or two with two windows waited for each other."""
     second = VoteStore.open(url, clock=lambda: NOON)
-    windows = [Window("a", 60, 5), Window("b", DAY, 100)]
+    windows = [RateWindow("a", 60, 5), RateWindow("b", DAY, 100)]
     racing = [(store, second)[n % 2].take(windows if n % 3 else windows[::-1]) for n in range(16)]
     results = await asyncio.gather(*racing)
     await second.aclose()

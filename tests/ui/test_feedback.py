@@ -9,30 +9,30 @@ import pytest
 
 from arena.battle.arena import Arena
 from arena.battle.limits import Limits, Visitor
-from arena.battle.request import Ask
-from arena.battle.session import LiveBattle
+from arena.battle.request import BattleRequest
+from arena.battle.session import BattleSession
 from arena.domain import GenerationParams, Grade, Mode, Reason, Winner
 from arena.errors.battle import NotYourBattle, VoteTooEarly
 from arena.models.registry import Entry, Registry
 from arena.store.store import VoteStore
-from arena.ui.feedback import ExtrasPart, changed
-from arena.ui.feedback_view import Extras, extras_html, guess_html, guess_on
-from arena.ui.page_state import Visit
+from arena.ui.feedback import FeedbackPart, changed
+from arena.ui.feedback_view import Feedback, extras_html, guess_html, guess_on
+from arena.ui.page_state import PageState
 from tests.scripted import ScriptedModel
 
 VISITOR = Visitor("v" * 64)
 
 
-def part_of(store: VoteStore) -> ExtrasPart:
+def part_of(store: VoteStore) -> FeedbackPart:
     """The part, on an arena of two scripted models."""
     models = [ScriptedModel(name, [name]) for name in "xy"]
     registry = Registry([Entry(model.slug, model) for model in models])
-    return ExtrasPart(Arena(registry, store, Limits(), rng=random.Random(7)))
+    return FeedbackPart(Arena(registry, store, Limits(), rng=random.Random(7)))
 
 
-async def played(part: ExtrasPart, visit: Visit, mode: Mode = Mode.BLIND) -> LiveBattle:
+async def played(part: FeedbackPart, visit: PageState, mode: Mode = Mode.BLIND) -> BattleSession:
     """A finished battle of that visit."""
-    ask = Ask("Why?", mode, GenerationParams(), VISITOR, "tab", model_a="x", model_b="y")
+    ask = BattleRequest("Why?", mode, GenerationParams(), VISITOR, "tab", model_a="x", model_b="y")
     live = await part.arena.begin(ask)
     async for _ in part.arena.frames(live):
         pass
@@ -40,7 +40,7 @@ async def played(part: ExtrasPart, visit: Visit, mode: Mode = Mode.BLIND) -> Liv
     return live
 
 
-async def vote(part: ExtrasPart, visit: Visit) -> None:
+async def vote(part: FeedbackPart, visit: PageState) -> None:
     """As the vote button does it."""
     await part.arena.vote(visit.battle_id or "", Winner.TIE, VISITOR, visit.extras.guess)
     visit.vote = Winner.TIE
@@ -48,17 +48,17 @@ async def vote(part: ExtrasPart, visit: Visit) -> None:
 
 async def test_guess_at_a_third_model_does_not_tell_who_plays(store: VoteStore) -> None:
     """The vote was refused with the names of the two, before it was cast."""
-    part, visit = part_of(store), Visit()
+    part, visit = part_of(store), PageState()
     live = await played(part, visit)
-    assert guess_on(live.battle, Extras(guess="z")) is None
-    assert guess_on(live.battle, Extras()) is None
+    assert guess_on(live.battle, Feedback(guess="z")) is None
+    assert guess_on(live.battle, Feedback()) is None
     for identity in ("x", "y"):
-        assert guess_on(live.battle, Extras(guess=identity)) == identity
+        assert guess_on(live.battle, Feedback(guess=identity)) == identity
 
 
 async def test_each_click_is_stored_with_the_vote(store: VoteStore) -> None:
     """Words that a voter was shown as taken must be in the data."""
-    part, visit = part_of(store), Visit()
+    part, visit = part_of(store), PageState()
     await played(part, visit)
     await part.click(visit, VISITOR, "guess", "Y")
     await vote(part, visit)
@@ -77,7 +77,7 @@ async def test_each_click_is_stored_with_the_vote(store: VoteStore) -> None:
 
 async def test_a_guess_can_be_taken_back_and_is_none_by_default(store: VoteStore) -> None:
     """A click by mistake is no guess."""
-    part, visit = part_of(store), Visit()
+    part, visit = part_of(store), PageState()
     await played(part, visit)
     await part.click(visit, VISITOR, "guess", "X")
     await part.click(visit, VISITOR, "guess", "X")
@@ -89,13 +89,13 @@ async def test_a_guess_can_be_taken_back_and_is_none_by_default(store: VoteStore
 
 async def test_what_comes_at_the_wrong_time_is_refused(store: VoteStore) -> None:
     """A guess after the names are shown is no guess, and reasons need a vote."""
-    part, visit = part_of(store), Visit()
+    part, visit = part_of(store), PageState()
     with pytest.raises(VoteTooEarly):
         await part.click(visit, VISITOR, "reason", "correct")
     await played(part, visit)
     with pytest.raises(VoteTooEarly):
         await part.click(visit, VISITOR, "reason", "correct")
-    assert visit.extras == Extras()
+    assert visit.extras == Feedback()
     await vote(part, visit)
     with pytest.raises(ValueError, match="guess"):
         await part.click(visit, VISITOR, "guess", "X")
@@ -109,18 +109,18 @@ async def test_what_comes_at_the_wrong_time_is_refused(store: VoteStore) -> None
 )
 async def test_a_forged_click_is_refused(store: VoteStore, kind: str, value: str) -> None:
     """Anybody can send anything: unknown words must not reach the data."""
-    part, visit = part_of(store), Visit()
+    part, visit = part_of(store), PageState()
     await played(part, visit)
     if kind != "guess":
         await vote(part, visit)
     with pytest.raises(ValueError, match=r".+"):
         await part.click(visit, VISITOR, kind, value)
-    assert visit.extras == Extras()
+    assert visit.extras == Feedback()
 
 
 async def test_the_guess_tells_nothing_about_the_sides(store: VoteStore) -> None:
     """What is offered before the vote must be the same with the sides swapped."""
-    part, visit = part_of(store), Visit()
+    part, visit = part_of(store), PageState()
     visit.language = "en"
     seen = set()
     for _ in range(6):
@@ -134,7 +134,7 @@ async def test_the_guess_tells_nothing_about_the_sides(store: VoteStore) -> None
 
 async def test_open_and_single_battles_have_no_guess(store: VoteStore) -> None:
     """Who sees the names has nothing to guess."""
-    part, visit = part_of(store), Visit()
+    part, visit = part_of(store), PageState()
     live = await played(part, visit, Mode.OPEN)
     assert part.shown(live.frame(), visit) == ""
     assert part.shown(None, visit) == ""
@@ -143,11 +143,11 @@ async def test_open_and_single_battles_have_no_guess(store: VoteStore) -> None:
 def test_texts_of_others_are_escaped() -> None:
     """A comment and a label are text, never markup."""
     evil = '<img src=x onerror="alert(1)">'
-    assert "<img" not in extras_html(Extras(comment=evil), "en")
-    assert "<img" not in guess_html([(evil, evil)], Extras(), "ja")
+    assert "<img" not in extras_html(Feedback(comment=evil), "en")
+    assert "<img" not in guess_html([(evil, evil)], Feedback(), "ja")
 
 
 def test_a_comment_has_an_end() -> None:
     """The box allows a thousand characters; a script does not ask the box."""
-    assert len(changed(Extras(), "comment", "x" * 5000).comment) == 1000
-    assert changed(replace(Extras(), comment="a"), "comment", " ").comment == ""
+    assert len(changed(Feedback(), "comment", "x" * 5000).comment) == 1000
+    assert changed(replace(Feedback(), comment="a"), "comment", " ").comment == ""

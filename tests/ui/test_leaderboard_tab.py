@@ -12,11 +12,11 @@ import pytest
 
 from arena.dataset.public import PublicExports
 from arena.domain import Category, Flag, Mode
-from arena.leaderboard.cache import Board
+from arena.leaderboard.cache import LeaderboardCache
 from arena.store.store import VoteStore
 from arena.ui.leaderboard_tab import LeaderboardTab, pair_key
-from arena.ui.page_state import Visit
-from arena.ui.translator import Words, html
+from arena.ui.page_state import PageState
+from arena.ui.translator import Translator, html
 from tests.vote_samples import battle, vote
 
 
@@ -38,14 +38,14 @@ def made(store: VoteStore, **options: Any) -> LeaderboardTab:
     """The tab inside a page of its own."""
     options = {"signed_in_only": False, **options}
     with gr.Blocks():
-        tab = LeaderboardTab(Board(store), Words("en"), **options)
-        tab.build(html("", js_on_load="0"), gr.State(Visit()))
+        tab = LeaderboardTab(LeaderboardCache(store), Translator("en"), **options)
+        tab.build(html("", js_on_load="0"), gr.State(PageState()))
     return tab
 
 
-def visit() -> Visit:
+def visit() -> PageState:
     """A visitor who reads English."""
-    made_visit = Visit()
+    made_visit = PageState()
     made_visit.language = "en"
     return made_visit
 

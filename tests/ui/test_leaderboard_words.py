@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from arena.domain import Category, Mode
 from arena.leaderboard.report import Headline, Report, Selection
 from arena.stats.bias import Check
-from arena.stats.filters import Reason, Rules, StepName
+from arena.stats.filters import FilterReason, Rules, StepName
 from arena.stats.intervals import Estimate, Verdict
-from arena.stats.vote_table import BallotRow, Mark
+from arena.stats.vote_table import VoteFlag, VoteRow
 from arena.ui import leaderboard_words as words
 from arena.ui.i18n import LANGUAGES, table
 from tests.boards import GEM, PHI, QWEN, SMOL, five_hundred, report, votes
 
-SENTENCES: list[tuple[list[BallotRow], str, str]] = [
+SENTENCES: list[tuple[list[VoteRow], str, str]] = [
     ([], "No votes yet. The first one is yours.", "まだ投票がありません。最初の一票をどうぞ。"),
     (
         votes(PHI, GEM, 1, 0, mode=Mode.OPEN),
@@ -60,7 +60,7 @@ SENTENCES: list[tuple[list[BallotRow], str, str]] = [
 
 
 @pytest.mark.parametrize(("rows", "english", "japanese"), SENTENCES)
-def test_sentence_about_two(rows: list[BallotRow], english: str, japanese: str) -> None:
+def test_sentence_about_two(rows: list[VoteRow], english: str, japanese: str) -> None:
     """Each variant must say what the numbers say, in both languages, with its singular."""
     made = report(rows)
     assert words.sentence(made, "en") == english
@@ -127,7 +127,7 @@ def test_notes_say_what_must_be_known() -> None:
 
 def test_notes_mark_simulated_and_imported_votes() -> None:
     """The mark must come first and give the number."""
-    made = replace(report(votes(PHI, GEM, 4, 2, marks=Mark.IMPORTED)), simulated=1)
+    made = replace(report(votes(PHI, GEM, 4, 2, marks=VoteFlag.IMPORTED)), simulated=1)
     english = words.notes(made, "en")
     assert english[0] == "1 of these votes is simulated: a program made it up, nobody cast it."
     assert english[1] == "6 of these votes were cast elsewhere and imported."
@@ -137,7 +137,7 @@ def test_notes_mark_simulated_and_imported_votes() -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_reason_step_and_verdict_has_its_words(language: str) -> None:
     """A new reason without its words would break the page on the first such vote."""
-    keys = [f"board.reason.{reason}" for reason in Reason]
+    keys = [f"board.reason.{reason}" for reason in FilterReason]
     keys += [f"board.step.{step}" for step in StepName]
     keys += [f"board.verdict.{verdict}" for verdict in Verdict]
     keys += [f"board.check.state.{state}" for state in (*Check, "failed")]
@@ -235,8 +235,8 @@ def test_dollars(value: float | None, shown: str) -> None:
 def test_guesses_are_judged_in_words(right: int, wrong: int, english: str, japanese: str) -> None:
     """A share of right guesses without what chance gives says nothing on blindness."""
     rows = [
-        *votes(PHI, GEM, right, 0, marks=Mark.GUESSED_RIGHT),
-        *votes(PHI, GEM, wrong, 0, marks=Mark.GUESSED_WRONG, voter="other"),
+        *votes(PHI, GEM, right, 0, marks=VoteFlag.GUESSED_RIGHT),
+        *votes(PHI, GEM, wrong, 0, marks=VoteFlag.GUESSED_WRONG, voter="other"),
         *votes(PHI, GEM, 3, 3, voter="silent"),
     ]
     made = report([replace(row, voter=f"{row.voter} {place}") for place, row in enumerate(rows)])

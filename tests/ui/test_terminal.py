@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arena.leaderboard.names import Name
+from arena.leaderboard.names import ModelName
 from arena.leaderboard.report import make_report
-from arena.stats.vote_table import Ballots, Contestant
+from arena.stats.vote_table import Contestant, VoteTable
 from arena.store.store import VoteStore
 from arena.ui.terminal import board_text, leaderboard, printable, table, width
 from tests.boards import GEM, PHI, QWEN, SMOL, five_hundred, report, votes
@@ -76,8 +76,8 @@ def test_every_board_can_be_printed(rows: list[object], language: str) -> None:
 def test_labels_cannot_drive_the_terminal() -> None:
     """An imported label with an escape sequence could clear or rewrite the screen."""
     evil = Contestant("evil", "v")
-    names = {"evil": Name("E\x1b[2Jvil\r\n"), "gem": Name("Gem")}
-    made = make_report(Ballots.from_rows(votes(evil, GEM, 7, 3)), names)
+    names = {"evil": ModelName("E\x1b[2Jvil\r\n"), "gem": ModelName("Gem")}
+    made = make_report(VoteTable.from_rows(votes(evil, GEM, 7, 3)), names)
     text = board_text(made, "en")
     assert "\x1b" not in text
     assert "\r" not in text

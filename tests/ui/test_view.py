@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arena.battle.session import Frame, Phase, SideView
+from arena.battle.session import Phase, SideSnapshot, Snapshot
 from arena.domain import (
     Answer,
     Battle,
@@ -26,7 +26,7 @@ from arena.domain import (
 )
 from arena.errors.base import all_error_types
 from arena.errors.models import KeyMissing, KeyRejected, ModelUnavailable, NoFreeQuota, Overloaded
-from arena.errors.reasons import Phrase
+from arena.errors.reasons import ErrorReason
 from arena.models.base import Dormant, Loading, Ready, Unavailable
 from arena.models.registry import Entry, Registry
 from arena.ui import model_cards as tables_view
@@ -52,18 +52,20 @@ ENDINGS = st.sampled_from(
 )
 
 
-def side_view(phase: Phase, reason: FinishReason | None, text: str, served: str) -> SideView:
+def side_view(phase: Phase, reason: FinishReason | None, text: str, served: str) -> SideSnapshot:
     """One side that stands so."""
     if reason is None:
-        return SideView(phase, text)
+        return SideSnapshot(phase, text)
     finished = Finished(
         reason, completion_tokens=len(text), ttft_s=0.5, total_s=2.0, served_model=served
     )
     error = Overloaded("the provider's own words") if reason is FinishReason.ERROR else None
-    return SideView(phase, text, Answer(text, finished, 0.001), error, "1234" if error else "")
+    return SideSnapshot(phase, text, Answer(text, finished, 0.001), error, "1234" if error else "")
 
 
-def frame(a: SideView, b: SideView, spec_a: ModelSpec, spec_b: ModelSpec, mode: Mode) -> Frame:
+def frame(
+    a: SideSnapshot, b: SideSnapshot, spec_a: ModelSpec, spec_b: ModelSpec, mode: Mode
+) -> Snapshot:
     """A frame of a battle of these two."""
     talks = [(Exchange("Why?", view.answer),) for view in (a, b)]
     battle = Battle(
@@ -73,7 +75,7 @@ def frame(a: SideView, b: SideView, spec_a: ModelSpec, spec_b: ModelSpec, mode: 
         conversation_a=talks[0], conversation_b=talks[1],
     )  # fmt: skip
     running = any(v.phase in (Phase.WAITING, Phase.WRITING) for v in (a, b))
-    return Frame(battle, {Side.A: a, Side.B: b}, running, not running and battle.votable)
+    return Snapshot(battle, {Side.A: a, Side.B: b}, running, not running and battle.votable)
 
 
 @given(ENDINGS, ENDINGS, st.sampled_from(LANGUAGES))
@@ -199,7 +201,7 @@ def test_every_error_can_be_said_in_both_languages() -> None:
 
 def test_every_phrase_can_be_said_in_japanese() -> None:
     """A Japanese sentence with its cause in English is half a sentence to its reader."""
-    for phrase in Phrase:
+    for phrase in ErrorReason:
         japanese = table("ja")[f"phrase.{phrase.name.lower()}"]
         assert _braces(japanese) == _braces(phrase), phrase
 
@@ -213,7 +215,7 @@ def _braces(text: str) -> set[str]:
 def test_error_texts_are_filled() -> None:
     """A sentence with {variable} in it tells nobody what to set."""
     gone = ModelUnavailable(
-        label="X", why=Phrase.NO_FILE, source="a/b", remedy=Phrase.DO_CHECK_MODEL
+        label="X", why=ErrorReason.NO_FILE, source="a/b", remedy=ErrorReason.DO_CHECK_MODEL
     )
     assert gone.sentence == "X is not available: there is no file a/b."
     assert error_texts("ja", gone)[0] == "X は使えません: ファイル a/b がありません。"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from arena.errors.models import ModelUnavailable
-from arena.errors.reasons import Phrase
+from arena.errors.reasons import ErrorReason
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +49,9 @@ def make_once(
         raise ModelUnavailable(
             f"{type(error).__name__}: {error}",
             label=label,
-            why=Phrase.NOT_PREPARED,
+            why=ErrorReason.NOT_PREPARED,
             folder=target.parent,
-            remedy=Phrase.DO_SET_CACHE,
+            remedy=ErrorReason.DO_SET_CACHE,
         ) from error
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from arena.domain import Message, Role
 from arena.errors.models import UnsupportedModel
-from arena.errors.reasons import Phrase
+from arena.errors.reasons import ErrorReason
 from arena.models.local.engine import Foreign
 
 _MARK = "arenaMessage{}x"
@@ -88,8 +88,8 @@ class ChatText:
                 return ids
         raise UnsupportedModel(
             source=self._source,
-            why=Phrase.UNSAFE_TEMPLATE,
-            remedy=Phrase.DO_OTHER_MODEL,
+            why=ErrorReason.UNSAFE_TEMPLATE,
+            remedy=ErrorReason.DO_OTHER_MODEL,
         )
 
     def _acceptable(self, messages: Sequence[Message]) -> Sequence[Message]:
@@ -118,8 +118,8 @@ class ChatText:
         raise UnsupportedModel(
             f"chat template: {reason}",
             source=self._source,
-            why=Phrase.TEMPLATE_REFUSES,
-            remedy=Phrase.DO_OTHER_MODEL_OR_BATTLE,
+            why=ErrorReason.TEMPLATE_REFUSES,
+            remedy=ErrorReason.DO_OTHER_MODEL_OR_BATTLE,
         )
 
     def _render(self, messages: Sequence[Message]) -> str:

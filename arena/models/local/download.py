@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from arena.concurrency import submit
 from arena.errors.models import ModelError, ModelUnavailable, UnsupportedModel
-from arena.errors.reasons import Phrase
+from arena.errors.reasons import ErrorReason
 from arena.models.local.engine import Foreign
 from arena.models.local.memory import gib
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Report = Callable[[str, float | None], None]
+ProgressCallback = Callable[[str, float | None], None]
 """Takes the step (`download`, `convert`, `load`, `warm_up`) and 0 to 1, or None if unknown."""
 
 REACH_S = 4.0
@@ -60,13 +60,13 @@ class Form:
 
     wanted: Callable[[Sequence[str]], list[str]]
     within: Callable[[Path], Path | None]
-    missing: Phrase
-    remedy: Phrase
+    missing: ErrorReason
+    remedy: ErrorReason
     probe: str
 
 
 def fetch(
-    source: str, revision: str, label: str, report: Report, form: Form | None = None
+    source: str, revision: str, label: str, report: ProgressCallback, form: Form | None = None
 ) -> Fetched:
     """The files of a folder, a .gguf file, or a Hub repository (from its cache if complete there).
 
@@ -86,9 +86,9 @@ def fetch(
     if path.suffix == ".gguf" or path.is_file():
         if path.is_file():
             return Fetched(path)
-        raise _unavailable(label, Phrase.NO_FILE, Phrase.DO_CHECK_MODEL, source=source)
+        raise _unavailable(label, ErrorReason.NO_FILE, ErrorReason.DO_CHECK_MODEL, source=source)
     if source.startswith((".", "/", "~")) or source.count("/") > 1:
-        raise _unavailable(label, Phrase.NO_FOLDER, Phrase.DO_CHECK_MODEL, source=source)
+        raise _unavailable(label, ErrorReason.NO_FOLDER, ErrorReason.DO_CHECK_MODEL, source=source)
     return _HubFetch(source, revision, label, report, form or SAFETENSORS).run()
 
 
@@ -116,7 +116,7 @@ def whereabouts(source: str, revision: str, label: str, form: Form | None = None
 
 
 def _unavailable(
-    label: str, why: Phrase, remedy: Phrase, detail: object = "", **values: object
+    label: str, why: ErrorReason, remedy: ErrorReason, detail: object = "", **values: object
 ) -> ModelUnavailable:
     return ModelUnavailable(str(detail), label=label, why=why, remedy=remedy, **values)
 
@@ -124,7 +124,9 @@ def _unavailable(
 class _HubFetch:
     """One repository of the Hub."""
 
-    def __init__(self, source: str, revision: str, label: str, report: Report, form: Form) -> None:
+    def __init__(
+        self, source: str, revision: str, label: str, report: ProgressCallback, form: Form
+    ) -> None:
         self._form = form
         self._source = source
         self._revision = revision
@@ -182,8 +184,8 @@ class _HubFetch:
         except HFValidationError as error:
             raise _unavailable(
                 self._label,
-                Phrase.NO_SUCH_NAME,
-                Phrase.DO_NAME_MODEL,
+                ErrorReason.NO_SUCH_NAME,
+                ErrorReason.DO_NAME_MODEL,
                 error,
                 source=self._source,
             ) from error
@@ -228,8 +230,8 @@ class _HubFetch:
         if need > free:
             raise _unavailable(
                 self._label,
-                Phrase.DISK_SMALL,
-                Phrase.DO_FREE_DISK,
+                ErrorReason.DISK_SMALL,
+                ErrorReason.DO_FREE_DISK,
                 need=gib(need),
                 free=gib(free),
             )
@@ -250,11 +252,15 @@ class _HubFetch:
         """One sentence per cause, with its own remedy."""
         from huggingface_hub import errors
 
-        causes: tuple[tuple[type[Exception], Phrase, Phrase], ...] = (
+        causes: tuple[tuple[type[Exception], ErrorReason, ErrorReason], ...] = (
             # The first is a kind of the third.
-            (errors.GatedRepoError, Phrase.GATED, Phrase.DO_ACCEPT_TERMS),
-            (errors.RevisionNotFoundError, Phrase.NO_REVISION, Phrase.DO_CHECK_REVISION),
-            (errors.RepositoryNotFoundError, Phrase.NO_REPOSITORY, Phrase.DO_CHECK_OR_TOKEN),
+            (errors.GatedRepoError, ErrorReason.GATED, ErrorReason.DO_ACCEPT_TERMS),
+            (errors.RevisionNotFoundError, ErrorReason.NO_REVISION, ErrorReason.DO_CHECK_REVISION),
+            (
+                errors.RepositoryNotFoundError,
+                ErrorReason.NO_REPOSITORY,
+                ErrorReason.DO_CHECK_OR_TOKEN,
+            ),
         )
         for kind, why, remedy in causes:
             if isinstance(error, kind):
@@ -262,11 +268,11 @@ class _HubFetch:
         if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
             return self._explain_status(error, error.response.status_code)
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            return self._because(Phrase.DISK_FULL, Phrase.DO_FREE_DISK, error)
+            return self._because(ErrorReason.DISK_FULL, ErrorReason.DO_FREE_DISK, error)
         return self._unreachable(error)
 
     def _because(
-        self, why: Phrase, remedy: Phrase, error: Exception, status: int = 0
+        self, why: ErrorReason, remedy: ErrorReason, error: Exception, status: int = 0
     ) -> ModelUnavailable:
         return _unavailable(
             self._label,
@@ -280,17 +286,17 @@ class _HubFetch:
 
     def _explain_status(self, error: Exception, status: int) -> ModelUnavailable:
         if status in (401, 403):
-            return self._because(Phrase.HUB_REFUSES, Phrase.DO_SET_TOKEN, error, status)
-        return self._because(Phrase.HUB_FAILS, Phrase.DO_LATER_OR_FOLDER, error, status)
+            return self._because(ErrorReason.HUB_REFUSES, ErrorReason.DO_SET_TOKEN, error, status)
+        return self._because(ErrorReason.HUB_FAILS, ErrorReason.DO_LATER_OR_FOLDER, error, status)
 
     def _unreachable(self, error: Exception) -> ModelUnavailable:
         from huggingface_hub.errors import OfflineModeIsEnabled
 
         if isinstance(error, OfflineModeIsEnabled):
-            return self._because(Phrase.HUB_OFFLINE, Phrase.DO_UNSET_OFFLINE, error)
+            return self._because(ErrorReason.HUB_OFFLINE, ErrorReason.DO_UNSET_OFFLINE, error)
         silent = isinstance(error, FutureTimeoutError | TimeoutError)
-        why = Phrase.HUB_SILENT if silent else Phrase.HUB_UNREACHABLE
-        return self._because(why, Phrase.DO_CHECK_NETWORK, error)
+        why = ErrorReason.HUB_SILENT if silent else ErrorReason.HUB_UNREACHABLE
+        return self._because(why, ErrorReason.DO_CHECK_NETWORK, error)
 
 
 def is_complete(folder: Path) -> bool:
@@ -314,8 +320,8 @@ def _transformers_files(names: Sequence[str]) -> list[str]:
 SAFETENSORS = Form(
     wanted=_transformers_files,
     within=lambda folder: folder if is_complete(folder) else None,
-    missing=Phrase.NO_WEIGHTS,
-    remedy=Phrase.DO_SAFETENSORS,
+    missing=ErrorReason.NO_WEIGHTS,
+    remedy=ErrorReason.DO_SAFETENSORS,
     probe="config.json",
 )
 

@@ -14,9 +14,9 @@ from importlib import metadata
 from pathlib import Path
 
 from arena.errors.models import ModelUnavailable
-from arena.errors.reasons import Phrase
+from arena.errors.reasons import ErrorReason
 from arena.models.local.build_cache import is_made, make_once, run_child
-from arena.models.local.download import Fetched, Report, is_complete
+from arena.models.local.download import Fetched, ProgressCallback, is_complete
 from arena.models.local.model import LocalModel
 
 log = logging.getLogger(__name__)
@@ -86,14 +86,14 @@ def find_gguf() -> Path:
             return found
     raise ModelUnavailable(
         label=LABEL,
-        why=Phrase.PACKAGE_MISSING,
+        why=ErrorReason.PACKAGE_MISSING,
         package=PACKAGE,
-        remedy=Phrase.DO_INSTALL,
+        remedy=ErrorReason.DO_INSTALL,
         command=INSTALL,
     )
 
 
-def ensure_dense(cache_dir: Path, report: Report) -> Fetched:
+def ensure_dense(cache_dir: Path, report: ProgressCallback) -> Fetched:
     """The dense model's folder, made if it is not there; blocks.
 
     Raises:
@@ -110,7 +110,7 @@ def ensure_dense(cache_dir: Path, report: Report) -> Fetched:
     return Fetched(target, digest)
 
 
-def ensure_onnx(cache_dir: Path, report: Report) -> Fetched:
+def ensure_onnx(cache_dir: Path, report: ProgressCallback) -> Fetched:
     """The 4-bit ONNX model's folder, made from the dense one if it is not there; blocks.
 
     Raises:
@@ -140,7 +140,7 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _run_converter(gguf: Path, made: Path, report: Report) -> None:
+def _run_converter(gguf: Path, made: Path, report: ProgressCallback) -> None:
     """In another process: reading the file holds the interpreter's lock for seconds at a time."""
     root = Path(__file__).resolve().parents[3]
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]

@@ -98,7 +98,7 @@ CrashHandler = Callable[[ModelError], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class LoadedEngine:
     """A loaded model with what runs it.
 
     Attributes:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from arena.errors.models import ModelError
-from arena.models.local.download import Fetched, Report, fetch
-from arena.models.local.engine import CrashHandler, Prepared, TokenEngine
+from arena.models.local.download import ProgressCallback, fetch
+from arena.models.local.engine import CrashHandler, LoadedEngine, TokenEngine
+from arena.models.local.spec import ModelConfig
 
 if TYPE_CHECKING:
     from arena.models.local.transformers.weights import Loaded
@@ -18,39 +18,8 @@ log = logging.getLogger(__name__)
 
 ZERO_GPU = "zerogpu"
 
-Fetch = Callable[[Report], Fetched]
 
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A model, and what its owner set.
-
-    Attributes:
-        source: a Hub id, a folder, or a .gguf file.
-        revision: branch, tag or commit of a Hub repository.
-        label: name for people.
-        engine: `auto`, `transformers`, `onnx` or `zerogpu`.
-        device: `auto`, `cuda` or `cpu`.
-        dtype: `auto`, `float32`, `bfloat16` or `float16`.
-        max_cache_gib: upper limit of the cache.
-        batching: False writes one answer at a time.
-        fetch: gets the files of transformers' form in place of the Hub.
-        build_onnx: makes the form that ONNX Runtime GenAI runs, where the model has none.
-    """
-
-    source: str
-    revision: str
-    label: str
-    engine: str
-    device: str
-    dtype: str
-    max_cache_gib: float | None = None
-    batching: bool = True
-    fetch: Fetch | None = None
-    build_onnx: Fetch | None = None
-
-
-def prepare(wanted: Wanted, report: Report, on_crash: CrashHandler) -> Prepared:
+def prepare(wanted: ModelConfig, report: ProgressCallback, on_crash: CrashHandler) -> LoadedEngine:
     """Get the files and load them; blocks for seconds to minutes.
 
     Args:
@@ -81,7 +50,9 @@ def prepare(wanted: Wanted, report: Report, on_crash: CrashHandler) -> Prepared:
     return replace(prepared, notice="not_onnx", facts={**prepared.facts, "not_onnx": why})
 
 
-def _on_transformers(wanted: Wanted, report: Report, on_crash: CrashHandler) -> Prepared:
+def _on_transformers(
+    wanted: ModelConfig, report: ProgressCallback, on_crash: CrashHandler
+) -> LoadedEngine:
     if wanted.fetch is not None:
         files = wanted.fetch(report)
     else:
@@ -100,7 +71,7 @@ def _on_transformers(wanted: Wanted, report: Report, on_crash: CrashHandler) -> 
         device=device,
         through_ram=wanted.engine == ZERO_GPU,
     )
-    return Prepared(
+    return LoadedEngine(
         engine=_engine_for(loaded, wanted, on_crash),
         tokenizer=loaded.tokenizer,
         precision=loaded.precision,
@@ -112,7 +83,7 @@ def _on_transformers(wanted: Wanted, report: Report, on_crash: CrashHandler) -> 
     )
 
 
-def _engine_for(loaded: Loaded, wanted: Wanted, on_crash: CrashHandler) -> TokenEngine:
+def _engine_for(loaded: Loaded, wanted: ModelConfig, on_crash: CrashHandler) -> TokenEngine:
     device = str(loaded.model.device)
     if wanted.engine == ZERO_GPU:
         from arena.models.local.transformers.zerogpu import ZeroGpuEngine

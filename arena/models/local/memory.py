@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arena.errors.models import OutOfMemory
-from arena.errors.reasons import Phrase
+from arena.errors.reasons import ErrorReason
 from arena.models.local.engine import Foreign
 
 GIB = 1024**3
@@ -113,14 +113,14 @@ def out_of_memory(error: BaseException, device: str) -> OutOfMemory:
     """The typed error for one that `is_out_of_memory`."""
     return OutOfMemory(
         f"{type(error).__name__}: {error}",
-        need=Phrase.MORE,
+        need=ErrorReason.MORE,
         free=gib(free_memory(device)),
-        remedy=Phrase.DO_SHORTER,
+        remedy=ErrorReason.DO_SHORTER,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ModelShape:
     """The sizes of a model that decide what its cache needs.
 
     Attributes:
@@ -140,7 +140,7 @@ class Shape:
     itemsize: int
 
     @classmethod
-    def of(cls, config: Foreign, itemsize: int) -> Shape:
+    def of(cls, config: Foreign, itemsize: int) -> ModelShape:
         """From a model's text config."""
         heads = int(config.num_attention_heads)
         context = int(getattr(config, "max_position_embeddings", 0) or 2048)
@@ -195,7 +195,7 @@ class CachePlan:
         return self.blocks * BLOCK
 
 
-def plan_cache(shape: Shape, *, device: str, free: int, cap_gib: float | None) -> CachePlan:
+def plan_cache(shape: ModelShape, *, device: str, free: int, cap_gib: float | None) -> CachePlan:
     """A cache for as many answers as are useful, within what is free.
 
     Raises:
@@ -220,6 +220,6 @@ def plan_cache(shape: Shape, *, device: str, free: int, cap_gib: float | None) -
             f"cache: {affordable} tokens at {per_token} bytes",
             need=gib(fixed + 4 * BLOCK * per_token / 0.4),
             free=gib(free),
-            remedy=Phrase.DO_RAISE_CACHE,
+            remedy=ErrorReason.DO_RAISE_CACHE,
         )
     return CachePlan(blocks, batch)

@@ -17,7 +17,7 @@ from arena.concurrency import in_thread, submit
 from arena.domain import Delta, Finished, GenerationParams, Message, ModelSpec, Role
 from arena.errors.base import ArenaError
 from arena.errors.models import EngineCrashed, ModelError, ModelUnavailable
-from arena.errors.reasons import Phrase
+from arena.errors.reasons import ErrorReason
 from arena.models.base import (
     Dormant,
     Loading,
@@ -26,9 +26,10 @@ from arena.models.base import (
     StreamEvent,
     Unavailable,
 )
-from arena.models.local.engine import Prepared, TokenEngine, TokenRequest
-from arena.models.local.load import ZERO_GPU, Fetch, Wanted, prepare
-from arena.models.throughput import Pace, Pulse
+from arena.models.local.engine import LoadedEngine, TokenEngine, TokenRequest
+from arena.models.local.load import ZERO_GPU, prepare
+from arena.models.local.spec import Fetch, ModelConfig
+from arena.models.throughput import Throughput, ThroughputMeter
 
 if TYPE_CHECKING:
     from arena.models.local.chat_template import ChatText
@@ -46,7 +47,7 @@ RESTARTS = 3
 class _Running:
     """What answers."""
 
-    prepared: Prepared
+    prepared: LoadedEngine
     text: ChatText
     facts: Mapping[str, str]
 
@@ -105,7 +106,7 @@ class LocalModel:
             price_out=0.0,
             stand_in=stand_in,
         )
-        self._wanted = Wanted(
+        self._wanted = ModelConfig(
             source=source,
             revision=revision,
             label=label,
@@ -119,7 +120,7 @@ class LocalModel:
         )
         self._restart_after_s = restart_after_s
         self._restarts_left = RESTARTS
-        self._pace = Pace()
+        self._pace = ThroughputMeter()
         self._status: ModelStatus = Dormant()
         self._running: _Running | None = None
         self._start: Future[None] | None = None
@@ -135,7 +136,7 @@ class LocalModel:
         """How it is now."""
         return self._status
 
-    def pulse(self) -> Pulse:
+    def pulse(self) -> Throughput:
         """What it is doing."""
         return self._pace.pulse()
 
@@ -183,8 +184,8 @@ class LocalModel:
                 ModelUnavailable(
                     f"{type(error).__name__}: {error}",
                     label=self._spec.label,
-                    why=Phrase.START_FAILED,
-                    remedy=Phrase.DO_READ_LOG,
+                    why=ErrorReason.START_FAILED,
+                    remedy=ErrorReason.DO_READ_LOG,
                 )
             )
         else:
@@ -198,7 +199,9 @@ class LocalModel:
         self._status = Loading(progress, step)
 
     def _stopped(self) -> ModelUnavailable:
-        return ModelUnavailable(label=self._spec.label, why=Phrase.CLOSED, remedy=Phrase.DO_RESTART)
+        return ModelUnavailable(
+            label=self._spec.label, why=ErrorReason.CLOSED, remedy=ErrorReason.DO_RESTART
+        )
 
     def _load(self) -> _Running:
         began = time.perf_counter()

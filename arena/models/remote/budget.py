@@ -11,12 +11,12 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
 from arena.errors.base import ArenaError
 from arena.errors.models import BudgetSpent
+from arena.models.base import Expenses
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +33,6 @@ def end_of_day(now: datetime) -> datetime:
     """The next midnight, UTC."""
     tomorrow = now.astimezone(UTC).date() + timedelta(days=1)
     return datetime.combine(tomorrow, datetime.min.time(), UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Expenses:
-    """What a contestant has cost today (UTC), and what it may; US dollars."""
-
-    today_usd: float
-    limit_usd: float | None
 
 
 class Ledger(Protocol[R]):
@@ -61,7 +53,7 @@ class Ledger(Protocol[R]):
         ...
 
 
-class DayBook(Ledger[R], Protocol[R]):
+class UsageStore(Ledger[R], Protocol[R]):
     """What the store counts of one day, money and requests; see `VoteStore`."""
 
     async def count_today(self, name: str, limit: int) -> bool:
@@ -73,7 +65,7 @@ class DayBook(Ledger[R], Protocol[R]):
         ...
 
 
-class Purse(Generic[R]):
+class Budget(Generic[R]):
     """One contestant's money.
 
     Args:
@@ -131,7 +123,7 @@ class Purse(Generic[R]):
         over = self.limit_usd is not None and spent >= to_micro(self.limit_usd)
         self._spent_until = end_of_day(self._now()) if over else None
 
-    async def reserve(self, most_usd: float) -> Reserved[R]:
+    async def reserve(self, most_usd: float) -> MoneyReservation[R]:
         """Take the most that a call can cost.
 
         Raises:
@@ -148,7 +140,7 @@ class Purse(Generic[R]):
                 until="00:00 UTC",
                 variable=self._variable,
             )
-        return Reserved(self, taken)
+        return MoneyReservation(self, taken)
 
     async def settle(self, reservation: R, usd: float) -> None:
         """Put what a call really cost in the place of what was taken for it."""
@@ -160,10 +152,10 @@ class Purse(Generic[R]):
             log.warning("%s: the cost of an answer is not settled: %s", self._name, error.detail)
 
 
-class Reserved(Generic[R]):
+class MoneyReservation(Generic[R]):
     """Money that was taken for one call."""
 
-    def __init__(self, purse: Purse[R], reservation: R) -> None:
+    def __init__(self, purse: Budget[R], reservation: R) -> None:
         self._purse = purse
         self._reservation = reservation
 

@@ -29,8 +29,15 @@ from arena.errors.models import (
     RateLimited,
     StreamBroken,
 )
-from arena.models.base import Dormant, Loading, ModelStatus, Ready, StreamEvent, Unavailable
-from arena.models.remote.budget import Expenses
+from arena.models.base import (
+    Dormant,
+    Expenses,
+    Loading,
+    ModelStatus,
+    Ready,
+    StreamEvent,
+    Unavailable,
+)
 from arena.models.remote.gemini_errors import (
     FALLBACK_VARIABLE,
     KEY_VARIABLE,
@@ -51,14 +58,14 @@ from arena.models.remote.gemini_wire import (
 )
 from arena.models.remote.model import (
     Connection,
-    Failure,
+    RemoteFailure,
     SharedTask,
     cost_of,
     is_sendable,
     outcome,
     retry_wait,
 )
-from arena.models.remote.quota import Meter, Reserve
+from arena.models.remote.quota import Quota, Reserve
 
 if TYPE_CHECKING:
     from google.genai import types
@@ -102,7 +109,7 @@ class _Call:
     params: GenerationParams
     retries: int = 0
     waited: float = 0.0
-    main_failure: Failure | None = None
+    main_failure: RemoteFailure | None = None
 
 
 class GeminiModel:
@@ -134,7 +141,7 @@ class GeminiModel:
         thinking_tokens: int = 0,
         daily_requests: int = 200,
         reserve: Reserve | None = None,
-        meter: Meter | None = None,
+        meter: Quota | None = None,
         silence_s: float = 120.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -144,7 +151,7 @@ class GeminiModel:
         self._fallback = fallback_model if fallback_model and fallback_model != model else None
         self._base_url = base_url or GOOGLE_URL
         self._thinking_tokens = thinking_tokens
-        self._meter = meter or Meter(
+        self._meter = meter or Quota(
             label=LABEL,
             requests=daily_requests,
             requests_variable="GEMINI_DAILY_REQUESTS",
@@ -174,7 +181,7 @@ class GeminiModel:
         self._facts: dict[str, dict[str, str]] = {}
         self._refused: dict[str, frozenset[str]] = {}
         self._names: tuple[str, ...] = ()
-        self._resting: tuple[Failure, float] | None = None
+        self._resting: tuple[RemoteFailure, float] | None = None
 
     @property
     def spec(self) -> ModelSpec:
@@ -227,7 +234,7 @@ class GeminiModel:
                 return
         self._status = Unavailable(await self._error(failure, self._model))
 
-    async def _look_at(self, link: Link, model: str) -> Failure | None:
+    async def _look_at(self, link: Link, model: str) -> RemoteFailure | None:
         """Ask for a model's facts; the failure, if there is one."""
         found = await outcome(link.client.aio.models.get(model=model))
         if isinstance(found, BaseException):
@@ -320,7 +327,7 @@ class GeminiModel:
         )
 
     async def _next_call(
-        self, call: _Call, config: types.GenerateContentConfigDict, failure: Failure
+        self, call: _Call, config: types.GenerateContentConfigDict, failure: RemoteFailure
     ) -> _Call:
         """What to send after a failure without any text.
 
@@ -344,10 +351,10 @@ class GeminiModel:
             self._rest_main(failure)
         return replace(call, model=self._fallback, retries=0, main_failure=failure)
 
-    def _classified(self, error: BaseException) -> Failure:
+    def _classified(self, error: BaseException) -> RemoteFailure:
         return classify(error, self._key)
 
-    def _rest_main(self, failure: Failure) -> None:
+    def _rest_main(self, failure: RemoteFailure) -> None:
         """Let the fallback answer for a while without asking the main model each time."""
         self._resting = (failure, self._clock() + _MAIN_RESTS_S)
 
@@ -361,7 +368,7 @@ class GeminiModel:
             facts |= price.facts()
         self._status = Ready(facts, notice="fallback" if model == self._fallback else "")
 
-    async def _given_up(self, call: _Call, failure: Failure) -> ModelError:
+    async def _given_up(self, call: _Call, failure: RemoteFailure) -> ModelError:
         """The error to raise, which is also the status where it stays.
 
         If both models failed, the failure that passes is told, and the main one's if none does.
@@ -374,7 +381,7 @@ class GeminiModel:
             self._status = Unavailable(error)
         return error
 
-    async def _error(self, failure: Failure, model: str) -> ModelError:
+    async def _error(self, failure: RemoteFailure, model: str) -> ModelError:
         variable = MODEL_VARIABLE if model == self._model else FALLBACK_VARIABLE
         if issubclass(failure.kind, ModelGone | NoFreeQuota) and not self._names:
             self._names = await self._callable_models()

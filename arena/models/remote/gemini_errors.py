@@ -20,7 +20,7 @@ from arena.errors.models import (
     RequestRefused,
     StreamBroken,
 )
-from arena.models.remote.model import Failure, redacted, shortened, wait_words
+from arena.models.remote.model import RemoteFailure, redacted, shortened, wait_words
 
 if TYPE_CHECKING:
     from google.genai import errors, types
@@ -92,15 +92,17 @@ class Reading:
         self.text_seen = self.text_seen or bool(text)
         return text
 
-    def ending(self) -> FinishReason | Failure:
+    def ending(self) -> FinishReason | RemoteFailure:
         """How it ended, once the stream is over."""
         if not self.finish:
             if self.prompt_blocked:
                 return FinishReason.BLOCKED
-            return Failure(StreamBroken, "the stream ended without a finish reason", again=True)
+            return RemoteFailure(
+                StreamBroken, "the stream ended without a finish reason", again=True
+            )
         if self.finish == _ACCOUNT_CLOSED:
-            return Failure(KeyRejected, f"finish reason {self.finish}")
-        return _ENDINGS.get(self.finish) or Failure(BadReply, f"finish reason {self.finish}")
+            return RemoteFailure(KeyRejected, f"finish reason {self.finish}")
+        return _ENDINGS.get(self.finish) or RemoteFailure(BadReply, f"finish reason {self.finish}")
 
 
 def _latest(new: int | None, old: int | None) -> int | None:
@@ -113,7 +115,7 @@ def visible_text(candidate: types.Candidate) -> str:
     return "".join(part.text for part in parts if part.text and not part.thought)
 
 
-def classify(error: BaseException, key: str) -> Failure:
+def classify(error: BaseException, key: str) -> RemoteFailure:
     """What an exception of the SDK or of its HTTP client means; the key is not in the result."""
     import httpx2
     from google.genai import errors
@@ -123,22 +125,22 @@ def classify(error: BaseException, key: str) -> Failure:
     detail = redacted(f"{type(error).__name__}: {error}", key)
     if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
         again = not isinstance(error, httpx2.TimeoutException)
-        return Failure(NetworkFailed, detail, again, refused=True)
+        return RemoteFailure(NetworkFailed, detail, again, refused=True)
     if isinstance(error, httpx2.TimeoutException | TimeoutError):
-        return Failure(NetworkFailed, detail)
+        return RemoteFailure(NetworkFailed, detail)
     if isinstance(error, httpx2.TransportError | OSError):
-        return Failure(NetworkFailed, detail, again=True)
+        return RemoteFailure(NetworkFailed, detail, again=True)
     # What is left is a reply that the SDK could not read: UnknownApiResponseError, a failed
     # validation, or the TypeError it gives for an error without a code.
-    return Failure(BadReply, detail)
+    return RemoteFailure(BadReply, detail)
 
 
-def _refusal(error: errors.APIError, key: str) -> Failure:
+def _refusal(error: errors.APIError, key: str) -> RemoteFailure:
     text = str(error)
     kind = _kind_of_refusal(error.code, text)
     wait_s = retry_delay(error.details)
     again = kind is Overloaded or (kind is RateLimited and wait_s is not None)
-    return Failure(kind, redacted(text, key), again, wait_s, refused=True)
+    return RemoteFailure(kind, redacted(text, key), again, wait_s, refused=True)
 
 
 def _kind_of_refusal(code: int, text: str) -> type[ModelError]:
@@ -171,7 +173,7 @@ def _dicts(value: object) -> Iterator[dict[object, object]]:
             yield from _dicts(item)
 
 
-def refused_sampling(failure: Failure) -> frozenset[str]:
+def refused_sampling(failure: RemoteFailure) -> frozenset[str]:
     """Which sampling parameters the provider calls wrong, by the SDK's names.
 
     Temperature and top_p go together: a model that refuses one has its own sampling.
@@ -184,7 +186,7 @@ def refused_sampling(failure: Failure) -> frozenset[str]:
 
 
 def as_error(
-    failure: Failure, *, model: str, variable: str, names: Sequence[str] = ()
+    failure: RemoteFailure, *, model: str, variable: str, names: Sequence[str] = ()
 ) -> ModelError:
     """The failure as the error that people hear of.
 

@@ -21,10 +21,10 @@ from arena.errors.models import (
     NoFreeQuota,
     StreamBroken,
 )
-from arena.errors.reasons import Phrase
+from arena.errors.reasons import ErrorReason
 
 if TYPE_CHECKING:
-    from arena.models.remote.quota import Charge
+    from arena.models.remote.quota import MeteredCall
 
 T = TypeVar("T")
 L = TypeVar("L")
@@ -39,7 +39,7 @@ _LONGEST_WAIT_S = 8.0
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class RemoteFailure:
     """Why one request failed, before it is put into words.
 
     Attributes:
@@ -72,13 +72,15 @@ class Counts(Protocol):
     thinking_tokens: int | None
 
 
-def cost_of(charge: Charge, reading: Counts, end: FinishReason | Failure) -> float | None:
+def cost_of(
+    charge: MeteredCall, reading: Counts, end: FinishReason | RemoteFailure
+) -> float | None:
     """US dollars for one request; None where it is not known.
 
     A request that was refused costs nothing. One that broke in its middle, or that the visitor
     stopped (then nothing comes here), keeps what was reserved: what is billed of it is not told.
     """
-    if isinstance(end, Failure):
+    if isinstance(end, RemoteFailure):
         return 0.0 if not reading.text_seen and end.refused else None
     thinking = reading.thinking_tokens or 0
     visible = reading.completion_tokens
@@ -103,7 +105,7 @@ def is_sendable(key: str) -> bool:
     return key.isascii() and key.isprintable() and " " not in key
 
 
-def retry_wait(failure: Failure, *, retries: int, waited: float) -> float | None:
+def retry_wait(failure: RemoteFailure, *, retries: int, waited: float) -> float | None:
     """Seconds until the same request goes out again; None if it does not.
 
     Args:
@@ -117,7 +119,7 @@ def retry_wait(failure: Failure, *, retries: int, waited: float) -> float | None
     return wait if waited + wait <= _LONGEST_WAIT_S else None
 
 
-def wait_words(failure: Failure) -> str:
+def wait_words(failure: RemoteFailure) -> str:
     """How long a visitor should wait, in whole seconds."""
     wait = _UNKNOWN_WAIT_S if failure.wait_s is None else failure.wait_s
     return f"{max(1, math.ceil(wait))} s"
@@ -155,10 +157,10 @@ class Pump(Generic[T]):
         """The next chunk; None when there are no more, for whatever reason."""
         return await self._queue.get()
 
-    def failure(self, classify: Callable[[BaseException], Failure]) -> Failure | None:
+    def failure(self, classify: Callable[[BaseException], RemoteFailure]) -> RemoteFailure | None:
         """Why it ended, once it has; None if it ended well."""
         if self._task.cancelled():
-            return Failure(StreamBroken, "the model was closed")
+            return RemoteFailure(StreamBroken, "the model was closed")
         error = self._task.exception()
         return classify(error) if error is not None else None
 
@@ -204,7 +206,9 @@ class Connection(Generic[L]):
             ModelUnavailable: it was closed, or the package is missing.
         """
         if self.closed:
-            raise ModelUnavailable(label=self._label, why=Phrase.CLOSED, remedy=Phrase.DO_RESTART)
+            raise ModelUnavailable(
+                label=self._label, why=ErrorReason.CLOSED, remedy=ErrorReason.DO_RESTART
+            )
         async with self._linking:
             if self._link is None:
                 try:
@@ -213,9 +217,9 @@ class Connection(Generic[L]):
                     raise ModelUnavailable(
                         str(error),
                         label=self._label,
-                        why=Phrase.PACKAGE_MISSING,
+                        why=ErrorReason.PACKAGE_MISSING,
                         package=self._package,
-                        remedy=Phrase.DO_INSTALL,
+                        remedy=ErrorReason.DO_INSTALL,
                         command="pip install -r requirements.txt",
                     ) from None
             return self._link

@@ -38,13 +38,20 @@ from arena.errors.models import (
     RequestRefused,
     StreamBroken,
 )
-from arena.models.base import Dormant, Loading, ModelStatus, Ready, StreamEvent, Unavailable
+from arena.models.base import (
+    Dormant,
+    Expenses,
+    Loading,
+    ModelStatus,
+    Ready,
+    StreamEvent,
+    Unavailable,
+)
 from arena.models.models_file import OpenAiEntry
-from arena.models.remote.budget import Expenses
 from arena.models.remote.model import (
     Connection,
-    Failure,
     Pump,
+    RemoteFailure,
     SharedTask,
     cost_of,
     is_sendable,
@@ -66,7 +73,7 @@ from arena.models.remote.openai_wire import (
     request_body,
     sent_record,
 )
-from arena.models.remote.quota import Meter
+from arena.models.remote.quota import Quota
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +115,7 @@ class OpenAiModel:
         entry: OpenAiEntry,
         key: str | None = None,
         *,
-        meter: Meter | None = None,
+        meter: Quota | None = None,
         silence_s: float = 120.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -116,7 +123,7 @@ class OpenAiModel:
         self.entry = entry
         self._key = SecretStr((key or "").strip())
         self._address = address_of(entry.base_url, self._key.get_secret_value())
-        self._meter = meter or Meter(label=entry.label or slug)
+        self._meter = meter or Quota(label=entry.label or slug)
         self._clock = clock
         self._sleep = sleep
         self._spec = spec_of(slug, entry)
@@ -189,7 +196,7 @@ class OpenAiModel:
             failure = replace(failure, kind=EngineUnreachable)
         self._status = Unavailable(self._error(failure))
 
-    async def _look(self, link: Link) -> Failure | None:
+    async def _look(self, link: Link) -> RemoteFailure | None:
         """Whether the engine is there and serves the model; the failure if it does not."""
         try:
             async with asyncio.timeout(_LOOK_S):
@@ -212,7 +219,7 @@ class OpenAiModel:
             return replace(failure, kind=ModelGone)
         return failure
 
-    async def _probe(self, link: Link) -> Failure | None:
+    async def _probe(self, link: Link) -> RemoteFailure | None:
         """Ask for the beginning of an answer, and leave when it comes."""
         body = request_body(
             self.entry.model,
@@ -224,7 +231,7 @@ class OpenAiModel:
         async with self._connection.reading(partial(open_stream, link, body)) as pump:
             if await pump.next() is not None:
                 return None
-        ended = Failure(StreamBroken, "the stream ended before it began")
+        ended = RemoteFailure(StreamBroken, "the stream ended before it began")
         return pump.failure(self._classified) or ended
 
     async def stream(
@@ -246,7 +253,7 @@ class OpenAiModel:
                         yield Delta(text)
             failure = None if reading.finish else pump.failure(self._classified)
             end = failure or reading.ending()
-            if isinstance(end, Failure) and end.kind is ContentBlocked:
+            if isinstance(end, RemoteFailure) and end.kind is ContentBlocked:
                 end = FinishReason.BLOCKED
             cost = cost_of(charge, reading, end)
             await charge.settle(cost)
@@ -297,7 +304,7 @@ class OpenAiModel:
             without=call.without,
         )
 
-    async def _next_call(self, call: _Call, body: Json, failure: Failure) -> _Call:
+    async def _next_call(self, call: _Call, body: Json, failure: RemoteFailure) -> _Call:
         """What to send after a failure without any text.
 
         Raises:
@@ -316,7 +323,7 @@ class OpenAiModel:
         await self._sleep(wait)
         return replace(call, retries=call.retries + 1, waited=call.waited + wait)
 
-    def _given_up(self, failure: Failure, budget: int = 0) -> ModelError:
+    def _given_up(self, failure: RemoteFailure, budget: int = 0) -> ModelError:
         """The error to raise, which is also the status where it stays.
 
         An engine that is not there leaves the pool; `start` brings it back.
@@ -326,12 +333,12 @@ class OpenAiModel:
             self._status = Unavailable(error)
         return error
 
-    def _error(self, failure: Failure, budget: int = 0) -> ModelError:
+    def _error(self, failure: RemoteFailure, budget: int = 0) -> ModelError:
         return as_error(
             failure, self._names, self._address, budget=budget, others=self._listing.names
         )
 
-    def _classified(self, error: BaseException) -> Failure:
+    def _classified(self, error: BaseException) -> RemoteFailure:
         return classify(error, self._address)
 
     def _key_fault(self) -> ModelError | None:

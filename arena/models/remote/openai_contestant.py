@@ -6,14 +6,14 @@ from datetime import date
 from typing import Any
 
 from arena.models.models_file import OpenAiEntry
-from arena.models.remote.budget import DayBook, Purse
+from arena.models.remote.budget import Budget, UsageStore
 from arena.models.remote.openai import OpenAiModel
 from arena.models.remote.prices import OWNER, READ_ON, Price
-from arena.models.remote.quota import Meter
+from arena.models.remote.quota import Quota
 from arena.settings import secret_from_environment
 
 
-def openai_contestant(slug: str, entry: OpenAiEntry, book: DayBook[Any]) -> OpenAiModel:
+def openai_contestant(slug: str, entry: OpenAiEntry, book: UsageStore[Any]) -> OpenAiModel:
     """The model that an entry of ARENA_MODELS declares; asks nobody yet.
 
     Args:
@@ -26,11 +26,11 @@ def openai_contestant(slug: str, entry: OpenAiEntry, book: DayBook[Any]) -> Open
     return OpenAiModel(slug, entry, key, meter=_meter(slug, entry, book))
 
 
-def _meter(slug: str, entry: OpenAiEntry, book: DayBook[Any]) -> Meter:
+def _meter(slug: str, entry: OpenAiEntry, book: UsageStore[Any]) -> Quota:
     """The wallet; an engine that costs nothing has none, so that no answer waits for the store."""
     section, label = f"[models.{slug}]", entry.label or slug
     paid = bool(entry.price_in or entry.price_out) or entry.daily_budget_usd is not None
-    purse = Purse(
+    purse = Budget(
         book,
         name=f"openai:{slug}",
         label=label,
@@ -38,7 +38,7 @@ def _meter(slug: str, entry: OpenAiEntry, book: DayBook[Any]) -> Meter:
         variable=f"{section} daily_budget_usd",
     )
     price = price_of(entry)
-    return Meter(
+    return Quota(
         label=label,
         purse=purse if paid else None,
         price_of=lambda model: price if model == entry.model else None,

@@ -24,7 +24,7 @@ from arena.errors.models import (
     RateLimited,
     RequestRefused,
 )
-from arena.models.remote.model import Failure, redacted, shortened, wait_words
+from arena.models.remote.model import RemoteFailure, redacted, shortened, wait_words
 from arena.models.remote.openai_wire import DROPPABLE
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Names:
     key_variable: str
 
 
-def classify(error: BaseException, address: Address) -> Failure:
+def classify(error: BaseException, address: Address) -> RemoteFailure:
     """What an exception of the SDK or its HTTP client means; no secret is in the result."""
     import httpx2
     import openai
@@ -78,31 +78,31 @@ def classify(error: BaseException, address: Address) -> Failure:
     detail = redacted(f"{type(error).__name__}: {error}", *address.secrets)
     if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
         again = not isinstance(error, httpx2.TimeoutException)
-        return Failure(EngineUnreachable, detail, again, refused=True)
+        return RemoteFailure(EngineUnreachable, detail, again, refused=True)
     if isinstance(error, httpx2.TimeoutException | TimeoutError | openai.APITimeoutError):
-        return Failure(NetworkFailed, detail)
+        return RemoteFailure(NetworkFailed, detail)
     if isinstance(error, httpx2.TransportError | OSError | openai.APIConnectionError):
-        return Failure(NetworkFailed, detail, again=True)
-    return Failure(BadReply, detail)
+        return RemoteFailure(NetworkFailed, detail, again=True)
+    return RemoteFailure(BadReply, detail)
 
 
-def _refusal(error: openai.APIStatusError, address: Address) -> Failure:
+def _refusal(error: openai.APIStatusError, address: Address) -> RemoteFailure:
     words = _words(error.body)
     kind = _kind(error.status_code, f"{error.code or ''} {error.type or ''} {words}")
     wait_s = retry_after(error.response.headers)
     again = kind is Overloaded or (kind is RateLimited and wait_s is not None)
     detail = redacted(f"HTTP {error.status_code}: {words}", *address.secrets)
-    return Failure(kind, detail, again, wait_s, refused=True)
+    return RemoteFailure(kind, detail, again, wait_s, refused=True)
 
 
-def _inside_stream(error: openai.APIError, address: Address) -> Failure:
+def _inside_stream(error: openai.APIError, address: Address) -> RemoteFailure:
     """An error in the place of a chunk: with a status as its code, a type, or only words."""
     words = _words(error.body)
     name = f"{error.code or ''} {error.type or ''}".lower()
     status = next((status for part, status in _BY_TYPE.items() if part in name), 500)
     code = error.code or ""
     kind = _kind(int(code) if re.fullmatch(r"\d{3}", code) else status, f"{name} {words}")
-    return Failure(kind, redacted(words, *address.secrets), again=kind is Overloaded)
+    return RemoteFailure(kind, redacted(words, *address.secrets), again=kind is Overloaded)
 
 
 def _kind(code: int, text: str) -> type[ModelError]:
@@ -158,7 +158,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, (until - datetime.now(UTC)).total_seconds())
 
 
-def refused_fields(failure: Failure) -> frozenset[str]:
+def refused_fields(failure: RemoteFailure) -> frozenset[str]:
     """Which fields of a request the engine calls wrong, of those that it can do without."""
     if failure.kind is not RequestRefused:
         return frozenset()
@@ -168,7 +168,7 @@ def refused_fields(failure: Failure) -> frozenset[str]:
 
 
 def as_error(
-    failure: Failure,
+    failure: RemoteFailure,
     names: Names,
     address: Address,
     *,

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from arena.domain import FinishReason, GenerationParams, Message, Role
 from arena.errors.models import BadReply, StreamBroken
-from arena.models.remote.model import Failure
+from arena.models.remote.model import RemoteFailure
 
 if TYPE_CHECKING:
     import httpx2
@@ -180,11 +180,15 @@ class Reading:
         self.completion_tokens = max(0, generated - inside)
         self.thinking_tokens = thinking
 
-    def ending(self) -> FinishReason | Failure:
+    def ending(self) -> FinishReason | RemoteFailure:
         """How it ended, once the stream is over."""
         if not self.finish:
-            return Failure(StreamBroken, "the stream ended without a finish reason", again=True)
-        return _ENDINGS.get(self.finish) or Failure(BadReply, f"finish reason {self.finish[:100]}")
+            return RemoteFailure(
+                StreamBroken, "the stream ended without a finish reason", again=True
+            )
+        return _ENDINGS.get(self.finish) or RemoteFailure(
+            BadReply, f"finish reason {self.finish[:100]}"
+        )
 
 
 def visible_text(delta: Mapping[str, Any]) -> str:

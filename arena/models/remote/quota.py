@@ -9,7 +9,8 @@ from typing import Any
 from arena.domain import Message
 from arena.errors.base import ArenaError
 from arena.errors.models import DailyRequestsSpent, PriceUnknown
-from arena.models.remote.budget import Expenses, Purse, Reserved, end_of_day
+from arena.models.base import Expenses
+from arena.models.remote.budget import Budget, MoneyReservation, end_of_day
 from arena.models.remote.prices import Price, most_prompt_tokens
 
 Reserve = Callable[[int], Awaitable[bool]]
@@ -35,11 +36,11 @@ class DailyCount:
         return True
 
 
-class Charge:
+class MeteredCall:
     """One call that was let through."""
 
     def __init__(
-        self, price: Price | None, price_of: PriceOf, reserved: Reserved[Any] | None
+        self, price: Price | None, price_of: PriceOf, reserved: MoneyReservation[Any] | None
     ) -> None:
         self._price = price
         self._price_of = price_of
@@ -66,7 +67,7 @@ class Charge:
             await self._reserved.settle(usd)
 
 
-class Meter:
+class Quota:
     """The caps of one contestant.
 
     Args:
@@ -89,7 +90,7 @@ class Meter:
         requests_variable: str = "",
         reserve: Reserve | None = None,
         used: Callable[[], Awaitable[int]] | None = None,
-        purse: Purse[Any] | None = None,
+        purse: Budget[Any] | None = None,
         price_of: PriceOf = lambda _: None,
         price_variables: tuple[str, str] = ("", ""),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -130,7 +131,7 @@ class Meter:
         into, out = self._price_variables
         return PriceUnknown(model=model, variable=into, variable_in=into, variable_out=out)
 
-    async def admit(self, model: str, messages: Sequence[Message], most_output: int) -> Charge:
+    async def admit(self, model: str, messages: Sequence[Message], most_output: int) -> MeteredCall:
         """Count one request, and take the most that it can cost.
 
         Args:
@@ -149,9 +150,9 @@ class Meter:
             raise self._requests_spent()
         price = self.price_of(model)
         if self.purse is None or price is None:
-            return Charge(price, self.price_of, None)
+            return MeteredCall(price, self.price_of, None)
         most = price.usd(most_prompt_tokens(messages), most_output)
-        return Charge(price, self.price_of, await self.purse.reserve(most))
+        return MeteredCall(price, self.price_of, await self.purse.reserve(most))
 
     def _requests_spent(self) -> DailyRequestsSpent:
         return DailyRequestsSpent(

@@ -19,7 +19,7 @@ from arena.models.local.model import LocalModel
 from arena.models.local.onnx import engine as onnx_engine
 from arena.models.local.onnx.client import WorkerLink
 from arena.models.local.onnx.engine import OnnxEngine
-from arena.models.local.onnx.protocol import Failure
+from arena.models.local.onnx.protocol import WorkerFailure
 from arena.models.local.onnx.worker import failure
 from tests.models.conftest import Case, answer
 from tests.models.local.test_engine_contract import collect, first_piece, prompts, request, until
@@ -168,7 +168,7 @@ def test_memory_that_runs_out_in_the_worker_keeps_its_name(
     assert typed(wide_onnx, failure(None, RuntimeError("no such file"))).code != OutOfMemory.code
 
 
-def typed(case: Case, report: Failure) -> ModelError:
+def typed(case: Case, report: WorkerFailure) -> ModelError:
     """What the arena's side makes of a worker's last words, or of one answer's failure."""
     from arena.models.local.onnx.client import _typed
 

@@ -366,7 +366,7 @@ async def test_closing_ends_a_start_that_is_under_way(tiny_folder: Path) -> None
     """Ctrl-C during a download of 8 GB must not wait for its end."""
     going, go_on = threading.Event(), threading.Event()
 
-    def fetch_files(report: download.Report) -> download.Fetched:
+    def fetch_files(report: download.ProgressCallback) -> download.Fetched:
         going.set()
         while True:
             go_on.wait(20)

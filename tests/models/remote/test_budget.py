@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from arena.domain import Message, Role
 from arena.errors.models import BudgetSpent, DailyRequestsSpent, PriceUnknown
-from arena.models.remote.budget import Purse, end_of_day, to_micro
+from arena.models.remote.budget import Budget, end_of_day, to_micro
 from arena.models.remote.prices import PRICES, Price, most_prompt_tokens, overridden, price_of
-from arena.models.remote.quota import Meter
+from arena.models.remote.quota import Quota
 from arena.store.store import Reservation, VoteStore
 
 ASK = (Message(Role.USER, "偶数とは?"),)
@@ -32,9 +32,9 @@ class Clock:
 
 def purse_of(
     store: VoteStore, limit: float | None, clock: Clock | None = None
-) -> Purse[Reservation]:
+) -> Budget[Reservation]:
     """A purse whose day is the store's."""
-    return Purse(
+    return Budget(
         store, name="gemini", label="Gemini", limit_usd=limit, variable="GEMINI_DAILY_BUDGET_USD",
         now=clock or Clock(),
     )  # fmt: skip
@@ -154,9 +154,9 @@ async def test_no_budget_counts_only(store: VoteStore) -> None:
     assert purse.expenses().limit_usd is None
 
 
-def meter_of(store: VoteStore, clock: Clock, limit: float | None, requests: int = 2) -> Meter:
+def meter_of(store: VoteStore, clock: Clock, limit: float | None, requests: int = 2) -> Quota:
     """A meter of one cloud model."""
-    return Meter(
+    return Quota(
         label="Gemini", requests=requests, requests_variable="GEMINI_DAILY_REQUESTS",
         reserve=lambda most: store.count_today("gemini", most),
         used=lambda: store.today("gemini"), purse=purse_of(store, limit, clock),

@@ -18,8 +18,8 @@ import pytest
 
 from arena.battle.arena import Arena
 from arena.battle.limits import Limits, Visitor
-from arena.battle.request import Ask
-from arena.battle.session import Frame, LiveBattle
+from arena.battle.request import BattleRequest
+from arena.battle.session import BattleSession, Snapshot
 from arena.domain import Finished, GenerationParams, Message, Mode, Role, Side
 from arena.errors.base import ArenaError
 from arena.errors.models import BudgetSpent, PriceUnknown
@@ -176,7 +176,7 @@ async def test_a_budget_without_a_price_is_said(
     assert not server.asked
 
 
-async def play(arena: Arena, live: LiveBattle) -> Frame:
+async def play(arena: Arena, live: BattleSession) -> Snapshot:
     """The last frame."""
     frames = [frame async for frame in arena.frames(live)]
     return frames[-1]
@@ -193,7 +193,9 @@ async def test_fifty_battles_at_once_keep_the_budget(
     limits = Limits(battles=50, visitor_battles=50, per_minute=100)
     arena = Arena(Registry(entries), store, limits, rng=random.Random(3))
     visitor = Visitor("v" * 64)
-    request = Ask("Why?", Mode.OPEN, PARAMS, visitor, "tab", model_a="gemini", model_b="x")
+    request = BattleRequest(
+        "Why?", Mode.OPEN, PARAMS, visitor, "tab", model_a="gemini", model_b="x"
+    )
 
     battles = await asyncio.gather(*(arena.begin(request) for _ in range(50)))
     frames = await asyncio.gather(*(play(arena, live) for live in battles))
@@ -209,7 +211,7 @@ async def test_fifty_battles_at_once_keep_the_budget(
 
     while not isinstance(model.status(), Unavailable):  # what is left of the budget
         await ask(model)
-    blind = Ask("Why?", Mode.BLIND, PARAMS, visitor, "tab")
+    blind = BattleRequest("Why?", Mode.BLIND, PARAMS, visitor, "tab")
     for _ in range(5):
         live = await arena.begin(blind)
         assert {live.battle.spec(side).id for side in Side} == {"x", "y"}

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from arena.errors.models import ModelUnavailable, StreamBroken
-from arena.models.remote.model import Connection, Failure, Pump, SharedTask
+from arena.models.remote.model import Connection, Pump, RemoteFailure, SharedTask
 
 
 class Source:
@@ -35,8 +35,8 @@ class Source:
             self.closed = True
 
 
-def broken(error: BaseException) -> Failure:
-    return Failure(StreamBroken, str(error))
+def broken(error: BaseException) -> RemoteFailure:
+    return RemoteFailure(StreamBroken, str(error))
 
 
 class Opened:

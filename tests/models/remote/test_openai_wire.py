@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from arena.domain import FinishReason, GenerationParams, Message, Role
 from arena.errors.models import ModelGone, RequestRefused, StreamBroken
-from arena.models.remote.model import Failure, is_sendable, redacted, retry_wait, shortened
+from arena.models.remote.model import RemoteFailure, is_sendable, redacted, retry_wait, shortened
 from arena.models.remote.openai_errors import Names, as_error, refused_fields, retry_after, too_long
 from arena.models.remote.openai_wire import (
     Listing,
@@ -120,7 +120,7 @@ def test_no_reply_is_a_crash(one: dict[str, Any], reply: object) -> None:
 
     assert isinstance(text, str)
     assert isinstance(reading.served, str)
-    assert isinstance(reading.ending(), FinishReason | Failure)
+    assert isinstance(reading.ending(), FinishReason | RemoteFailure)
     assert isinstance(listing(reply, MODEL), Listing)
 
 
@@ -131,7 +131,7 @@ def test_a_stream_without_a_reason_may_be_tried_again() -> None:
 
     end = reading.ending()
 
-    assert isinstance(end, Failure)
+    assert isinstance(end, RemoteFailure)
     assert (end.kind, end.again) == (StreamBroken, True)
 
 
@@ -259,8 +259,8 @@ def test_retry_after_never_crashes(text: str) -> None:
 )
 def test_only_what_can_be_left_out_is(detail: str, names: set[str]) -> None:
     """A request without its model or its budget, or one that drops what was only mentioned."""
-    assert refused_fields(Failure(RequestRefused, detail)) == names
-    assert refused_fields(Failure(ModelGone, detail)) == frozenset()
+    assert refused_fields(RemoteFailure(RequestRefused, detail)) == names
+    assert refused_fields(RemoteFailure(ModelGone, detail)) == frozenset()
 
 
 @given(st.text())
@@ -273,7 +273,7 @@ def test_any_complaint_can_be_read(detail: str) -> None:
 
 def test_the_model_itself_is_no_suggestion() -> None:
     """'Set it to one of: ' and then the name that was refused."""
-    failure = Failure(ModelGone, "gone")
+    failure = RemoteFailure(ModelGone, "gone")
     address = address_of("http://127.0.0.1:8000/v1", "")
 
     error = as_error(failure, NAMES, address, others=(MODEL, "b"))
@@ -286,16 +286,16 @@ def test_the_model_itself_is_no_suggestion() -> None:
 @pytest.mark.parametrize(
     ("failure", "retries", "waited", "wait"),
     [
-        (Failure(StreamBroken, "", again=True), 0, 0.0, 0.5),
-        (Failure(StreamBroken, "", again=True), 1, 0.5, 1.5),
-        (Failure(StreamBroken, "", again=True), 2, 2.0, None),
-        (Failure(StreamBroken, "", again=True, wait_s=7.9), 0, 0.0, 7.9),
-        (Failure(StreamBroken, "", again=True, wait_s=5.0), 1, 5.0, None),
-        (Failure(StreamBroken, ""), 0, 0.0, None),
+        (RemoteFailure(StreamBroken, "", again=True), 0, 0.0, 0.5),
+        (RemoteFailure(StreamBroken, "", again=True), 1, 0.5, 1.5),
+        (RemoteFailure(StreamBroken, "", again=True), 2, 2.0, None),
+        (RemoteFailure(StreamBroken, "", again=True, wait_s=7.9), 0, 0.0, 7.9),
+        (RemoteFailure(StreamBroken, "", again=True, wait_s=5.0), 1, 5.0, None),
+        (RemoteFailure(StreamBroken, ""), 0, 0.0, None),
     ],
 )
 def test_waits_are_bounded(
-    failure: Failure, retries: int, waited: float, wait: float | None
+    failure: RemoteFailure, retries: int, waited: float, wait: float | None
 ) -> None:
     """Waits that are each allowed and together are not, or tries without an end."""
     assert retry_wait(failure, retries=retries, waited=waited) == wait

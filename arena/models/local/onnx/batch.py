@@ -23,7 +23,7 @@ import onnxruntime as ort
 
 from arena.models.local.onnx.protocol import Graph, Plan
 from arena.models.local.onnx.sampling import Floats
-from arena.models.local.onnx.sequence import Text
+from arena.models.local.onnx.sequence import TokenSequence
 
 TOGETHER = 8
 """Rows in one call; more would save little, and each token would come later."""
@@ -37,7 +37,7 @@ class UnfitError(Exception):
     """This kind of model, or this machine, needs `onnx_generators.py`."""
 
 
-class Rows:
+class BatchedRunner:
     """The loaded model; see `Runtime`.
 
     Raises:
@@ -73,11 +73,11 @@ class Rows:
         self.together = min(TOGETHER, plan.running)
         self.why_alone = ""
 
-    def text(self, capacity: int, *, long: bool) -> Text:
+    def text(self, capacity: int, *, long: bool) -> TokenSequence:
         """An empty one."""
         return _RowText(self, self._cache, capacity, long=long)
 
-    def write(self, texts: Sequence[Text], tokens: Sequence[int]) -> None:
+    def write(self, texts: Sequence[TokenSequence], tokens: Sequence[int]) -> None:
         """All of them in one call."""
         rows = {_row(text): token for text, token in zip(texts, tokens, strict=True)}
         ordered = self._cache.gather(list(rows))
@@ -141,10 +141,10 @@ def _session(plan: Plan) -> Foreign:
         raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
 
-class _RowText(Text):
-    """See `Text`. It has its row until nobody refers to it any more."""
+class _RowText(TokenSequence):
+    """See `TokenSequence`. It has its row until nobody refers to it any more."""
 
-    def __init__(self, runtime: Rows, cache: _Cache, capacity: int, *, long: bool) -> None:
+    def __init__(self, runtime: BatchedRunner, cache: _Cache, capacity: int, *, long: bool) -> None:
         super().__init__(runtime.plan, capacity, long=long)
         self._runtime = runtime
         self.last: Floats | None = None
@@ -161,12 +161,12 @@ class _RowText(Text):
         self.last = None  # what lies behind is never looked at, and is written over
 
     def scores(self) -> Floats:
-        """See `Text`."""
+        """See `TokenSequence`."""
         assert self.last is not None  # noqa: S101 -- only what was read has scores
         return self.last
 
 
-def _row(text: Text) -> _RowText:
+def _row(text: TokenSequence) -> _RowText:
     assert isinstance(text, _RowText)  # noqa: S101 -- it comes from `Rows.text`
     return text
 
@@ -288,10 +288,10 @@ def _addresses(size: int) -> mmap.mmap:
     return memory
 
 
-def agrees(runtime: Rows) -> bool:
+def agrees(runtime: BatchedRunner) -> bool:
     """Whether a text has the same scores, to the last bit, whoever is written in the same call."""
     limit = runtime.plan.short_context or runtime.plan.context
-    texts: list[Text] = []
+    texts: list[TokenSequence] = []
     for number in range(runtime.together):
         text = runtime.text(limit, long=False)
         text.read(range(1, 2 + number))

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from arena.errors.models import ModelUnavailable
-from arena.errors.reasons import Phrase
+from arena.errors.reasons import ErrorReason
 from arena.models.local.build_cache import is_made, make_once, run_child
-from arena.models.local.download import Report
+from arena.models.local.download import ProgressCallback
 from arena.models.local.onnx.folder import is_whole
 
 INSTALL = "pip install -r requirements-cpu.txt"
@@ -38,7 +38,12 @@ _LAYER = re.compile(r"Reading layer (\d+)")
 
 
 def ensure(
-    target: Path, dense: Callable[[], Path], *, label: str, report: Report, precision: str = "int4"
+    target: Path,
+    dense: Callable[[], Path],
+    *,
+    label: str,
+    report: ProgressCallback,
+    precision: str = "int4",
 ) -> None:
     """Make the folder if it is not there; blocks.
 
@@ -58,9 +63,9 @@ def ensure(
     if missing:
         raise ModelUnavailable(
             label=label,
-            why=Phrase.PACKAGE_MISSING,
+            why=ErrorReason.PACKAGE_MISSING,
             package=missing[0].replace("_", "-"),
-            remedy=Phrase.DO_INSTALL,
+            remedy=ErrorReason.DO_INSTALL,
             command=INSTALL,
         )
     source = dense()
@@ -73,7 +78,7 @@ def ensure(
     )
 
 
-def _build(dense: Path, made: Path, *, report: Report, precision: str) -> None:
+def _build(dense: Path, made: Path, *, report: ProgressCallback, precision: str) -> None:
     layers = int(json.loads((dense / "config.json").read_text("utf-8"))["num_hidden_layers"])
 
     def on_line(line: str) -> None:

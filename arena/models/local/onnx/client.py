@@ -21,12 +21,12 @@ from arena.models.local.engine import Sink, TokenRequest
 from arena.models.local.memory import out_of_memory
 from arena.models.local.onnx.protocol import (
     Command,
-    Failure,
     Forget,
     Piece,
     Plan,
-    Ready,
-    Report,
+    WorkerFailure,
+    WorkerMessage,
+    WorkerReady,
     Write,
 )
 
@@ -52,7 +52,7 @@ class WorkerLink:
     def __init__(self, plan: Plan, on_crash: Callable[[ModelError], None]) -> None:
         self._plan = plan
         self._on_crash = on_crash
-        self._ready: Future[Ready] = Future()
+        self._ready: Future[WorkerReady] = Future()
         self._sinks: dict[int, Sink] = {}
         self._lock = threading.Lock()
         self._outbox: queue.SimpleQueue[Plan | Command | None] = queue.SimpleQueue()
@@ -61,7 +61,7 @@ class WorkerLink:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
 
-    def start(self) -> Ready:
+    def start(self) -> WorkerReady:
         """Start the process; returns when it has loaded its model and written something.
 
         Raises:
@@ -151,19 +151,19 @@ class WorkerLink:
                 return
 
     def _read(self) -> None:
-        last: Failure | None = None
+        last: WorkerFailure | None = None
         try:
             while True:
-                report: Report = self._connection.recv()
-                if isinstance(report, Failure) and report.number is None:
+                report: WorkerMessage = self._connection.recv()
+                if isinstance(report, WorkerFailure) and report.number is None:
                     last = report
                     continue
                 self._deliver(report)
         except (EOFError, OSError):
             self._ended(last)
 
-    def _deliver(self, report: Report) -> None:
-        if isinstance(report, Ready):
+    def _deliver(self, report: WorkerMessage) -> None:
+        if isinstance(report, WorkerReady):
             self._ready.set_result(report)
             return
         sink = self._sinks.get(report.number or 0)
@@ -171,7 +171,7 @@ class WorkerLink:
             return
         sink.push(report.tokens if isinstance(report, Piece) else _typed(report))
 
-    def _ended(self, last: Failure | None) -> None:
+    def _ended(self, last: WorkerFailure | None) -> None:
         """Tell everybody, the engine first, so that no reader still finds the model ready."""
         self._outbox.put(None)
         error = self._why(last)
@@ -187,7 +187,7 @@ class WorkerLink:
             sink.push(error)
         self._connection.close()
 
-    def _why(self, last: Failure | None) -> ModelError:
+    def _why(self, last: WorkerFailure | None) -> ModelError:
         if self._stopping:
             return EngineCrashed("the worker was stopped")
         if last is not None:
@@ -195,7 +195,7 @@ class WorkerLink:
         return EngineCrashed(f"the worker {_last_words(self._exit_status())}")
 
 
-def _typed(failure: Failure) -> ModelError:
+def _typed(failure: WorkerFailure) -> ModelError:
     if failure.out_of_memory:
         return out_of_memory(MemoryError(failure.detail), "cpu")
     return EngineCrashed(failure.detail)

@@ -18,12 +18,12 @@ from arena.errors.models import (
     ModelError,
     OutOfMemory,
 )
-from arena.errors.reasons import Phrase
+from arena.errors.reasons import ErrorReason
 from arena.models.local.engine import CrashHandler, Sink, TokenRequest, Tokens
 from arena.models.local.memory import GIB, MAX_RUNNING, free_ram, gib, promises
 from arena.models.local.onnx.client import WorkerLink
 from arena.models.local.onnx.folder import GenAiModel
-from arena.models.local.onnx.protocol import Plan, Ready
+from arena.models.local.onnx.protocol import Plan, WorkerReady
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def plan_tokens(model: GenAiModel, free: int, cap_gib: float | None) -> int:
             f"weights: {need} bytes, cache: {affordable} tokens at {per_token} bytes",
             need=gib(need + least * per_token / _SHARE),
             free=gib(free),
-            remedy=Phrase.DO_MORE_MEMORY if need > free else Phrase.DO_RAISE_CACHE,
+            remedy=ErrorReason.DO_MORE_MEMORY if need > free else ErrorReason.DO_RAISE_CACHE,
         )
     return min(affordable, max(_WANTED, model.shape.context))
 
@@ -104,7 +104,7 @@ class OnnxEngine(Stoppable):
         self._threads = threads or threads_here()
         self._keep = keep
         self._link: WorkerLink | None = None
-        self._ready: Ready | None = None
+        self._ready: WorkerReady | None = None
         self._cache_tokens = 0
         self._numbers = count(1)
         stop_with_main_thread(self)

@@ -15,9 +15,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from arena.errors.models import ModelUnavailable, UnsupportedModel
-from arena.errors.reasons import Phrase
+from arena.errors.reasons import ErrorReason
 from arena.models.local.download import Form
-from arena.models.local.memory import Shape
+from arena.models.local.memory import ModelShape
 from arena.models.local.onnx.protocol import Graph
 
 CONFIG = "genai_config.json"
@@ -40,7 +40,7 @@ class GenAiModel:
 
     folder: Path
     kind: str
-    shape: Shape
+    shape: ModelShape
     stop_ids: frozenset[int]
     precision: str
     weights_bytes: int
@@ -106,8 +106,8 @@ def _wanted(names: Sequence[str]) -> list[str]:
 GENAI = Form(
     wanted=_wanted,
     within=find_model,
-    missing=Phrase.NO_ONNX,
-    remedy=Phrase.DO_ONNX,
+    missing=ErrorReason.NO_ONNX,
+    remedy=ErrorReason.DO_ONNX,
     # The library would miss what was never wanted here.
     probe="nothing",
 )
@@ -132,15 +132,15 @@ def describe(folder: Path, source: str) -> GenAiModel:
         raise UnsupportedModel(
             f"{CONFIG} has no {error}",
             source=source,
-            why=Phrase.UNKNOWN_ARCHITECTURE,
-            remedy=Phrase.DO_OTHER_MODEL,
+            why=ErrorReason.UNKNOWN_ARCHITECTURE,
+            remedy=ErrorReason.DO_OTHER_MODEL,
         ) from error
     except (OSError, ValueError, TypeError) as error:
         raise ModelUnavailable(
             f"{type(error).__name__}: {error}",
             label=folder.name,
-            why=Phrase.WEIGHTS_BROKEN,
-            remedy=Phrase.DO_REMOVE_BROKEN,
+            why=ErrorReason.WEIGHTS_BROKEN,
+            remedy=ErrorReason.DO_REMOVE_BROKEN,
         ) from error
 
 
@@ -175,7 +175,7 @@ def _describe(folder: Path, genai: Mapping[str, Any], config: Mapping[str, Any])
     )
 
 
-def _graph(decoder: Mapping[str, Any], search: Mapping[str, Any], shape: Shape) -> Graph:
+def _graph(decoder: Mapping[str, Any], search: Mapping[str, Any], shape: ModelShape) -> Graph:
     """Names as the runtime takes them, and its own where the folder has none."""
     inputs, outputs = decoder.get("inputs", {}), decoder.get("outputs", {})
 
@@ -203,11 +203,11 @@ def _graph(decoder: Mapping[str, Any], search: Mapping[str, Any], shape: Shape) 
     )
 
 
-def _shape(model: Mapping[str, Any], config: Mapping[str, Any]) -> Shape:
+def _shape(model: Mapping[str, Any], config: Mapping[str, Any]) -> ModelShape:
     decoder = model["decoder"]
     heads, hidden = int(decoder["num_attention_heads"]), int(decoder["hidden_size"])
     context = int(model["context_length"])
-    return Shape(
+    return ModelShape(
         layers=int(decoder["num_hidden_layers"]),
         heads=heads,
         kv_heads=int(decoder.get("num_key_value_heads") or heads),

@@ -15,7 +15,7 @@ import onnxruntime_genai as og
 
 from arena.models.local.onnx.protocol import Plan
 from arena.models.local.onnx.sampling import Floats
-from arena.models.local.onnx.sequence import Text
+from arena.models.local.onnx.sequence import TokenSequence
 
 Foreign: TypeAlias = Any
 """An object of ONNX Runtime GenAI, which has no types."""
@@ -58,11 +58,11 @@ class Generators:
             generator.set_model_input(self.plan.graph.mask, mask)
         return generator
 
-    def text(self, capacity: int, *, long: bool) -> Text:
+    def text(self, capacity: int, *, long: bool) -> TokenSequence:
         """An empty one."""
         return _GeneratorText(self, capacity, long=long)
 
-    def write(self, texts: Sequence[Text], tokens: Sequence[int]) -> None:
+    def write(self, texts: Sequence[TokenSequence], tokens: Sequence[int]) -> None:
         """One call for each."""
         for text, token in zip(texts, tokens, strict=True):
             text.read([token])
@@ -82,8 +82,8 @@ def _overlay(plan: Plan) -> str:
     return json.dumps({"model": {"decoder": decoder}})
 
 
-class _GeneratorText(Text):
-    """See `Text`.
+class _GeneratorText(TokenSequence):
+    """See `TokenSequence`.
 
     A model with LongRoPE chooses its rotary factors at every call by the width of the attention
     mask. Left alone, it would read the first pieces of a long text with the short factors and the
@@ -109,7 +109,7 @@ class _GeneratorText(Text):
             self._mask[0, held:] = 0
 
     def scores(self) -> Floats:
-        """See `Text`."""
+        """See `TokenSequence`."""
         scores: Floats = self._generator.get_logits()[0, -1]
         return scores
 

@@ -15,14 +15,14 @@ from arena.errors.models import (
     OutOfMemory,
     UnsupportedModel,
 )
-from arena.errors.reasons import Phrase
-from arena.models.local.download import Fetched, Report, fetch, in_cache
-from arena.models.local.engine import CrashHandler, Prepared
+from arena.errors.reasons import ErrorReason
+from arena.models.local.download import Fetched, ProgressCallback, fetch, in_cache
+from arena.models.local.engine import CrashHandler, LoadedEngine
 from arena.models.local.onnx.build import INSTALL
 from arena.models.local.onnx.folder import GENAI, GenAiModel, describe, find_model
 
 if TYPE_CHECKING:
-    from arena.models.local.load import Wanted
+    from arena.models.local.spec import ModelConfig
 
 AUTO, ONNX = "auto", "onnx"
 BUILDS: Mapping[str, str] = {
@@ -30,7 +30,7 @@ BUILDS: Mapping[str, str] = {
 }
 """The vendors' own 4-bit builds of models that are named by their dense form."""
 
-Files = Callable[[Report], Fetched]
+Files = Callable[[ProgressCallback], Fetched]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def is_installed() -> bool:
     return importlib.util.find_spec("onnxruntime_genai") is not None
 
 
-def choose(wanted: Wanted) -> Choice | None:
+def choose(wanted: ModelConfig) -> Choice | None:
     """The ONNX form, if the model is to run in it; None leaves it to another engine.
 
     Left to itself the arena takes it where there is no GPU, the runtime is installed, and the
@@ -66,14 +66,16 @@ def choose(wanted: Wanted) -> Choice | None:
         if not is_installed():
             raise ModelUnavailable(
                 label=wanted.label,
-                why=Phrase.PACKAGE_MISSING,
+                why=ErrorReason.PACKAGE_MISSING,
                 package="onnxruntime-genai",
-                remedy=Phrase.DO_INSTALL,
+                remedy=ErrorReason.DO_INSTALL,
                 command=INSTALL,
             )
         found = _form(wanted)
         if found is None:
-            raise UnsupportedModel(source=wanted.source, why=Phrase.NO_ONNX, remedy=Phrase.DO_ONNX)
+            raise UnsupportedModel(
+                source=wanted.source, why=ErrorReason.NO_ONNX, remedy=ErrorReason.DO_ONNX
+            )
         return found
     if wanted.engine != AUTO or not is_installed() or wanted.device not in ("auto", "cpu"):
         return None
@@ -91,7 +93,7 @@ def _has_gpu() -> bool:
     return loading.choose_device() == "cuda"
 
 
-def _form(wanted: Wanted) -> Choice | None:
+def _form(wanted: ModelConfig) -> Choice | None:
     forced = wanted.engine == ONNX
     source = wanted.source
     if wanted.build_onnx is not None:
@@ -107,7 +109,7 @@ def _form(wanted: Wanted) -> Choice | None:
     return _on_hub(wanted, forced=forced)
 
 
-def _on_hub(wanted: Wanted, *, forced: bool) -> Choice | None:
+def _on_hub(wanted: ModelConfig, *, forced: bool) -> Choice | None:
     source, revision, label = wanted.source, wanted.revision, wanted.label
     build = BUILDS.get(source)
     if build is None and not forced and "onnx" not in source.lower():
@@ -123,7 +125,7 @@ def _on_hub(wanted: Wanted, *, forced: bool) -> Choice | None:
     return Choice(origin, lambda report: fetch(origin, revision, label, report, GENAI), forced)
 
 
-def replaceable(choice: Choice, wanted: Wanted, error: ModelError, *, fetched: bool) -> bool:
+def replaceable(choice: Choice, wanted: ModelConfig, error: ModelError, *, fetched: bool) -> bool:
     """Whether another engine may serve after this error.
 
     Not where it was asked for; nor where memory is short, since the others need more; nor where
@@ -134,7 +136,9 @@ def replaceable(choice: Choice, wanted: Wanted, error: ModelError, *, fetched: b
     return fetched or wanted.build_onnx is not None or isinstance(error, UnsupportedModel)
 
 
-def prepare(choice: Choice, files: Fetched, wanted: Wanted, on_crash: CrashHandler) -> Prepared:
+def prepare(
+    choice: Choice, files: Fetched, wanted: ModelConfig, on_crash: CrashHandler
+) -> LoadedEngine:
     """Load it; blocks for seconds to minutes. The engine runs when this returns.
 
     Raises:
@@ -151,7 +155,7 @@ def prepare(choice: Choice, files: Fetched, wanted: Wanted, on_crash: CrashHandl
         engine.start()
     except EngineCrashed as error:
         raise _broken(wanted.label, error.detail) from error
-    return Prepared(
+    return LoadedEngine(
         engine=engine,
         tokenizer=tokenizer,
         precision=model.precision,
@@ -178,7 +182,9 @@ def _tokenizer(model: GenAiModel, label: str) -> tuple[object, frozenset[int]]:
 
 
 def _broken(label: str, detail: str) -> ModelUnavailable:
-    return ModelUnavailable(detail, label=label, why=Phrase.LOAD_FAILED, remedy=Phrase.DO_GET_AGAIN)
+    return ModelUnavailable(
+        detail, label=label, why=ErrorReason.LOAD_FAILED, remedy=ErrorReason.DO_GET_AGAIN
+    )
 
 
 def _facts(model: GenAiModel) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """What the arena and its ONNX worker process say to each other: these objects, pickled.
 
 The arena sends a `Plan`, then any number of `Write` and `Forget`; closing the connection ends the
-worker. The worker answers the plan with `Ready` (or `Failure`), and each `Write` with pieces up to
-the one that has a finish (or with one `Failure`).
+worker. The worker answers the plan with `WorkerReady` (or `WorkerFailure`), and each `Write` with
+pieces up to the one that has a finish (or with one `WorkerFailure`).
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Forget:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class WorkerReady:
     """The model is loaded and has written something.
 
     Attributes:
@@ -109,7 +109,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class WorkerFailure:
     """An answer, or with the number None the worker itself, came to nothing."""
 
     number: int | None
@@ -118,4 +118,4 @@ class Failure:
 
 
 Command = Write | Forget
-Report = Ready | Piece | Failure
+WorkerMessage = WorkerReady | Piece | WorkerFailure

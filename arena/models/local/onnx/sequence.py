@@ -19,7 +19,7 @@ from arena.models.local.onnx.protocol import Plan
 from arena.models.local.onnx.sampling import Floats
 
 
-class Text(ABC):
+class TokenSequence(ABC):
     """Tokens that were read, with their keys and values.
 
     Args:
@@ -90,14 +90,14 @@ class Runtime(Protocol):
     versions: dict[str, str]
     kv_itemsize: int
 
-    def text(self, capacity: int, *, long: bool) -> Text:
+    def text(self, capacity: int, *, long: bool) -> TokenSequence:
         """An empty one.
 
         Raises:
             RuntimeError, MemoryError: there is no room for it.
         """
 
-    def write(self, texts: Sequence[Text], tokens: Sequence[int]) -> None:
+    def write(self, texts: Sequence[TokenSequence], tokens: Sequence[int]) -> None:
         """Let each text read its one token; at most `together`, and none of them long if several.
 
         Raises:
@@ -109,12 +109,12 @@ class Runtime(Protocol):
 class Kept:
     """A text, all its tokens (those that it has yet to read, too), and how long it is kept."""
 
-    text: Text
+    text: TokenSequence
     ids: list[int]
     until: float
 
 
-class Shelf:
+class PrefixCache:
     """Texts whose answer has ended, the oldest first.
 
     Args:
@@ -133,7 +133,7 @@ class Shelf:
         """What they take of the cache."""
         return sum(kept.text.capacity for kept in self._kept)
 
-    def put(self, text: Text, ids: list[int]) -> None:
+    def put(self, text: TokenSequence, ids: list[int]) -> None:
         """Keep it; `ids` are its tokens and those that it has yet to read."""
         if self._plan.keep == 0 or len(ids) < self._plan.chunk:
             return
@@ -158,7 +158,7 @@ class Shelf:
                 best = kept, shared
         return best
 
-    def take(self, kept: Kept, shared: int) -> Text:
+    def take(self, kept: Kept, shared: int) -> TokenSequence:
         """It leaves the shelf, cut to what is shared."""
         self._kept.remove(kept)
         kept.text.rewind(shared)

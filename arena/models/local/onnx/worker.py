@@ -22,18 +22,18 @@ from multiprocessing.connection import Connection
 import numpy as np
 
 from arena.models.local.engine import TokenRequest, Tokens, finish_of
-from arena.models.local.onnx.batch import Rows, UnfitError, agrees
+from arena.models.local.onnx.batch import BatchedRunner, UnfitError, agrees
 from arena.models.local.onnx.protocol import (
     Command,
-    Failure,
     Piece,
     Plan,
-    Ready,
-    Report,
+    WorkerFailure,
+    WorkerMessage,
+    WorkerReady,
     Write,
 )
 from arena.models.local.onnx.sampling import draw
-from arena.models.local.onnx.sequence import Kept, Runtime, Shelf, Text
+from arena.models.local.onnx.sequence import Kept, PrefixCache, Runtime, TokenSequence
 
 REST_S = 1.0
 """How long nobody asks for anything before kept texts are read anew: a piece takes a tenth of a
@@ -54,7 +54,7 @@ class Answer:
         self.request = request
         self.ids = list(request.ids)
         self.reserved = request.total_tokens
-        self.text: Text | None = None
+        self.text: TokenSequence | None = None
         self.writing = False
 
     @property
@@ -103,7 +103,7 @@ def is_long(tokens: int, plan: Plan) -> bool:
     return bool(plan.short_context) and tokens > plan.short_context
 
 
-class Rounds:
+class Scheduler:
     """Who is served next.
 
     Args:
@@ -111,14 +111,14 @@ class Rounds:
         send: takes what the arena shall hear.
     """
 
-    def __init__(self, runtime: Runtime, send: Callable[[Report], None]) -> None:
+    def __init__(self, runtime: Runtime, send: Callable[[WorkerMessage], None]) -> None:
         self._runtime = runtime
         self._plan = runtime.plan
         self._send = send
         self._waiting: deque[Answer] = deque()
         self._running: list[Answer] = []
         self._round: deque[list[Answer]] = deque()
-        self.shelf = Shelf(runtime.plan)
+        self.shelf = PrefixCache(runtime.plan)
 
     @property
     def busy(self) -> bool:
@@ -228,13 +228,13 @@ class Rounds:
             self.shelf.put(answer.text, answer.ids)
 
 
-def failure(number: int | None, error: BaseException) -> Failure:
+def failure(number: int | None, error: BaseException) -> WorkerFailure:
     """In words for the log; never the visitor's text."""
     words = f"{type(error).__name__}: {error}"
     memory = isinstance(error, MemoryError) or any(
         sign in words for sign in ("allocate", "bad_alloc", "bad allocation")
     )
-    return Failure(number, memory, words[:2000])
+    return WorkerFailure(number, memory, words[:2000])
 
 
 def load(plan: Plan) -> Runtime:
@@ -245,7 +245,7 @@ def load(plan: Plan) -> Runtime:
         RuntimeError, MemoryError: it cannot be loaded.
     """
     try:
-        rows = Rows(plan)
+        rows = BatchedRunner(plan)
     except UnfitError as error:
         why = str(error)
     else:
@@ -274,7 +274,7 @@ def warm_up(runtime: Runtime) -> None:
         raise ArithmeticError("the scores are not finite")
 
 
-def serve(connection: Connection, rounds: Rounds) -> None:
+def serve(connection: Connection, rounds: Scheduler) -> None:
     """Work until the connection closes.
 
     Raises:
@@ -306,12 +306,12 @@ def main() -> int:
         try:
             runtime = load(plan)
             connection.send(
-                Ready(
+                WorkerReady(
                     runtime.engine, runtime.versions, runtime.kv_itemsize,
                     runtime.together, runtime.why_alone,
                 )
             )  # fmt: skip
-            serve(connection, Rounds(runtime, connection.send))
+            serve(connection, Scheduler(runtime, connection.send))
         except (EOFError, ConnectionError):
             raise
         except Exception as error:  # noqa: BLE001 - the arena logs it and starts another worker

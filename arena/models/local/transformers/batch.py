@@ -40,7 +40,7 @@ def blocks_for(request: TokenRequest) -> int:
     return -(-request.total_tokens // BLOCK)
 
 
-class Admission:
+class BatchAdmission:
     """Lets requests in, oldest first, as long as the cache can hold all of them to their end.
 
     The scheduler would take more and throw some out when the cache is full; a request that then
@@ -118,7 +118,7 @@ class _Router:
         self._on_failure(state, error)
 
 
-class BatchRunner:
+class ContinuousBatchRunner:
     """Owns the manager and its thread.
 
     Args:
@@ -140,7 +140,7 @@ class BatchRunner:
         self._crashed = False
         self._stopping = False
         self.cache_tokens = plan.tokens
-        self.admission = Admission(plan.blocks)
+        self.admission = BatchAdmission(plan.blocks)
 
     def start(self) -> None:
         """Make the cache, start the thread, and let it write two tokens; blocks.
@@ -159,7 +159,7 @@ class BatchRunner:
         except BaseException:
             self.stop()
             raise
-        self.admission = Admission(self.cache_tokens // BLOCK)
+        self.admission = BatchAdmission(self.cache_tokens // BLOCK)
 
     def _make_manager(self) -> Foreign:
         config = ContinuousBatchingConfig(

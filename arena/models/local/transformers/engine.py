@@ -21,9 +21,9 @@ from arena.errors.models import (
     OutOfMemory,
 )
 from arena.models.local.engine import CrashHandler, Foreign, Sink, TokenRequest, Tokens
-from arena.models.local.memory import Shape, free_memory, plan_cache
-from arena.models.local.transformers.batch import BatchRunner, blocks_for
-from arena.models.local.transformers.single import SoloRunner, second_shell
+from arena.models.local.memory import ModelShape, free_memory, plan_cache
+from arena.models.local.transformers.batch import ContinuousBatchRunner, blocks_for
+from arena.models.local.transformers.single import GenerateRunner, second_shell
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class TransformersEngine(Stoppable):
         self,
         model: Foreign,
         *,
-        shape: Shape,
+        shape: ModelShape,
         device: str,
         batching: bool = True,
         max_cache_gib: float | None = None,
@@ -59,8 +59,8 @@ class TransformersEngine(Stoppable):
         self._batching = batching
         self._max_cache_gib = max_cache_gib
         self._on_crash = on_crash or (lambda _: None)
-        self._batch: BatchRunner | None = None
-        self._solo = SoloRunner(second_shell(model), device)
+        self._batch: ContinuousBatchRunner | None = None
+        self._solo = GenerateRunner(second_shell(model), device)
         stop_with_main_thread(self)
 
     @property
@@ -96,7 +96,7 @@ class TransformersEngine(Stoppable):
             plan = plan_cache(
                 self._shape, device=self._device, free=free, cap_gib=self._max_cache_gib
             )
-            batch = BatchRunner(self._model, plan, self._device, self._on_crash)
+            batch = ContinuousBatchRunner(self._model, plan, self._device, self._on_crash)
             batch.start()
         except OutOfMemory:
             self.stop()
@@ -144,7 +144,7 @@ class TransformersEngine(Stoppable):
         return self._together(self._batch, request)
 
     async def _together(
-        self, batch: BatchRunner, request: TokenRequest
+        self, batch: ContinuousBatchRunner, request: TokenRequest
     ) -> AsyncGenerator[Tokens, None]:
         blocks = blocks_for(request)
         admission = batch.admission

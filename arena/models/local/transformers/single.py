@@ -73,7 +73,7 @@ class _StopWhenCancelled(StoppingCriteria):
         return torch.full((input_ids.shape[0],), stop, device=input_ids.device, dtype=torch.bool)
 
 
-class SoloRunner:
+class GenerateRunner:
     """Owns a shell of the model and the only thread that runs it."""
 
     def __init__(self, model: Foreign, device: str) -> None:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from arena.errors.models import ModelError, ModelUnavailable, OutOfMemory, UnsupportedModel
-from arena.errors.reasons import Phrase
+from arena.errors.reasons import ErrorReason
 from arena.models.local.download import weight_files
 from arena.models.local.engine import Foreign
 from arena.models.local.memory import (
-    Shape,
+    ModelShape,
     free_memory,
     gib,
     is_out_of_memory,
@@ -43,7 +43,7 @@ class Loaded:
 
     model: Foreign
     tokenizer: Foreign
-    shape: Shape
+    shape: ModelShape
     device: str
     dtype: str
     attention: str
@@ -197,7 +197,7 @@ def _describe(model: Foreign, tokenizer: Foreign, *, device: str, dtype: str) ->
     return Loaded(
         model=model,
         tokenizer=tokenizer,
-        shape=Shape.of(config, _SIZES[dtype]),
+        shape=ModelShape.of(config, _SIZES[dtype]),
         device=device,
         dtype=dtype,
         attention=str(config._attn_implementation),
@@ -235,15 +235,15 @@ def refuse_wrong_gguf(path: Path, source: str) -> None:
         raise UnsupportedModel(
             str(error),
             source=source,
-            why=Phrase.BROKEN_GGUF,
-            remedy=Phrase.DO_OTHER_FILE,
+            why=ErrorReason.BROKEN_GGUF,
+            remedy=ErrorReason.DO_OTHER_FILE,
         ) from error
     if architecture in _WRONG_GGUF:
         raise UnsupportedModel(
             source=source,
-            why=Phrase.WRONG_GGUF,
+            why=ErrorReason.WRONG_GGUF,
             architecture=architecture,
-            remedy=Phrase.DO_OTHER_BUILD,
+            remedy=ErrorReason.DO_OTHER_BUILD,
         )
 
 
@@ -291,14 +291,14 @@ def check_memory(path: Path, *, dtype: str, device: str) -> int:
         raise ModelUnavailable(
             f"{type(error).__name__}: {error}",
             label=path.name,
-            why=Phrase.WEIGHTS_BROKEN,
-            remedy=Phrase.DO_REMOVE_BROKEN,
+            why=ErrorReason.WEIGHTS_BROKEN,
+            remedy=ErrorReason.DO_REMOVE_BROKEN,
         ) from error
     free = free_memory(device)
     if need <= free:
         return need
     halved = dtype == "float32" and need / 2 <= free
-    remedy = Phrase.DO_HALVE if halved else Phrase.DO_MORE_MEMORY
+    remedy = ErrorReason.DO_HALVE if halved else ErrorReason.DO_MORE_MEMORY
     raise OutOfMemory(f"weights of {path}", need=gib(need), free=gib(free), remedy=remedy)
 
 
@@ -307,29 +307,29 @@ def _explain(error: Exception, *, label: str, source: str, device: str) -> Model
     if is_out_of_memory(error):
         return OutOfMemory(
             detail,
-            need=Phrase.MORE,
+            need=ErrorReason.MORE,
             free=gib(free_memory(device)),
-            remedy=Phrase.DO_SMALLER_OR_HALVE,
+            remedy=ErrorReason.DO_SMALLER_OR_HALVE,
         )
     if "trust_remote_code" in str(error):
         return UnsupportedModel(
             detail,
             source=source,
-            why=Phrase.OWN_CODE,
-            remedy=Phrase.DO_KNOWN_MODEL,
+            why=ErrorReason.OWN_CODE,
+            remedy=ErrorReason.DO_KNOWN_MODEL,
         )
     if "Unrecognized" in str(error) or "does not recognize" in str(error):
         return UnsupportedModel(
             detail,
             source=source,
-            why=Phrase.UNKNOWN_ARCHITECTURE,
-            remedy=Phrase.DO_OTHER_MODEL,
+            why=ErrorReason.UNKNOWN_ARCHITECTURE,
+            remedy=ErrorReason.DO_OTHER_MODEL,
         )
     return ModelUnavailable(
         detail,
         label=label,
-        why=Phrase.LOAD_FAILED,
-        remedy=Phrase.DO_GET_AGAIN,
+        why=ErrorReason.LOAD_FAILED,
+        remedy=ErrorReason.DO_GET_AGAIN,
     )
 
 

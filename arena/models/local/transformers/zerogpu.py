@@ -38,11 +38,11 @@ from arena.errors.models import (
     Overloaded,
     QuotaSpent,
 )
-from arena.errors.reasons import Phrase
+from arena.errors.reasons import ErrorReason
 from arena.models.local.engine import Foreign, TokenRequest, Tokens
-from arena.models.local.memory import Shape, free_memory, gib, is_out_of_memory
-from arena.models.local.transformers.batch import Admission
-from arena.models.local.transformers.single import SoloRunner
+from arena.models.local.memory import ModelShape, free_memory, gib, is_out_of_memory
+from arena.models.local.transformers.batch import BatchAdmission
+from arena.models.local.transformers.single import GenerateRunner
 
 log = logging.getLogger(__name__)
 
@@ -66,9 +66,9 @@ PLACES = max(2, _THREADS // 2)
 
 _WAIT = re.compile(r"try again in ((?:\d+ days?, )?\d+:\d\d:\d\d)")
 _QUOTA_REMEDIES = {
-    "illegal duration": Phrase.DO_FEWER_TOKENS,
-    "pending credits": Phrase.DO_LET_FINISH,
-    "proxy token": Phrase.DO_RELOAD_PAGE,
+    "illegal duration": ErrorReason.DO_FEWER_TOKENS,
+    "pending credits": ErrorReason.DO_LET_FINISH,
+    "proxy token": ErrorReason.DO_RELOAD_PAGE,
 }
 
 
@@ -80,7 +80,7 @@ def gpu_seconds(request: TokenRequest) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class GpuFailure:
     """A typed error in plain values: an exception with keyword arguments cannot be pickled."""
 
     code: str
@@ -88,7 +88,7 @@ class Failure:
     values: Mapping[str, object]
 
     @classmethod
-    def of(cls, error: ModelError) -> Failure:
+    def of(cls, error: ModelError) -> GpuFailure:
         """To be sent."""
         return cls(error.code, error.detail, dict(error.values))
 
@@ -98,7 +98,7 @@ class Failure:
         return kind(self.detail, **self.values)
 
 
-Piece: TypeAlias = Tokens | Failure
+Piece: TypeAlias = Tokens | GpuFailure
 Task: TypeAlias = Callable[[TokenRequest], Generator[Piece, None, None]]
 
 
@@ -136,7 +136,7 @@ class ZeroGpuEngine(Stoppable):
         self,
         model: Foreign,
         *,
-        shape: Shape,
+        shape: ModelShape,
         device: str,
         gpu: Gpu | None = None,
         places: int = PLACES,
@@ -149,9 +149,9 @@ class ZeroGpuEngine(Stoppable):
             / (shape.kv_bytes_per_token + shape.working_bytes_per_token)
         )
         # Its thread is started in the forked process alone: threads do not live through a fork.
-        self._runner = SoloRunner(model, device)
+        self._runner = GenerateRunner(model, device)
         self._on_gpu: Task = (gpu or spaces_gpu())(self._write, duration=gpu_seconds)
-        self._places = Admission(places, places)
+        self._places = BatchAdmission(places, places)
         self._calls: set[_Call] = set()
         self._stopped = False
         stop_with_main_thread(self)
@@ -204,9 +204,9 @@ class ZeroGpuEngine(Stoppable):
                 alive = self._runner.alive
                 piece = box.take(BEAT_S)
                 if piece == Tokens([]) and not alive:
-                    piece = Failure.of(EngineCrashed("the thread that writes is gone"))
+                    piece = GpuFailure.of(EngineCrashed("the thread that writes is gone"))
                 yield piece
-                if isinstance(piece, Failure) or piece.finish is not None:
+                if isinstance(piece, GpuFailure) or piece.finish is not None:
                     return
         finally:
             job.cancelled.set()
@@ -252,7 +252,7 @@ class ZeroGpuEngine(Stoppable):
             raise typed(error) from error
         if piece is None:
             raise EngineCrashed("the engine is stopped" if self._stopped else "no end came")
-        if isinstance(piece, Failure):
+        if isinstance(piece, GpuFailure):
             raise piece.error()
         return piece
 
@@ -337,7 +337,7 @@ class _Box:
         if ids:
             self._items.put(item)  # it is the last one, so the order stays
             return Tokens(ids)
-        return Failure.of(item)
+        return GpuFailure.of(item)
 
 
 def typed(error: Exception) -> ModelError:
@@ -351,7 +351,9 @@ def typed(error: Exception) -> ModelError:
     words = detail.lower()
     if is_out_of_memory(error) or "outofmemory" in words:
         # The process is gone, and this one can only imagine how much was free.
-        return OutOfMemory(detail, need=Phrase.MORE, free=gib(0), remedy=Phrase.DO_SHORTER)
+        return OutOfMemory(
+            detail, need=ErrorReason.MORE, free=gib(0), remedy=ErrorReason.DO_SHORTER
+        )
     if "no gpu was available" in words:
         return Overloaded(detail)
     return _quota_spent(words, detail) or EngineCrashed(detail)
@@ -364,5 +366,5 @@ def _quota_spent(words: str, detail: str) -> QuotaSpent | None:
     if "quota exceeded" not in words:
         return None
     if found := _WAIT.search(words):
-        return QuotaSpent(detail, remedy=Phrase.DO_SIGN_IN_OR_WAIT, wait=found[1])
-    return QuotaSpent(detail, remedy=Phrase.DO_SIGN_IN)
+        return QuotaSpent(detail, remedy=ErrorReason.DO_SIGN_IN_OR_WAIT, wait=found[1])
+    return QuotaSpent(detail, remedy=ErrorReason.DO_SIGN_IN)

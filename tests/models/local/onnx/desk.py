@@ -17,12 +17,12 @@ import numpy as np
 
 from arena.models.local.engine import TokenRequest
 from arena.models.local.onnx import worker as onnx_worker
-from arena.models.local.onnx.batch import Rows, agrees
+from arena.models.local.onnx.batch import BatchedRunner, agrees
 from arena.models.local.onnx.folder import describe
 from arena.models.local.onnx.genai import Generators
-from arena.models.local.onnx.protocol import Failure, Piece, Plan, Report, Write
-from arena.models.local.onnx.sequence import Text
-from arena.models.local.onnx.worker import Rounds
+from arena.models.local.onnx.protocol import Piece, Plan, WorkerFailure, WorkerMessage, Write
+from arena.models.local.onnx.sequence import TokenSequence
+from arena.models.local.onnx.worker import Scheduler
 from tests.models.local.tiny_phi import LONG, SHORT
 
 CHUNK = 8
@@ -49,7 +49,7 @@ class Notes:
     def __init__(self) -> None:
         self.reads: list[int] = []
         self.calls: list[list[bool]] = []
-        self.alive: weakref.WeakSet[Text] = weakref.WeakSet()
+        self.alive: weakref.WeakSet[TokenSequence] = weakref.WeakSet()
 
 
 class NotedGenerators(Generators):
@@ -59,7 +59,7 @@ class NotedGenerators(Generators):
         super().__init__(plan, "the test wants it")
         self.notes = Notes()
 
-    def text(self, capacity: int, *, long: bool) -> Text:
+    def text(self, capacity: int, *, long: bool) -> TokenSequence:
         made = super().text(capacity, long=long)
         self.notes.alive.add(made)
         read = made._read
@@ -71,12 +71,12 @@ class NotedGenerators(Generators):
         made._read = noted  # type: ignore[method-assign]
         return made
 
-    def write(self, texts: Sequence[Text], tokens: Sequence[int]) -> None:
+    def write(self, texts: Sequence[TokenSequence], tokens: Sequence[int]) -> None:
         self.notes.calls.append([text.long for text in texts])
         super().write(texts, tokens)
 
 
-class NotedRows(Rows):
+class NotedRows(BatchedRunner):
     """The real runtime; `moves` counts the texts that were copied to another row."""
 
     def __init__(self, plan: Plan) -> None:
@@ -92,7 +92,7 @@ class NotedRows(Rows):
         self._cache._move = counted  # type: ignore[method-assign]
         assert agrees(self), "in f32, too, on any processor that was tried"
 
-    def text(self, capacity: int, *, long: bool) -> Text:
+    def text(self, capacity: int, *, long: bool) -> TokenSequence:
         made = super().text(capacity, long=long)
         self.notes.alive.add(made)
         return made
@@ -101,7 +101,7 @@ class NotedRows(Rows):
         self.notes.reads += [len(ids[0])] * len(texts)
         super().run(texts, ids)
 
-    def write(self, texts: Sequence[Text], tokens: Sequence[int]) -> None:
+    def write(self, texts: Sequence[TokenSequence], tokens: Sequence[int]) -> None:
         self.notes.calls.append([text.long for text in texts])
         super().write(texts, tokens)
 
@@ -114,12 +114,12 @@ class Desk:
 
     def __init__(self, runtime: Noted, **bounds: Any) -> None:
         self.runtime = runtime
-        self.said: list[Report] = []
+        self.said: list[WorkerMessage] = []
         runtime.notes.reads.clear()
         runtime.notes.calls.clear()
         self._plan = runtime.plan
         runtime.plan = replace(runtime.plan, **bounds)
-        self.rounds = Rounds(runtime, self.said.append)
+        self.rounds = Scheduler(runtime, self.said.append)
 
     def __enter__(self) -> Self:
         return self
@@ -148,9 +148,9 @@ class Desk:
 
     def ended(self, number: int) -> bool:
         return any(
-            r.number == number and (isinstance(r, Failure) or r.tokens.finish is not None)
+            r.number == number and (isinstance(r, WorkerFailure) or r.tokens.finish is not None)
             for r in self.said
-            if isinstance(r, Piece | Failure)
+            if isinstance(r, Piece | WorkerFailure)
         )
 
 

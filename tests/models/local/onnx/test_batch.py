@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from arena.models.local.onnx import batch as onnx_rows
 from arena.models.local.onnx import genai as onnx_generators
 from arena.models.local.onnx import worker as onnx_worker
-from arena.models.local.onnx.batch import Rows, UnfitError, agrees
+from arena.models.local.onnx.batch import BatchedRunner, UnfitError, agrees
 from arena.models.local.onnx.genai import Generators
-from arena.models.local.onnx.protocol import Failure, Forget, Plan
+from arena.models.local.onnx.protocol import Forget, Plan, WorkerFailure
 from arena.models.local.onnx.worker import load
 from tests.models.local.onnx.desk import CHUNK, Desk, NotedRows, fresh, same, watched, words
 from tests.models.local.tiny_phi import LONG, SHORT
@@ -112,7 +112,7 @@ def test_one_that_fails_in_a_shared_call_fails_alone(
 
         monkeypatch.setattr(noted_rows, "run", refuse)
         desk.work()
-        assert [r.number for r in desk.said if isinstance(r, Failure)] == [2]
+        assert [r.number for r in desk.said if isinstance(r, WorkerFailure)] == [2]
         assert {n: desk.ids(n) for n in (1, 3)} == expected
         assert not desk.rounds.busy
 
@@ -272,7 +272,7 @@ def test_what_rows_cannot_run_is_left_to_generators(
         changed(past=("input_ids",)),
     ):
         with pytest.raises(UnfitError):
-            Rows(plan)
+            BatchedRunner(plan)
     assert load(changed(shared=False)).engine == "onnxruntime-genai"
 
     def none(_: int) -> mmap.mmap:
@@ -288,10 +288,10 @@ def test_weights_are_not_in_memory_twice_when_generators_take_over(
     noted_rows: NotedRows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Phi-4-mini's gigabytes fit once into a laptop, and the second time end the worker."""
-    begun: list[weakref.ref[Rows]] = []
-    alive: list[Rows | None] = []
+    begun: list[weakref.ref[BatchedRunner]] = []
+    alive: list[BatchedRunner | None] = []
 
-    class Begun(Rows):
+    class Begun(BatchedRunner):
         def __init__(self, plan: Plan) -> None:
             begun.append(weakref.ref(self))
             super().__init__(plan)
@@ -305,7 +305,7 @@ def test_weights_are_not_in_memory_twice_when_generators_take_over(
         raise OSError("Cannot allocate memory")
 
     monkeypatch.setattr(onnx_rows, "_addresses", none)
-    monkeypatch.setattr(onnx_worker, "Rows", Begun)
+    monkeypatch.setattr(onnx_worker, "BatchedRunner", Begun)
     monkeypatch.setattr(onnx_generators, "Generators", Looking)
     assert load(noted_rows.plan).engine == "onnxruntime-genai"
     assert alive == [None]
@@ -333,9 +333,9 @@ def test_a_model_that_wants_positions_gets_them(
         ]
     )
     onnx.save(model, folder / "model.onnx")
-    rows = Rows(replace(noted_rows.plan, folder=str(folder)))
+    rows = BatchedRunner(replace(noted_rows.plan, folder=str(folder)))
 
-    def scores(runtime: Rows) -> list[Any]:
+    def scores(runtime: BatchedRunner) -> list[Any]:
         texts = [runtime.text(20, long=False) for _ in range(2)]
         texts[0].read([5, 6, 7])
         texts[0].read([8, 9])

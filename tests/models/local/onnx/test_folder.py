@@ -15,7 +15,7 @@ from arena.errors.models import ModelUnavailable, OutOfMemory, UnsupportedModel
 from arena.models.base import Ready, Unavailable
 from arena.models.local import memory
 from arena.models.local.download import Fetched
-from arena.models.local.memory import GIB, Shape
+from arena.models.local.memory import GIB, ModelShape
 from arena.models.local.model import LocalModel
 from arena.models.local.onnx import build as onnx_build
 from arena.models.local.onnx import engine as onnx_engine
@@ -282,7 +282,7 @@ def copy(wide_onnx_folder: Path, tmp_path: Path) -> Path:
 def test_a_folder_says_what_it_holds(copy: Path) -> None:
     """Wrong sizes give a wrong cache; a wrong limit gives LongRoPE's silent nonsense."""
     found = describe(copy, "x")
-    assert found.shape == Shape(2, 4, 2, 64, 256, 128, found.shape.vocabulary, 256, 64, 4)
+    assert found.shape == ModelShape(2, 4, 2, 64, 256, 128, found.shape.vocabulary, 256, 64, 4)
     assert found.has_longrope
     assert found.precision == "f16", "by its name, where the graph is not quantised"
     assert found.weights_bytes > (copy / "model.onnx.data").stat().st_size
@@ -332,7 +332,7 @@ async def test_broken_weights_are_typed_and_a_second_start_can_succeed(copy: Pat
 
 
 def phi(weights: float) -> GenAiModel:
-    shape = Shape(32, 24, 8, 128, 3072, 8192, 200064, 131072, 4096, 4)
+    shape = ModelShape(32, 24, 8, 128, 3072, 8192, 200064, 131072, 4096, 4)
     graph = Graph("model.onnx", "ids", "mask", "position", "logits", (), (), 8, 128, shared=True)
     return GenAiModel(Path("x"), "phi3", shape, frozenset({1}), "int4", int(weights * GIB), graph)
 

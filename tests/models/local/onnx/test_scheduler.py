@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from arena.domain import FinishReason
 from arena.models.local.engine import TokenRequest
-from arena.models.local.onnx.protocol import Failure, Forget, Piece, Write
-from arena.models.local.onnx.sequence import Shelf
+from arena.models.local.onnx.protocol import Forget, Piece, WorkerFailure, Write
+from arena.models.local.onnx.sequence import PrefixCache
 from arena.models.local.onnx.worker import REST_S, serve
 from tests.models.local.onnx.desk import CHUNK, NEVER, Desk, Noted, fresh, same, watched, words
 from tests.models.local.tiny_phi import LONG, SHORT
@@ -282,7 +282,7 @@ def test_memory_that_runs_out_fails_that_answer_alone_and_by_its_name(
         monkeypatch.setattr(runtime, "text", full)
         desk.ask(2, words(40), 10)
         desk.work()
-        (failed,) = [r for r in desk.said if isinstance(r, Failure)]
+        (failed,) = [r for r in desk.said if isinstance(r, WorkerFailure)]
         assert (failed.number, failed.out_of_memory) == (2, True)
         assert len(desk.ids(1)) == 10
         assert not desk.rounds.busy
@@ -294,7 +294,7 @@ def test_a_request_that_fails_takes_no_other_with_it(runtime: Noted) -> None:
         desk.ask(1, words(4), 10)
         desk.ask(2, words(LONG + 5), 10)  # the runtime itself refuses it
         desk.work()
-        (failed,) = [r for r in desk.said if isinstance(r, Failure)]
+        (failed,) = [r for r in desk.said if isinstance(r, WorkerFailure)]
         assert failed.number == 2
         assert not failed.out_of_memory
         assert len(desk.ids(1)) == 10
@@ -334,7 +334,7 @@ def test_a_kept_short_text_does_not_serve_a_long_one(runtime: Noted) -> None:
 
 def test_an_empty_shelf_finds_nothing(runtime: Noted) -> None:
     """The first visitor of the day."""
-    shelf = Shelf(runtime.plan)
+    shelf = PrefixCache(runtime.plan)
     assert shelf.find([1, 2, 3], 10, long=False) is None
     assert not shelf.drop_oldest()
     assert not shelf.settle()

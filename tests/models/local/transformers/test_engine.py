@@ -15,7 +15,7 @@ import pytest
 from arena.domain import FinishReason
 from arena.errors.models import CacheTooSmall, ContextTooLong, EngineCrashed, OutOfMemory
 from arena.models.local.engine import TokenRequest
-from arena.models.local.memory import BLOCK, GIB, Shape, plan_cache
+from arena.models.local.memory import BLOCK, GIB, ModelShape, plan_cache
 from arena.models.local.transformers import engine as engine_module
 from arena.models.local.transformers.engine import TransformersEngine
 from arena.models.local.transformers.weights import Loaded, load
@@ -240,7 +240,7 @@ async def test_a_closed_solo_answer_frees_the_thread_even_while_it_reads(tiny: C
 
 def test_the_cache_is_planned_within_what_is_free() -> None:
     """60% of the free memory, the library's default, takes 12 s to make and starves the rest."""
-    phi = Shape(32, 24, 8, 128, 3072, 8192, 200064, 131072, 4096, 2)
+    phi = ModelShape(32, 24, 8, 128, 3072, 8192, 200064, 131072, 4096, 2)
     assert phi.kv_bytes_per_token == 128 * 1024
     for device, free in (
         ("cuda", 70 * GIB),

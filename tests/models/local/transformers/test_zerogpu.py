@@ -21,10 +21,10 @@ from arena.errors.models import (
     OutOfMemory,
     QuotaSpent,
 )
-from arena.errors.reasons import Phrase
+from arena.errors.reasons import ErrorReason
 from arena.models.base import Unavailable
 from arena.models.before_launch import load_before_launch
-from arena.models.local.download import Fetched, Report
+from arena.models.local.download import Fetched, ProgressCallback
 from arena.models.local.model import LocalModel
 from arena.models.local.transformers.zerogpu import SHORTEST_S
 from arena.models.registry import Entry, Registry
@@ -289,9 +289,9 @@ class Unfetched:
             slug=slug, label=slug, source="x/y", engine="zerogpu", fetch_files=self._fetch
         )
 
-    def _fetch(self, _report: Report) -> Fetched:
+    def _fetch(self, _report: ProgressCallback) -> Fetched:
         self.asked.append(threading.current_thread())
-        raise ModelUnavailable(label="X", why=Phrase.HUB_SILENT, remedy=Phrase.DO_RESTART)
+        raise ModelUnavailable(label="X", why=ErrorReason.HUB_SILENT, remedy=ErrorReason.DO_RESTART)
 
 
 async def test_the_stand_in_is_loaded_where_the_primary_model_could_not_be() -> None:

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from arena.domain import FinishReason
 from arena.errors.models import EngineCrashed, ModelError, OutOfMemory, Overloaded, QuotaSpent
-from arena.errors.reasons import Phrase
+from arena.errors.reasons import ErrorReason
 from arena.models.local.engine import TokenRequest, Tokens
 from arena.models.local.transformers.zerogpu import (
     LONGEST_S,
     SHORTEST_S,
-    Failure,
+    GpuFailure,
     Piece,
     _Box,
     _Call,
@@ -98,13 +98,13 @@ def test_each_refusal_has_its_remedy(error: Exception, kind: type[ModelError], r
 
 @given(
     st.sampled_from([
-        OutOfMemory("cuda", need=Phrase.MORE, free="1.0 GiB", remedy=Phrase.DO_SHORTER),
+        OutOfMemory("cuda", need=ErrorReason.MORE, free="1.0 GiB", remedy=ErrorReason.DO_SHORTER),
         EngineCrashed("ValueError: x"),
     ])
 )  # fmt: skip
 def test_errors_cross_between_processes_whole(error: ModelError) -> None:
     """Unpickled, an error of ours has lost its values, and its sentence cannot be built."""
-    sent = pickle.loads(pickle.dumps(Failure.of(error)))  # noqa: S301 - our own
+    sent = pickle.loads(pickle.dumps(GpuFailure.of(error)))  # noqa: S301 - our own
     found = sent.error()
     assert (type(found), found.detail) == (type(error), error.detail)
     assert (found.sentence, found.remedy_text) == (error.sentence, error.remedy_text)
@@ -124,7 +124,7 @@ def test_tokens_before_an_error_are_not_lost(parts: list[list[int]], fails: bool
         piece = box.take(0.0)
     if isinstance(piece, Tokens):
         got += piece.ids
-    assert isinstance(piece, Failure) == fails
+    assert isinstance(piece, GpuFailure) == fails
     assert got == [i for ids in parts for i in ids] + ([] if fails else [7])
     assert box.take(0.0) == Tokens([])
 
