@@ -1,4 +1,7 @@
-"""The page's words in Japanese and English. A new language is a new file in `texts/`.
+"""The page's words in Japanese and English, from `texts/`.
+
+A language has a file of the page's words, `xx.toml`, and one of the errors' sentences,
+`errors-xx.toml`; the English sentences stand in the error classes.
 
 Gradio's own I18n cannot reach all texts and forgets the choice on reload, so the words are put in
 by the server: one table a language, the same keys in each (a test compares them).
@@ -20,8 +23,10 @@ _FOLDER = Path(__file__).parent / "texts"
 @cache
 def table(language: str) -> dict[str, str]:
     """All words of one language by key."""
-    text = (_FOLDER / f"{language}.toml").read_text(encoding="utf-8")
-    return {str(key): str(value) for key, value in tomllib.loads(text).items()}
+    words: dict[str, str] = {}
+    for path in sorted(_FOLDER.glob(f"*{language}.toml")):
+        words |= tomllib.loads(path.read_text(encoding="utf-8"))
+    return words
 
 
 def say(language: str, key: str, **values: object) -> str:
