@@ -24,12 +24,13 @@ from arena.store import migrations
 from arena.store.schema import battles, meta, metadata, votes
 from arena.store.serialization import battle_row, vote_row
 from arena.store.sql_engine import make_engine, writing
-from arena.store.store import Counts, VoteStore
+from arena.store.store import Counts, RateWindow, VoteStore
 from tests.store_tools import Outside
 from tests.vote_samples import NOON, VOTER, answer, battle, spec, vote
 
 FROZEN = Path(__file__).with_name("revision_0001.sql")
 FROZEN_2 = Path(__file__).with_name("revision_0002.sql")
+FROZEN_3 = Path(__file__).with_name("revision_0003.sql")
 
 
 def content(file: Path) -> bytes:
@@ -185,6 +186,41 @@ async def test_second_revision_stays_readable(file: Path, url: str, outside: Out
     graded = await store.get_vote(first[0].id)
     assert graded == replace(noted, grade_a=Grade.GOOD, grade_b=Grade.BAD)
     await store.aclose()
+
+
+async def test_third_revision_stays_readable(
+    file: Path, url: str, outside: Outside, new_url: Callable[..., str]
+) -> None:
+    """A store of that revision opens as it is, and what is read and written again is the same."""
+    file.parent.mkdir()
+    with closing(sqlite3.connect(file)) as raw:
+        raw.executescript(FROZEN_3.read_text(encoding="utf-8"))
+    before = outside.tables(*metadata.tables)
+    assert all(before.values())
+    copied = new_url(empty=True)
+    store, copy = (
+        VoteStore.open(url, clock=lambda: NOON),
+        VoteStore.open(copied, clock=lambda: NOON),
+    )
+    async for battle_, vote_ in store.iter_battles():
+        await copy.add_battle(battle_)
+        if vote_ is not None:
+            await copy.cast_vote(vote_)
+    for decision in await store.decisions():
+        await copy.add_exclusion(decision)
+    await store.ballots()
+    await copy.ballots()
+    assert outside.tables(*metadata.tables) == before
+    records = ("battles", "votes", "exclusions", "features")
+    again = Outside(copied).tables(*records)
+    assert {name: sorted(again[name]) for name in records} == {
+        name: sorted(before[name]) for name in records
+    }
+    assert await store.salt() == "kept"
+    assert (await store.today("gemini"), await store.spent_today("google")) == (2, 1234)
+    assert await store.take([RateWindow("a" * 16, 60, 2)]) is not None
+    await store.aclose()
+    await copy.aclose()
 
 
 async def test_long_names_fit_as_keys(store: VoteStore) -> None:
