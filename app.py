@@ -110,9 +110,7 @@ def compose(settings: Settings) -> Parts:
         salt=salt_of(settings),
     )
     if settings.zero_gpu:
-        from arena.models.before_launch import load_before_launch
-
-        load_before_launch(arena.registry)
+        arena.registry.load_before_launch()
     exports = PublicExports(store, on=settings.public_export)
     return Parts(arena, exports, build_page(arena, presets, settings, exports), settings)
 

@@ -32,8 +32,8 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
+from arena.models.local.device import compute_threads
 from arena.models.local.embedded import ensure_dense, ensure_onnx, find_gguf
-from arena.models.local.onnx.engine import threads_here
 from arena.settings import load_settings
 from bench import engine_shape
 from bench.crowd import Measured, figures, order, table, waves
@@ -266,7 +266,7 @@ def prepared(chosen: Any) -> tuple[dict[str, Any], Prompts]:  # noqa: ANN401
 
         made = {"shape": engine_shape.SHAPES[chosen.shape], "device": "cuda", "dtype": "bfloat16"}
         tokenizer = tiny_tokenizer()  # type: ignore[no-untyped-call]
-        return {**made, "threads": threads_here(), "tokens": chosen.tokens}, Prompts(tokenizer)
+        return {**made, "threads": compute_threads(), "tokens": chosen.tokens}, Prompts(tokenizer)
     cache = load_settings().cache_dir.expanduser().resolve()
     folder = ensure_dense(cache, lambda *_: None).path
     ensure_onnx(cache, lambda *_: None)
@@ -274,7 +274,7 @@ def prepared(chosen: Any) -> tuple[dict[str, Any], Prompts]:  # noqa: ANN401
         "cache": str(cache),
         "folder": str(folder),
         "gguf": str(find_gguf()),
-        "threads": threads_here(),
+        "threads": compute_threads(),
         "tokens": chosen.tokens,
     }
     return plan, Prompts(AutoTokenizer.from_pretrained(folder))

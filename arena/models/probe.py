@@ -8,6 +8,7 @@ from pathlib import Path
 
 from arena.errors.base import ArenaError
 from arena.models.base import Ready, Unavailable
+from arena.models.local.device import choose_attention, choose_device, choose_dtype
 from arena.models.local.download import whereabouts
 from arena.models.local.embedded import find_gguf, is_converted
 from arena.models.local.memory import free_memory, free_ram, gib
@@ -48,12 +49,6 @@ def libraries(names: tuple[str, ...]) -> list[Finding]:
 
 def hardware(settings: Settings) -> list[Finding]:
     """Device, memory, number format and attention that the local model would get."""
-    from arena.models.local.transformers.weights import (
-        choose_attention,
-        choose_device,
-        choose_dtype,
-    )
-
     device = choose_device()
     dtype = choose_dtype(settings.local_dtype, device)
     attention = choose_attention(device, dtype)

@@ -133,9 +133,20 @@ class Registry:
     async def _wake(self) -> None:
         await self._start_each([e for e in self.entries if e.standby and not e.is_variant])
 
-    async def restart(self, slug: str) -> None:
-        """Try again a model that failed."""
-        await self._by_slug[slug].model.start()
+    def load_before_launch(self) -> None:
+        """Load the local models on this thread; the stand-in only where the primary one failed.
+
+        Blocks for as long as that takes. On ZeroGPU the weights have to be there when the page is
+        launched, and they leave this process then: what is not loaded by then never will be.
+        """
+        local = [(e, e.model) for e in self.entries if isinstance(e.model, LocalModel)]
+        for entry, model in local:
+            if not entry.standby:
+                model.load_now()
+        if not any(entry.primary and entry.ready for entry, _ in local):
+            for entry, model in local:
+                if entry.standby:
+                    model.load_now()
 
     async def refresh(self) -> None:
         """Bring the contestants up to date whose caps other processes use up too.

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from arena.errors.models import ModelError
+from arena.models.local.device import choose_device, leave_a_core_free
 from arena.models.local.download import ProgressCallback, fetch
 from arena.models.local.engine import CrashHandler, LoadedEngine, TokenEngine
 from arena.models.local.spec import ModelConfig
@@ -61,8 +62,8 @@ def _on_transformers(
 
     from arena.models.local.transformers import weights as loading
 
-    loading.leave_a_core_free()
-    device = loading.choose_device() if wanted.device == "auto" else wanted.device
+    leave_a_core_free()
+    device = choose_device() if wanted.device == "auto" else wanted.device
     loaded = loading.load(
         files.path,
         label=wanted.label,

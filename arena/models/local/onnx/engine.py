@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import AsyncGenerator, Mapping
 from itertools import count
 
@@ -19,6 +18,7 @@ from arena.errors.models import (
     OutOfMemory,
 )
 from arena.errors.reasons import ErrorReason
+from arena.models.local.device import compute_threads
 from arena.models.local.engine import CrashHandler, Sink, TokenRequest, Tokens
 from arena.models.local.memory import GIB, MAX_RUNNING, free_ram, gib, promises
 from arena.models.local.onnx.client import WorkerLink
@@ -48,12 +48,6 @@ def chunk_of(model: GenAiModel) -> int:
     over each token, and a step should take less than a second on a laptop.
     """
     return 32 if model.weights_bytes < GIB else 16
-
-
-def threads_here() -> int:
-    """Threads for the worker: all cores but one, which is the page's."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, (cores or 2) - 1)
 
 
 def plan_tokens(model: GenAiModel, free: int, cap_gib: float | None) -> int:
@@ -101,7 +95,7 @@ class OnnxEngine(Stoppable):
         self._model = model
         self._max_cache_gib = max_cache_gib
         self._on_crash = on_crash or (lambda _: None)
-        self._threads = threads or threads_here()
+        self._threads = threads or compute_threads()
         self._keep = keep
         self._link: WorkerLink | None = None
         self._ready: WorkerReady | None = None

@@ -16,6 +16,7 @@ from arena.errors.models import (
     UnsupportedModel,
 )
 from arena.errors.reasons import ErrorReason
+from arena.models.local.device import choose_device, leave_a_core_free
 from arena.models.local.download import Fetched, ProgressCallback, fetch, in_cache
 from arena.models.local.engine import CrashHandler, LoadedEngine
 from arena.models.local.onnx.build import INSTALL
@@ -87,10 +88,8 @@ def choose(wanted: ModelConfig) -> Choice | None:
 
 
 def _has_gpu() -> bool:
-    from arena.models.local.transformers import weights as loading
-
-    loading.leave_a_core_free()  # before torch is imported, should it serve after all
-    return loading.choose_device() == "cuda"
+    leave_a_core_free()  # before torch is imported, should it serve after all
+    return choose_device() == "cuda"
 
 
 def _form(wanted: ModelConfig) -> Choice | None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
-import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +12,12 @@ from typing import Any
 
 from arena.errors.models import ModelError, ModelUnavailable, OutOfMemory, UnsupportedModel
 from arena.errors.reasons import ErrorReason
+from arena.models.local.device import (
+    choose_attention,
+    choose_device_map,
+    choose_dtype,
+    device_name,
+)
 from arena.models.local.download import weight_files
 from arena.models.local.engine import Foreign
 from arena.models.local.memory import (
@@ -57,63 +61,6 @@ class Loaded:
         return PRECISIONS[self.dtype]
 
 
-def leave_a_core_free() -> None:
-    """Keep one core for the page, and don't let torch's threads spin while they wait.
-
-    On a busy machine spinning threads take the cores from the very thread that they wait for:
-    two spinning threads on two busy cores were many times slower than one. The variable counts
-    only if torch is not imported yet; one that is set already stays.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    import torch
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    torch.set_num_threads(min(torch.get_num_threads(), max(1, (cores or 2) - 1)))
-
-
-def choose_device() -> str:
-    """`cuda` where there is a GPU, else `cpu`."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def choose_place(device: str, need: int) -> str | dict[str, str]:
-    """Where accelerate puts the layers: all on one GPU if they fit there, else on several.
-
-    Its own `auto` spreads even a small model over all GPUs, and only a model on one device can
-    answer many people in one batch.
-    """
-    if device != "cuda":
-        return {"": device}
-    import torch
-
-    names = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-    best = max(names, key=free_memory)
-    return {"": best} if need <= free_memory(best) else "auto"
-
-
-def choose_dtype(setting: str, device: str) -> str:
-    """The dtype's name: as set, or what the device computes best."""
-    if setting != "auto":
-        return setting
-    if device != "cuda":
-        return "float32"
-    import torch
-
-    return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-
-
-def choose_attention(device: str, dtype: str) -> str:
-    """Flash attention where it is installed and works, else SDPA."""
-    if device == "cuda" and dtype != "float32" and importlib.util.find_spec("flash_attn"):
-        import torch
-
-        if torch.cuda.get_device_capability()[0] >= 8:
-            return "flash_attention_2"
-    return "sdpa"
-
-
 def load(
     path: Path,
     *,
@@ -144,7 +91,7 @@ def load(
         refuse_wrong_gguf(path, source)
     need = check_memory(path, dtype=dtype, device=device)
     attention = choose_attention(device, dtype)
-    place = {"": "cpu"} if through_ram else choose_place(device, need)
+    place = {"": "cpu"} if through_ram else choose_device_map(device, need)
     try:
         tokenizer, model = _read(path, dtype=dtype, place=place, attention=attention)
         if through_ram:
@@ -341,7 +288,7 @@ def facts(loaded: Loaded) -> dict[str, str]:
     shape = loaded.shape
     model = loaded.model
     found = {
-        "device": _device_name(loaded.device),
+        "device": device_name(loaded.device),
         "precision": loaded.precision,
         "attention": loaded.attention,
         "architecture": type(model).__name__,
@@ -361,13 +308,3 @@ def facts(loaded: Loaded) -> dict[str, str]:
     if shape.short_context < shape.context:
         found["original_context"] = str(shape.short_context)
     return found
-
-
-def _device_name(device: str) -> str:
-    if device != "cuda":
-        return device
-    import torch
-
-    count = torch.cuda.device_count()
-    name = torch.cuda.get_device_name(0)
-    return f"cuda ({name})" if count == 1 else f"cuda ({count} x {name})"

@@ -189,11 +189,11 @@ async def test_without_continuous_batching_answers_come_one_at_a_time(
 ) -> None:
     """A device or model that it does not support must not leave the arena without answers."""
 
-    class Broken(engine_module.BatchRunner):
+    class Broken(engine_module.ContinuousBatchRunner):
         def start(self) -> None:
             raise ValueError("not here")
 
-    monkeypatch.setattr(engine_module, "BatchRunner", Broken)
+    monkeypatch.setattr(engine_module, "ContinuousBatchRunner", Broken)
     with engine_of(loaded_tiny(tiny.folder)) as engine:
         assert engine.notice == "one_at_a_time"
         assert engine.facts()["engine"] == "transformers-generate"

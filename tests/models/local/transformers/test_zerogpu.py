@@ -23,7 +23,6 @@ from arena.errors.models import (
 )
 from arena.errors.reasons import ErrorReason
 from arena.models.base import Unavailable
-from arena.models.before_launch import load_before_launch
 from arena.models.local.download import Fetched, ProgressCallback
 from arena.models.local.model import LocalModel
 from arena.models.local.transformers.zerogpu import SHORTEST_S
@@ -302,7 +301,7 @@ async def test_the_stand_in_is_loaded_where_the_primary_model_could_not_be() -> 
         Entry("other", other.model),
         Entry("smol", stand_in.model, standby=True),
     ])  # fmt: skip
-    load_before_launch(registry)
+    registry.load_before_launch()
     here = threading.current_thread()
     assert [model.asked for model in (primary, other, stand_in)] == [[here]] * 3
     registry.start()
