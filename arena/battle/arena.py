@@ -1,4 +1,4 @@
-"""A battle: draws sides, runs both streams, merges them into frames, finishes answers.
+"""Runs battles: draws sides, streams both answers side by side, stores them, takes the vote.
 
 The record in the store is the truth. What is here in memory is the part that is still being
 written, and a vote is checked against the store alone.
@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from arena.battle.admission import Admission
+from arena.battle.admission import Admission, Slot
 from arena.battle.limits import (
     Limits,
     Visitor,
@@ -25,7 +25,6 @@ from arena.battle.limits import (
     check_system_prompt,
     check_turns,
 )
-from arena.battle.queue import Slot
 from arena.battle.request import (
     BattleRequest,
     answered,
@@ -34,14 +33,13 @@ from arena.battle.request import (
     cost_usd,
     messages_for,
 )
-from arena.battle.session import BattleSession, Phase, SideStream, Snapshot, even_pace
+from arena.battle.session import BattleSession, Phase, SideStream, Snapshot
 from arena.domain import (
     Answer,
     Battle,
     Exchange,
     Finished,
     FinishReason,
-    Flag,
     Mode,
     Side,
     Vote,
@@ -63,7 +61,7 @@ from arena.store.store import VoteStore
 
 log = logging.getLogger(__name__)
 
-FRAME_SECONDS = 0.1
+SNAPSHOT_SECONDS = 0.1
 WAIT_POLL_SECONDS = 0.25
 
 
@@ -94,42 +92,41 @@ class Arena:
         self.registry = registry
         self.store = store
         self.limits = limits
+        self.admission = Admission(limits, store, now, salt)
         self._rng = rng or random.SystemRandom()
         self._even = even_cadence
         self._now = now
-        self.door = Admission(limits, store, now, salt)
-        self._live: dict[str, BattleSession] = {}
+        self._sessions: dict[str, BattleSession] = {}
         self._saves: set[asyncio.Task[None]] = set()
 
     # --- before a battle -----------------------------------------------------------------------
 
     async def wait_for_contestants(
-        self, ask: BattleRequest
+        self, request: BattleRequest
     ) -> AsyncGenerator[tuple[Entry, ...], None]:
-        """Yields while the battle that was asked for must wait for models that load.
+        """Yields while the requested battle must wait for models that load.
 
-        Each item is the entries that are on their way. Ends when `begin` can draw, or when
-        nothing that could help is loading any more.
+        Each item is the entries that are loading. Ends when `begin` can draw, or when nothing that
+        could help is loading any more.
         """
-        while not self._can_begin(ask) and self.registry.settling:
-            on_the_way = (e for e in self.registry.entries if not e.is_variant)
-            yield tuple(e for e in on_the_way if isinstance(e.model.status(), Loading))
+        while not self._can_begin(request) and self.registry.settling:
+            candidates = (e for e in self.registry.entries if not e.is_variant)
+            yield tuple(e for e in candidates if isinstance(e.model.status(), Loading))
             await asyncio.sleep(WAIT_POLL_SECONDS)
 
-    def _can_begin(self, ask: BattleRequest) -> bool:
-        if ask.mode is Mode.BLIND:
-            return self.registry.enough(use_gemini=ask.use_gemini)
-        slugs = [ask.model_a] if ask.mode is Mode.SINGLE else [ask.model_a, ask.model_b]
-        entries = [self.registry.find(slug) for slug in slugs]
+    def _can_begin(self, request: BattleRequest) -> bool:
+        if request.mode is Mode.BLIND:
+            return self.registry.enough(use_gemini=request.use_gemini)
+        entries = [self.registry.find(slug) for slug in request.slugs.values()]
         return all(entry is not None and entry.ready for entry in entries)
 
-    async def begin(self, ask: BattleRequest, ticket: Slot | None = None) -> BattleSession:
+    async def begin(self, request: BattleRequest, slot: Slot | None = None) -> BattleSession:
         """Check the request, draw the sides, and write the battle to the store.
 
         Args:
-            ask: the request.
-            ticket: a place of the door's room; it is given back when the battle rests, or here if
-                none begins. None takes a place if one is free.
+            request: the visitor's prompt and settings.
+            slot: of the admission's queue; it is released when no answer is being written any
+                more, or here if no battle begins. None takes a free one.
 
         Raises:
             LimitError: the text, the number of running battles or the visitor passes a cap.
@@ -137,57 +134,53 @@ class Arena:
             StoreError: it could not be written; then nothing is sent to any model.
             UnknownBattle: the tab closed while it was written; nothing is sent either.
         """
-        with self.door.place(ticket) as place:
-            ask = replace(
-                ask,
-                text=check_prompt(ask.text, self.limits),
-                system_prompt=check_system_prompt(ask.system_prompt, self.limits),
+        with self.admission.use_slot(slot) as used:
+            request = replace(
+                request,
+                text=check_prompt(request.text, self.limits),
+                system_prompt=check_system_prompt(request.system_prompt, self.limits),
             )
             await self.registry.refresh()
-            check_own(self._running_of(ask.visitor.voter), self.limits)
-            entries = self._draw(ask)
-            battle = build_battle(
-                ask, entries, seed=self._rng.randrange(2**31), now=self._now(), limits=self.limits
-            )
+            check_own(self._running_of(request.visitor.voter), self.limits)
+            entries = self._draw(request)
+            seed = self._rng.randrange(2**31)
+            battle = build_battle(request, entries, seed=seed, now=self._now(), limits=self.limits)
             check_battle(battle, self.limits)
-            live = BattleSession(battle, entries, ask.session)
+            session = BattleSession(battle, entries, request.session_hash)
             # In the table before the next await, so that a closing tab and the caps see it.
-            self._live[battle.id] = live
+            self._sessions[battle.id] = session
             try:
-                await self.door.count(ask.visitor)
+                await self.admission.count(request.visitor)
                 await self.store.add_battle(battle)
-            except BaseException:  # cancelled ones too: a battle that did not begin takes no room
-                self._live.pop(battle.id, None)
+            except BaseException:  # cancelled ones too: a battle that did not begin takes no slot
+                self._sessions.pop(battle.id, None)
                 raise
-            if battle.id not in self._live:  # the tab closed meanwhile: nobody waits for answers
+            if battle.id not in self._sessions:  # the tab closed meanwhile
                 raise UnknownBattle
-            live.ticket = place
-        self._start_pumps(live)
-        return live
+            session.slot = used
+        self._start_streams(session)
+        return session
 
     def _running_of(self, voter: str) -> int:
-        return sum(v.running and v.battle.voter == voter for v in self._live.values())
+        return sum(s.running and s.battle.voter == voter for s in self._sessions.values())
 
-    def _draw(self, ask: BattleRequest) -> dict[Side, Entry]:
-        if ask.mode is Mode.BLIND:
-            first, second = self.registry.draw(self._rng, use_gemini=ask.use_gemini)
+    def _draw(self, request: BattleRequest) -> dict[Side, Entry]:
+        if request.mode is Mode.BLIND:
+            first, second = self.registry.draw(self._rng, use_gemini=request.use_gemini)
             return {Side.A: first, Side.B: second}
-        slugs = {Side.A: ask.model_a}
-        if ask.mode is Mode.OPEN:
-            slugs[Side.B] = ask.model_b
-        allowed = {e.slug: e for e in self.registry.contestants(use_gemini=ask.use_gemini)}
-        chosen = {side: allowed.get(slug or "") for side, slug in slugs.items()}
+        allowed = {e.slug: e for e in self.registry.contestants(use_gemini=request.use_gemini)}
+        chosen = {side: allowed.get(slug or "") for side, slug in request.slugs.items()}
         found = {side: entry for side, entry in chosen.items() if entry is not None}
-        if len(found) < len(slugs):
+        if len(found) < len(chosen):
             raise NoContestants
         return found
 
     # --- while it runs -------------------------------------------------------------------------
 
     async def follow_up(
-        self, live: BattleSession, text: str, visitor: Visitor, ticket: Slot | None = None
+        self, session: BattleSession, text: str, visitor: Visitor, slot: Slot | None = None
     ) -> None:
-        """The next prompt of the same conversation, to both sides; the ticket is as in `begin`.
+        """The next prompt of the same conversation, to both sides; the slot is as in `begin`.
 
         Raises:
             BattleLocked: the vote is cast.
@@ -195,41 +188,40 @@ class Arena:
             VoteTooEarly: a side has no answer to the prompt before.
             LimitError: a cap.
         """
-        with self.door.place(ticket) as place:
-            self._check_resting(live)
-            if not all(answered(live.battle, side) for side in live.battle.sides):
+        with self.admission.use_slot(slot) as used:
+            self._check_idle(session)
+            battle = session.battle
+            if not all(answered(battle, side) for side in battle.sides):
                 raise VoteTooEarly
-            clean = check_prompt(text, self.limits)
-            check_turns(len(live.battle.conversation_a), self.limits)
-            check_own(self._running_of(live.battle.voter), self.limits)
-            longer = replace(live.battle, answered_at=None)
-            for side in longer.sides:
-                talk = (*longer.conversation(side), Exchange(clean))
+            prompt = check_prompt(text, self.limits)
+            check_turns(len(battle.conversation_a), self.limits)
+            check_own(self._running_of(battle.voter), self.limits)
+            longer = replace(battle, answered_at=None)
+            for side in battle.sides:
+                talk = (*battle.conversation(side), Exchange(prompt))
                 longer = longer.with_conversation(side, talk)
             check_battle(longer, self.limits)
-            await self.door.count(visitor)
-            self._check_resting(live)  # two at once: the other one was first
-            live.battle = longer
-            live.sides = {side: SideStream() for side in longer.sides}
-            live.ticket = place
+            await self.admission.count(visitor)
+            self._check_idle(session)  # of two requests at once the other one was first
+            session.begin_turn(longer, used)
         try:
-            await self._save(live)
-        except BaseException:  # nobody reads any more: nothing is asked
-            for state in live.sides.values():
-                state.end()
-            live.rest()
+            await self._save(session)
+        except BaseException:  # the page is gone: no model is asked
+            for stream in session.streams.values():
+                stream.end()
+            session.release_slot()
             raise
-        self._start_pumps(live)
+        self._start_streams(session)
 
     @staticmethod
-    def _check_resting(live: BattleSession) -> None:
-        if live.locked:
+    def _check_idle(session: BattleSession) -> None:
+        if session.locked:
             raise BattleLocked
-        if live.running:
+        if session.running:
             raise BattleRunning
 
     async def retry(
-        self, live: BattleSession, side: Side, visitor: Visitor, ticket: Slot | None = None
+        self, session: BattleSession, side: Side, visitor: Visitor, slot: Slot | None = None
     ) -> None:
         """Ask a side again that ended without an answer; the other side's answer stays.
 
@@ -237,126 +229,109 @@ class Arena:
             BattleLocked, BattleRunning, LimitError: as in `follow_up`.
             NothingToRetry: that side has an answer.
         """
-        with self.door.place(ticket) as place:
-            self._check_retry(live, side)
-            check_own(self._running_of(live.battle.voter), self.limits)
-            await self.door.count(visitor)
-            self._check_retry(live, side)  # two at once: the other one was first
-            *before, last = live.battle.conversation(side)
-            failed = last.failed if last.answer is None else (*last.failed, last.answer)
-            talk = (*before, Exchange(last.prompt, None, failed))
-            flags = live.battle.flags | {Flag.RETRIED}
-            again = live.battle.with_conversation(side, talk)
-            live.battle = replace(again, flags=flags, answered_at=None)
-            live.sides[side] = SideStream()
-            live.ticket = place
-        self._start_pumps(live)
+        with self.admission.use_slot(slot) as used:
+            self._check_retry(session, side)
+            check_own(self._running_of(session.battle.voter), self.limits)
+            await self.admission.count(visitor)
+            self._check_retry(session, side)  # of two requests at once the other one was first
+            session.begin_retry(side, used)
+        self._start_streams(session)
 
-    def _check_retry(self, live: BattleSession, side: Side) -> None:
-        self._check_resting(live)
-        if side not in live.sides or answered(live.battle, side):
+    def _check_retry(self, session: BattleSession, side: Side) -> None:
+        self._check_idle(session)
+        if side not in session.streams or answered(session.battle, side):
             raise NothingToRetry
 
-    def _start_pumps(self, live: BattleSession) -> None:
-        live.turn_started = time.monotonic()
-        for side, state in live.sides.items():
-            if state.phase is Phase.WAITING and state.task is None:
-                state.task = asyncio.create_task(self._pump(live, side, state))
+    def _start_streams(self, session: BattleSession) -> None:
+        session.turn_started = time.monotonic()
+        for side, stream in session.streams.items():
+            if stream.phase is Phase.WAITING and stream.task is None:
+                stream.task = asyncio.create_task(self._stream_side(session, side, stream))
 
-    async def _pump(self, live: BattleSession, side: Side, state: SideStream) -> None:
+    async def _stream_side(self, session: BattleSession, side: Side, stream: SideStream) -> None:
         """One side, from its prompt to its stored answer. Never delays the other."""
-        spec = live.battle.spec(side)
+        spec = session.battle.spec(side)
         finished: Finished | None = None
         try:
-            stream = live.entries[side].model.stream(
-                messages_for(live.battle, side), live.battle.params
+            events = session.entries[side].model.stream(
+                messages_for(session.battle, side), session.battle.params
             )
-            async with contextlib.aclosing(stream):
-                async for event in stream:
+            async with contextlib.aclosing(events):
+                async for event in events:
                     if isinstance(event, Finished):
                         finished = event
                         continue
-                    state.append(event)
-                    live.changed.set()
+                    stream.append(event)
+                    session.changed.set()
             if finished is None:
                 raise StreamBroken("the stream ended without a last event")  # noqa: TRY301
         except asyncio.CancelledError:
             finished = Finished(FinishReason.CANCELLED)
         except ArenaError as error:
-            finished = state.fail(error)
+            finished = stream.fail(error)
         except Exception as error:  # a fault in one model must not end the battle
             log.exception("unexpected failure of %s", spec.id)
-            finished = state.fail(ArenaError(repr(error)))
+            finished = stream.fail(ArenaError(repr(error)))
         if finished.total_s == 0.0:
-            finished = replace(finished, ttft_s=state.ttft_s, total_s=state.elapsed_s)
-        state.answer = Answer("".join(state.parts), finished, cost_usd(spec, finished))
-        self._close_side(live, side, state)
-        try:
-            await self._save(live)
-        finally:
-            state.end()
-            live.rest()
-            live.changed.set()
-
-    def _close_side(self, live: BattleSession, side: Side, state: SideStream) -> None:
-        """Put the answer into the record. The battle is replaced whole, between two awaits."""
-        *before, last = live.battle.conversation(side)
-        talk = (*before, replace(last, answer=state.answer))
-        battle = live.battle.with_conversation(side, talk)
-        if state.answer and state.answer.finished.reason is FinishReason.LENGTH:
-            battle = replace(battle, flags=battle.flags | {Flag.TRUNCATED})
-        others = (s for s in battle.sides if s is not side)
-        complete = all(battle.conversation(s)[-1].answer is not None for s in others)
-        live.battle = replace(battle, answered_at=self._now() if complete else None)
-        if state.error is not None:
-            state.error_id = secrets.token_hex(4)
+            finished = replace(finished, ttft_s=stream.ttft_s, total_s=stream.elapsed_s)
+        answer = Answer(stream.text, finished, cost_usd(spec, finished))
+        session.record_answer(side, answer, self._now())
+        if stream.error is not None:
+            stream.error_id = secrets.token_hex(4)
             log.warning(
                 "battle %s side %s (%s) failed [%s]: %s: %s %s",
-                battle.id, side, battle.spec(side).id, state.error_id,
-                state.error.code, state.error.sentence, state.error.detail,
+                session.battle.id, side, spec.id, stream.error_id,
+                stream.error.code, stream.error.sentence, stream.error.detail,
             )  # fmt: skip
+        try:
+            await self._save(session)
+        finally:
+            stream.end()
+            if not session.running:
+                session.release_slot()
+            session.changed.set()
 
-    async def _save(self, live: BattleSession) -> None:
+    async def _save(self, session: BattleSession) -> None:
         """Write the record; a cancelled caller does not stop the write."""
-        task = asyncio.create_task(self._write(live))
+        task = asyncio.create_task(self._write(session))
         self._saves.add(task)
         task.add_done_callback(self._saves.discard)
         await _finish_even_if_cancelled(task)
 
-    async def _write(self, live: BattleSession) -> None:
-        async with live.lock:
+    async def _write(self, session: BattleSession) -> None:
+        async with session.lock:
             try:
-                await self.store.update_battle(live.battle)
+                await self.store.update_battle(session.battle)
             except ArenaError as error:
-                # Not swallowed: the frame says that it is not saved, and voting stays closed.
-                log.exception("battle %s is not saved: %s", live.battle.id, error.detail)
-                live.saved = False
+                # Not swallowed: snapshots say that it is not saved, and voting stays closed.
+                log.exception("battle %s is not saved: %s", session.battle.id, error.detail)
+                session.saved = False
             else:
-                live.saved = True
+                session.saved = True
 
-    async def frames(self, live: BattleSession) -> AsyncGenerator[Snapshot, None]:
+    async def snapshots(self, session: BattleSession) -> AsyncGenerator[Snapshot, None]:
         """How the battle looks, about ten times a second while something changes.
 
-        Ends with a frame that is not running. A reader that leaves before stops both sides.
+        Ends with a snapshot that is not running. A reader that leaves before stops both sides.
         """
-        even = self._even and live.battle.mode is Mode.BLIND
+        even = self._even and session.battle.mode is Mode.BLIND
         try:
             while True:
-                live.changed.clear()
-                frame = live.frame(even_pace(live) if even else None)
-                yield frame
-                if not frame.running:
+                session.changed.clear()
+                snapshot = session.snapshot(session.even_chars() if even else None)
+                yield snapshot
+                if not snapshot.running:
                     return
-                await asyncio.sleep(FRAME_SECONDS)
+                await asyncio.sleep(SNAPSHOT_SECONDS)
                 if not even:
-                    await live.changed.wait()
+                    await session.changed.wait()
         finally:
-            if live.running:
-                await self.stop(live)
+            if session.running:
+                await self.stop(session)
 
-    async def stop(self, live: BattleSession) -> None:
+    async def stop(self, session: BattleSession) -> None:
         """Stop what still runs, at its source; what was written so far is kept as cancelled."""
-        tasks = [s.task for s in live.sides.values() if s.task is not None and not s.task.done()]
+        tasks = [s.task for s in session.streams.values() if s.task and not s.task.done()]
         for task in tasks:
             task.cancel()
         for task in tasks:
@@ -378,22 +353,22 @@ class Arena:
         Raises:
             UnknownBattle, NotYourBattle, VoteTooEarly, AlreadyVoted, StoreError: as they say.
         """
-        live = self._live.get(battle_id)
-        if live is not None and live.running:
+        session = self.find_session(battle_id)
+        if session is not None and session.running:
             raise VoteTooEarly
         vote = Vote(
             battle_id, winner, visitor.voter, self._now(),
             guess=guess, signed_in=visitor.signed_in,
         )  # fmt: skip
         battle = await self.store.cast_vote(vote)
-        if live is not None:
-            live.locked = True
+        if session is not None:
+            session.locked = True
         return battle
 
     async def shared(self, battle_id: str) -> tuple[Battle, Vote] | None:
-        """A finished battle and its vote, for whoever has its link; None where there is no vote.
+        """A finished battle and its vote, for anyone with its link; None where there is no vote.
 
-        The id is the secret: it is 128 random bits, and shown to nobody before the vote.
+        The id is the secret: it is 128 random bits, and no page shows it before the vote.
 
         Raises:
             StoreError: the store can't be read.
@@ -402,35 +377,35 @@ class Arena:
         battle = await self.store.get_battle(battle_id) if vote is not None else None
         return None if battle is None or vote is None else (battle, vote)
 
-    def live(self, battle_id: str | None) -> BattleSession:
+    def session(self, battle_id: str | None) -> BattleSession:
         """The open battle of that id.
 
         Raises:
             UnknownBattle: it is not open in this process.
         """
-        found = self.live_or_none(battle_id)
+        found = self.find_session(battle_id)
         if found is None:
             raise UnknownBattle
         return found
 
-    def live_or_none(self, battle_id: str | None) -> BattleSession | None:
-        """The same for who does not mind."""
-        return self._live.get(battle_id or "")
+    def find_session(self, battle_id: str | None) -> BattleSession | None:
+        """The open battle of that id; None if it is not open in this process."""
+        return self._sessions.get(battle_id or "")
 
-    async def leave(self, session: str, *, keep: str | None = None) -> None:
-        """Stop and forget a session's battles: its tab closed, or it started another one."""
-        for live in [v for v in self._live.values() if v.session == session]:
-            if live.battle.id != keep:
-                await self.stop(live)
-                self._live.pop(live.battle.id, None)
-                live.give_up()
+    async def close_page(self, session_hash: str, *, keep: str | None = None) -> None:
+        """Stop and forget a page's battles: its tab closed, or it started another one."""
+        for session in [s for s in self._sessions.values() if s.session_hash == session_hash]:
+            if session.battle.id != keep:
+                await self.stop(session)
+                self._sessions.pop(session.battle.id, None)
+                session.release_slot()
 
     async def aclose(self) -> None:
         """Stop every battle and wait until all is written."""
-        for live in list(self._live.values()):
-            await self.stop(live)
+        for session in list(self._sessions.values()):
+            await self.stop(session)
         await asyncio.gather(*self._saves)
-        self._live.clear()
+        self._sessions.clear()
 
 
 async def _finish_even_if_cancelled(task: asyncio.Task[None]) -> None:

@@ -17,10 +17,11 @@ from arena.errors.battle import (
     EmptyPrompt,
     OneAtATime,
     PromptTooLong,
-    TooFast,
+    RateExceeded,
     TooManyTokens,
     TooManyTurns,
 )
+from arena.store.usage import RateWindow, Refusal
 
 MINUTE = 60
 DAY = 86400
@@ -70,15 +71,6 @@ class Visitor:
     voter: str
     address: str = ""
     signed_in: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """How often something may happen: `limit` times in each window of `seconds`."""
-
-    key: str
-    seconds: int
-    limit: int
 
 
 def check_prompt(text: str, limits: Limits) -> str:
@@ -146,27 +138,28 @@ def check_own(running: int, limits: Limits) -> None:
         raise OneAtATime(limit=limits.visitor_battles)
 
 
-def rates_of(visitor: Visitor, limits: Limits) -> list[Rate]:
+def rate_windows(visitor: Visitor, limits: Limits) -> list[RateWindow]:
     """What one prompt of this visitor counts against."""
-    rates = [
-        Rate(f"v:{visitor.voter}", MINUTE, limits.per_minute),
-        Rate(f"v:{visitor.voter}", DAY, limits.per_day),
+    windows = [
+        RateWindow(f"v:{visitor.voter}", MINUTE, limits.per_minute),
+        RateWindow(f"v:{visitor.voter}", DAY, limits.per_day),
     ]
     if visitor.address:
         share = limits.address_share
-        rates.append(Rate(f"a:{visitor.address}", MINUTE, limits.per_minute * share))
-        rates.append(Rate(f"a:{visitor.address}", DAY, limits.per_day * share))
-    return rates
+        windows.append(RateWindow(f"a:{visitor.address}", MINUTE, limits.per_minute * share))
+        windows.append(RateWindow(f"a:{visitor.address}", DAY, limits.per_day * share))
+    return windows
 
 
-def refused(rate: Rate, until: datetime, now: datetime) -> ArenaError:
-    """A full window as the error that says when to come back."""
+def rate_error(refusal: Refusal, now: datetime) -> ArenaError:
+    """The error that says which rate is full and when to come back."""
+    limit, until = refusal.window.limit, refusal.until
     left = max(1, math.ceil((until - now).total_seconds()))
-    if rate.seconds <= MINUTE:
-        return TooFast(limit=rate.limit, wait=f"{left} s")
+    if refusal.window.seconds <= MINUTE:
+        return RateExceeded(limit=limit, wait=f"{left} s")
     hours, minutes = divmod(math.ceil(left / 60), 60)
     wait = f"{hours} h {minutes} min" if hours else f"{minutes} min"
-    return DayUsedUp(limit=rate.limit, wait=wait, until=f"{until:%H:%M} UTC")
+    return DayUsedUp(limit=limit, wait=wait, until=f"{until:%H:%M} UTC")
 
 
 def address_hash(salt: str, address: str, now: datetime) -> str:

@@ -1,15 +1,15 @@
-"""What is written down of a battle, computed from what is known of it. Pure functions."""
+"""A visitor's request, and the record of a battle that is made of it. Pure functions."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 
-from arena.battle.language import prompt_language
 from arena.battle.limits import Limits, Visitor, check_tokens
 from arena.domain import (
     Battle,
@@ -29,6 +29,10 @@ from arena.models.registry import Entry
 from arena.presets import Preset, usage
 
 LIBRARIES = ("gradio", "torch", "transformers", "accelerate", "google-genai", "openai")
+_KANA = re.compile(r"[\u3041-\u309f\u30a0-\u30ff\uff66-\uff9f]")
+_IDEOGRAPH = re.compile(r"[\u3400-\u9fff]")
+_LATIN = re.compile(r"[A-Za-z]")
+_LAST_LATIN = 0x24F  # Latin Extended-B
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ class BattleRequest:
     """What a visitor sends.
 
     Attributes:
-        session: the page's session; ends when the tab closes.
+        session_hash: of the page; it ends when the tab closes.
         model_a, model_b: slugs; chosen in open mode (both) and single mode (a), else None.
     """
 
@@ -44,7 +48,7 @@ class BattleRequest:
     mode: Mode
     params: GenerationParams
     visitor: Visitor
-    session: str
+    session_hash: str
     ui_language: str = "ja"
     use_gemini: bool = True
     preset: Preset | None = None
@@ -52,9 +56,16 @@ class BattleRequest:
     model_a: str | None = None
     model_b: str | None = None
 
+    @property
+    def slugs(self) -> dict[Side, str | None]:
+        """The chosen models by side; in blind mode they are drawn instead."""
+        if self.mode is Mode.SINGLE:
+            return {Side.A: self.model_a}
+        return {Side.A: self.model_a, Side.B: self.model_b}
+
 
 def build_battle(
-    ask: BattleRequest,
+    request: BattleRequest,
     entries: Mapping[Side, Entry],
     *,
     seed: int,
@@ -64,43 +75,58 @@ def build_battle(
     """The record of a battle that begins.
 
     Args:
-        ask: what the visitor sent, its texts checked.
-        entries: who plays on which side.
+        request: what the visitor sent, its texts checked.
+        entries: the contestant of each side.
         seed: taken where the visitor set none.
         now: the wall clock, UTC.
         limits: bounds the budget of new tokens.
     """
-    params = ask.params
+    params = request.params
     if params.seed is None:
         params = replace(params, seed=seed)
     if params.max_new_tokens > limits.new_tokens:
         params = replace(params, max_new_tokens=limits.new_tokens)
     specs = {side: entry.model.spec for side, entry in entries.items()}
-    preset = usage(ask.preset, ask.text) if ask.preset else None
-    talk = (Exchange(ask.text),)
+    preset = usage(request.preset, request.text) if request.preset else None
+    talk = (Exchange(request.text),)
     return Battle(
         id=secrets.token_hex(16),
-        mode=ask.mode,
-        language=prompt_language(ask.text, ask.ui_language),
-        ui_language=ask.ui_language,
-        category=ask.preset.category if ask.preset else Category.FREE,
+        mode=request.mode,
+        language=prompt_language(request.text, request.ui_language),
+        ui_language=request.ui_language,
+        category=request.preset.category if request.preset else Category.FREE,
         preset=preset,
         params=params,
         spec_a=specs[Side.A],
         spec_b=specs.get(Side.B),
         created_at=now,
-        voter=ask.visitor.voter,
-        system_prompt=ask.system_prompt,
+        voter=request.visitor.voter,
+        system_prompt=request.system_prompt,
         conversation_a=talk,
         conversation_b=talk if Side.B in specs else (),
         flags=battle_flags(
-            ask.mode, specs, ask.system_prompt, edited=preset is not None and preset.edited
+            request.mode, specs, request.system_prompt, edited=preset is not None and preset.edited
         ),
         provenance={
             "libraries": library_versions(),
             **{side.value: ready_facts(entry) for side, entry in entries.items()},
         },
     )
+
+
+def prompt_language(text: str, page_language: str) -> str:
+    """`ja`, `en` or `other`, judged by script.
+
+    Kana decides for Japanese. Ideographs alone may be Chinese, so they count as Japanese only on
+    a Japanese page. Latin letters count as English only where no other script is present.
+    """
+    if _KANA.search(text):
+        return "ja"
+    if _IDEOGRAPH.search(text):
+        return "ja" if page_language == "ja" else "other"
+    if any(ch.isalpha() and ord(ch) > _LAST_LATIN for ch in text):
+        return "other"
+    return "en" if _LATIN.search(text) else "other"
 
 
 def check_battle(battle: Battle, limits: Limits) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 
-from arena.battle.queue import Slot
-from arena.domain import Answer, Battle, Delta, Finished, FinishReason, Side
+from arena.battle.admission import Slot
+from arena.domain import Answer, Battle, Delta, Exchange, Finished, FinishReason, Flag, Side
 from arena.errors.base import ArenaError
 from arena.models.registry import Entry
 
@@ -69,7 +70,7 @@ class Snapshot:
 
 @dataclass(slots=True)
 class SideStream:
-    """One side of one turn; only its own pump writes it."""
+    """One side of one turn; only the task that streams that side writes it."""
 
     phase: Phase = Phase.WAITING
     parts: list[str] = field(default_factory=list)
@@ -91,6 +92,11 @@ class SideStream:
         """Whether its answer is still being written."""
         return self.phase in (Phase.WAITING, Phase.WRITING)
 
+    @property
+    def text(self) -> str:
+        """What was written so far."""
+        return "".join(self.parts)
+
     def append(self, delta: Delta) -> None:
         """Take a piece of text."""
         if self.ttft_s is None:
@@ -100,12 +106,12 @@ class SideStream:
         self.phase = Phase.WRITING
 
     def fail(self, error: ArenaError) -> Finished:
-        """Take an error; the last event that says so."""
+        """Keep the error; returns the last event that reports it."""
         self.error = error
         return Finished(FinishReason.ERROR, error_code=error.code)
 
     def end(self) -> None:
-        """Take the phase that its answer deserves."""
+        """Enter the phase that follows from the answer."""
         if self.answer is None or self.answer.finished.reason is FinishReason.CANCELLED:
             self.phase = Phase.STOPPED
         else:
@@ -113,81 +119,109 @@ class SideStream:
 
 
 class BattleSession:
-    """A battle whose page is open."""
+    """A battle whose page is open.
 
-    def __init__(self, battle: Battle, entries: Mapping[Side, Entry], session: str) -> None:
+    Attributes:
+        battle: the record; replaced whole, never between two awaits of one change.
+        session_hash: of the page that runs it.
+        changed: set when there is something new to show.
+        lock: held while the record is written to the store.
+        locked: the vote is cast, so nothing may be asked any more.
+        saved: the store has the newest record.
+        slot: held while an answer is being written.
+        turn_started: monotonic clock, seconds.
+    """
+
+    def __init__(self, battle: Battle, entries: Mapping[Side, Entry], session_hash: str) -> None:
         self.battle = battle
-        self.session = session
+        self.session_hash = session_hash
         self.entries = entries
-        self.sides = {side: SideStream() for side in battle.sides}
+        self.streams = {side: SideStream() for side in battle.sides}
         self.changed = asyncio.Event()
         self.lock = asyncio.Lock()
         self.locked = False
         self.saved = True
-        self.ticket: Slot | None = None
+        self.slot: Slot | None = None
         self.turn_started = time.monotonic()
 
     @property
     def running(self) -> bool:
         """Whether an answer is still being written."""
-        return any(state.running for state in self.sides.values())
+        return any(stream.running for stream in self.streams.values())
 
-    def rest(self) -> None:
-        """Give the place to the next one, once nothing is being written."""
-        if self.ticket is not None and not self.running:
-            self.ticket.leave()
-            self.ticket = None
+    def release_slot(self) -> None:
+        """Let the next battle of the queue run; safe to call twice."""
+        if self.slot is not None:
+            self.slot.release()
+            self.slot = None
 
-    def give_up(self) -> None:
-        """Give the place away whatever is left: nobody looks any more."""
-        if self.ticket is not None:
-            self.ticket.leave()
-            self.ticket = None
+    def begin_turn(self, longer: Battle, slot: Slot) -> None:
+        """The next turn of both sides; `longer` is the battle with the new prompt."""
+        self.battle = longer
+        self.streams = {side: SideStream() for side in longer.sides}
+        self.slot = slot
 
-    def frame(self, shown: Mapping[Side, int] | None = None) -> Snapshot:
-        """How it looks now; `shown` cuts the texts to that many characters."""
-        views = {}
-        pacing = False
-        for side, state in self.sides.items():
-            text = "".join(state.parts)
-            cut = len(text) if shown is None else min(len(text), shown[side])
-            held = cut < len(text) or (shown is not None and state.running)
-            phase = Phase.WRITING if held and state.phase is Phase.DONE else state.phase
-            pacing = pacing or (cut < len(text))
-            answer = None if held else state.answer
-            views[side] = SideSnapshot(
-                phase, text[:cut], answer, state.error, state.error_id,
-                state.ttft_s, state.elapsed_s,
+    def begin_retry(self, side: Side, slot: Slot) -> None:
+        """One side's turn once more; the failed answer is kept beside the new one."""
+        *before, last = self.battle.conversation(side)
+        failed = last.failed if last.answer is None else (*last.failed, last.answer)
+        talk = (*before, Exchange(last.prompt, None, failed))
+        battle = self.battle.with_conversation(side, talk)
+        self.battle = replace(battle, flags=battle.flags | {Flag.RETRIED}, answered_at=None)
+        self.streams[side] = SideStream()
+        self.slot = slot
+
+    def record_answer(self, side: Side, answer: Answer, now: datetime) -> None:
+        """Put a side's answer into the record; with the last one the battle is answered."""
+        self.streams[side].answer = answer
+        *before, last = self.battle.conversation(side)
+        battle = self.battle.with_conversation(side, (*before, replace(last, answer=answer)))
+        if answer.finished.reason is FinishReason.LENGTH:
+            battle = replace(battle, flags=battle.flags | {Flag.TRUNCATED})
+        complete = all(battle.conversation(s)[-1].answer is not None for s in battle.sides)
+        self.battle = replace(battle, answered_at=now if complete else None)
+
+    def snapshot(self, max_chars: int | None = None) -> Snapshot:
+        """How it looks now; `max_chars` cuts each text to that many characters.
+
+        While texts are cut, a side whose answer is complete looks as if it were still written.
+        """
+        sides = {}
+        cut_short = False
+        for side, stream in self.streams.items():
+            text = stream.text if max_chars is None else stream.text[:max_chars]
+            cut = len(text) < stream.length
+            held = cut or (max_chars is not None and stream.running)
+            sides[side] = SideSnapshot(
+                Phase.WRITING if held and stream.phase is Phase.DONE else stream.phase,
+                text, None if held else stream.answer, stream.error, stream.error_id,
+                stream.ttft_s, stream.elapsed_s,
             )  # fmt: skip
-        running = self.running or pacing
+            cut_short = cut_short or cut
+        running = self.running or cut_short
         votable = not running and self.saved and not self.locked and self.battle.votable
-        return Snapshot(self.battle, views, running, votable, self.saved)
+        return Snapshot(self.battle, sides, running, votable, self.saved)
+
+    def even_chars(self) -> int:
+        """How many characters of each text to show so that no side tells its speed.
+
+        Both grow at one pace, never past what the slower side that still runs has written.
+        """
+        allowed = int((time.monotonic() - self.turn_started) * EVEN_CHARS_PER_SECOND)
+        return min([allowed, *(s.length for s in self.streams.values() if s.running)])
 
 
 def snapshot_of(battle: Battle) -> Snapshot:
     """How a finished battle looks that no page is writing any more."""
-    views = {}
+    sides = {}
     for side in battle.sides:
         answer = battle.conversation(side)[-1].answer
         finished = answer.finished if answer else None
-        views[side] = SideSnapshot(
+        sides[side] = SideSnapshot(
             Phase.DONE if answer is not None and answer.usable else Phase.FAILED,
             answer.text if answer else "",
             answer,
             ttft_s=finished.ttft_s if finished else None,
             elapsed_s=finished.total_s if finished else 0.0,
         )
-    return Snapshot(battle, views, running=False, votable=False)
-
-
-def even_pace(live: BattleSession) -> dict[Side, int]:
-    """Characters to show so that both sides grow alike and none tells its speed.
-
-    Both grow at one pace, never past what the slower side that still runs has written.
-    """
-    elapsed = time.monotonic() - live.turn_started
-    allowed = int(elapsed * EVEN_CHARS_PER_SECOND)
-    for state in live.sides.values():
-        if state.running:
-            allowed = min(allowed, state.length)
-    return dict.fromkeys(live.sides, allowed)
+    return Snapshot(battle, sides, running=False, votable=False)

@@ -23,7 +23,7 @@
     │   └── BattleLocked, NothingToRetry, BattleRunning
     ├── LimitError               a cap protects the owner
     │   └── EmptyPrompt, PromptTooLong, TooManyTokens, TooManyTurns, ArenaBusy,
-    │       TooFast, DayUsedUp, OneAtATime
+    │       RateExceeded, DayUsedUp, OneAtATime
     └── StoreError               the database did not take it, or does not give it back
         ├── StoreTooNew          a newer arena wrote it
         ├── StoreMissing         there is no store that could be moved

@@ -121,7 +121,7 @@ class ArenaBusy(LimitError):
     remedy = "Try again in a minute."
 
 
-class TooFast(LimitError):
+class RateExceeded(LimitError):
     """A visitor begins more battles in a minute than the owner allows."""
 
     code = "too_fast"

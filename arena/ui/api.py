@@ -80,29 +80,32 @@ class Api:
         self, params: GenerationParams, texts: tuple[str, str], slugs: tuple[str, str],
         request: gr.Request,
     ) -> Json:  # fmt: skip
-        session = request.session_hash or ""
+        session_hash = request.session_hash or ""
         address = request.client.host if request.client else ""
-        ask = BattleRequest(
+        battle_request = BattleRequest(
             text=texts[0],
             system_prompt=texts[1],
             mode=Mode.OPEN,
             params=params,
             # A program has no browser: its address is who it is, or its session where that says
             # nothing.
-            visitor=await self.arena.door.visitor(f"api:{address or session}", address),
-            session=session,
+            visitor=await self.arena.admission.visitor(f"api:{address or session_hash}", address),
+            session_hash=session_hash,
             ui_language="en",
             model_a=slugs[0],
             model_b=slugs[1],
         )
-        live = await self.arena.begin(ask)
+        session = await self.arena.begin(battle_request)
         last: Snapshot | None = None
-        async with aclosing(self.arena.frames(live)) as frames:
-            async for frame in frames:
-                last = frame
-        await self.arena.leave(session)
-        assert last is not None  # noqa: S101 -- frames always ends with one
-        found: Json = {"battle": live.battle.id, "prompt": live.battle.conversation_a[0].prompt}
+        async with aclosing(self.arena.snapshots(session)) as snapshots:
+            async for snapshot in snapshots:
+                last = snapshot
+        await self.arena.close_page(session_hash)
+        assert last is not None  # noqa: S101 -- snapshots always ends with one
+        found: Json = {
+            "battle": session.battle.id,
+            "prompt": session.battle.conversation_a[0].prompt,
+        }
         for side in Side:
             found[side.value] = _answer(last.sides[side], last.battle.spec(side))
         return found

@@ -9,8 +9,8 @@ from typing import Any
 
 import gradio as gr
 
+from arena.battle.admission import Slot
 from arena.battle.limits import Visitor
-from arena.battle.queue import Slot
 from arena.battle.request import BattleRequest
 from arena.battle.session import BattleSession, Snapshot, snapshot_of
 from arena.domain import Mode, Side, Winner
@@ -81,23 +81,25 @@ class ArenaTab(ArenaParts):
             return
         text = str(text or "")
         preset = preset_behind(text, visit.preset)
-        live = self._open_battle(visit)
-        goes_on = live if preset is None else None
+        session = self._open_battle(visit)
+        goes_on = session if preset is None else None
         try:
-            ask = BattleRequest(
+            battle_request = BattleRequest(
                 text=text, mode=kind, params=params, visitor=await self._visitor(visit, request),
-                session=request.session_hash or "", ui_language=visit.language,
+                session_hash=request.session_hash or "", ui_language=visit.language,
                 use_gemini=bool(use_gemini), preset=preset, system_prompt=system,
                 model_a=model_a, model_b=model_b,
             )  # fmt: skip
-            async with aclosing(self._admitted(visit, ask, begins=goes_on is None)) as waiting:
+            async with aclosing(
+                self._admitted(visit, battle_request, begins=goes_on is None)
+            ) as waiting:
                 async for step in waiting:
                     if not isinstance(step, Slot):
                         yield step
                         continue
-                    live = await self._begin(visit, ask, goes_on, step)
+                    session = await self._begin(visit, battle_request, goes_on, step)
                     visit.preset = None
-                    async for update in self._stream(visit, live):
+                    async for update in self._stream(visit, session):
                         yield update
                     return
         except ArenaError as error:
@@ -106,20 +108,24 @@ class ArenaTab(ArenaParts):
         yield self.settle(visit)  # stopped while it waited
 
     async def _begin(
-        self, visit: PageState, ask: BattleRequest, goes_on: BattleSession | None, place: Slot
+        self,
+        visit: PageState,
+        battle_request: BattleRequest,
+        goes_on: BattleSession | None,
+        place: Slot,
     ) -> BattleSession:
         """The next turn of the open battle, or a new battle in its stead."""
         if goes_on is not None:
-            await self.arena.follow_up(goes_on, ask.text, ask.visitor, place)
+            await self.arena.follow_up(goes_on, battle_request.text, battle_request.visitor, place)
             return goes_on
-        live = await self.arena.begin(ask, place)
-        await self.arena.leave(ask.session, keep=live.battle.id)
+        session = await self.arena.begin(battle_request, place)
+        await self.arena.close_page(battle_request.session_hash, keep=session.battle.id)
         visit.forget_battle()
-        visit.battle_id, visit.played = live.battle.id, ask.preset
-        return live
+        visit.battle_id, visit.played = session.battle.id, battle_request.preset
+        return session
 
     async def _admitted(
-        self, visit: PageState, ask: BattleRequest | None, *, begins: bool
+        self, visit: PageState, battle_request: BattleRequest | None, *, begins: bool
     ) -> AsyncGenerator[Updates | Slot, None]:
         """Say what is awaited, models first, then a place; the last item is the place.
 
@@ -127,30 +133,30 @@ class ArenaTab(ArenaParts):
         """
         visit.wait()
         try:
-            if begins and ask is not None:
-                async for text in self._models_awaited(visit, ask):
+            if begins and battle_request is not None:
+                async for text in self._models_awaited(visit, battle_request):
                     yield self._awaiting(text)
             if visit.gave_up():
                 return
-            ticket = self.arena.door.enter()
+            slot = self.arena.admission.queue.acquire()
             try:
-                async for position in self.arena.door.line(ticket):
+                async for position in self.arena.admission.queue_positions(slot):
                     if visit.gave_up():
                         return
                     yield self._awaiting(say(visit.language, "wait.line", position=position))
                 visit.waiting = False
-                yield ticket
+                yield slot
             finally:
-                if not ticket.taken:
-                    ticket.leave()
+                if not slot.in_use:
+                    slot.release()
         finally:
             visit.waiting = False
 
     async def _models_awaited(
-        self, visit: PageState, ask: BattleRequest
+        self, visit: PageState, battle_request: BattleRequest
     ) -> AsyncGenerator[str, None]:
         self.arena.registry.revive()
-        async for entries in self.arena.wait_for_contestants(ask):
+        async for entries in self.arena.wait_for_contestants(battle_request):
             if not visit.waiting:
                 return
             names = ", ".join(status_view.state_line(e, visit.language) for e in entries)
@@ -163,25 +169,27 @@ class ArenaTab(ArenaParts):
             self.send: gr.update(interactive=False),
         }
 
-    async def _stream(self, visit: PageState, live: BattleSession) -> AsyncGenerator[Updates, None]:
+    async def _stream(
+        self, visit: PageState, session: BattleSession
+    ) -> AsyncGenerator[Updates, None]:
         first = True
         sent: Updates = {}
         language = visit.language
-        frames = self.arena.frames(live)
+        snapshots = self.arena.snapshots(session)
         try:
-            async for frame in frames:
+            async for snapshot in snapshots:
                 if visit.language != language:  # the other language has replaced what was sent
                     language, sent = visit.language, {}
-                update = self.show(frame, visit)
+                update = self.show(snapshot, visit)
                 if first:
                     update |= {self.prompt: gr.update(value=""), self.notice: ""}
                     first = False
-                if not frame.saved and not frame.running:
+                if not snapshot.saved and not snapshot.running:
                     text = self._not_saved(visit.language)
                     update |= {self.notice: status_view.notice_html(text)}
                 yield news(update, sent)
         finally:
-            await frames.aclose()
+            await snapshots.aclose()
 
     def _not_saved(self, language: str) -> str:
         words = {"place": self.arena.store.place}
@@ -193,20 +201,20 @@ class ArenaTab(ArenaParts):
         """The battle that the next prompt continues, if there is one."""
         if visit.battle_id is None or visit.vote is not None:
             return None
-        live = self.arena.live_or_none(visit.battle_id)
-        if live is None or not (live.running or self._complete(live)):
+        session = self.arena.find_session(visit.battle_id)
+        if session is None or not (session.running or self._complete(session)):
             return None
-        return live
+        return session
 
     @staticmethod
-    def _complete(live: BattleSession) -> bool:
-        turns = [live.battle.conversation(side)[-1].answer for side in live.battle.sides]
+    def _complete(session: BattleSession) -> bool:
+        turns = [session.battle.conversation(side)[-1].answer for side in session.battle.sides]
         return all(answer is not None and answer.usable for answer in turns)
 
     async def _visitor(self, visit: PageState, request: gr.Request) -> Visitor:
         """Who asks; the address is what the server believes, see ARENA_TRUSTED_PROXIES."""
         address = request.client.host if request.client else ""
-        return await self.arena.door.visitor(
+        return await self.arena.admission.visitor(
             visit.identity(), address, signed_in=visit.account is not None
         )
 
@@ -215,7 +223,7 @@ class ArenaTab(ArenaParts):
 
         async def on_retry(visit: PageState, request: gr.Request) -> AsyncGenerator[Updates, None]:
             try:
-                live = self.arena.live(visit.battle_id)
+                session = self.arena.session(visit.battle_id)
                 self.arena.registry.revive()
                 visitor = await self._visitor(visit, request)
                 async with aclosing(self._admitted(visit, None, begins=False)) as waiting:
@@ -223,8 +231,8 @@ class ArenaTab(ArenaParts):
                         if not isinstance(step, Slot):
                             yield step
                             continue
-                        await self.arena.retry(live, side, visitor, step)
-                        async for update in self._stream(visit, live):
+                        await self.arena.retry(session, side, visitor, step)
+                        async for update in self._stream(visit, session):
                             yield update
                         return
             except ArenaError as error:
@@ -237,9 +245,9 @@ class ArenaTab(ArenaParts):
     async def on_stop(self, visit: PageState) -> Updates:
         """Stop what runs; the handler that streams then shows the end of it."""
         visit.waiting = False
-        live = self.arena.live_or_none(visit.battle_id)
-        if live is not None:
-            await self.arena.stop(live)
+        session = self.arena.find_session(visit.battle_id)
+        if session is not None:
+            await self.arena.stop(session)
         return {self.notice: ""}
 
     def vote_handler(self, winner: Winner) -> Any:  # noqa: ANN401 -- a Gradio listener
@@ -247,14 +255,14 @@ class ArenaTab(ArenaParts):
 
         async def on_vote(visit: PageState, request: gr.Request) -> Updates:
             try:
-                live = self.arena.live(visit.battle_id)
+                session = self.arena.session(visit.battle_id)
                 visitor = await self._visitor(visit, request)
-                guess = guess_on(live.battle, visit.extras)
-                await self.arena.vote(live.battle.id, winner, visitor, guess)
+                guess = guess_on(session.battle, visit.extras)
+                await self.arena.vote(session.battle.id, winner, visitor, guess)
             except ArenaError as error:
                 return self.complain(error, visit.language)
             visit.vote = winner
-            return self.show(live.frame(), visit) | {self.notice: ""}
+            return self.show(session.snapshot(), visit) | {self.notice: ""}
 
         return on_vote
 
@@ -267,13 +275,13 @@ class ArenaTab(ArenaParts):
             return self.complain(error, visit.language)
         except ValueError:
             return self.complain(say(visit.language, "error.invalid_params"))
-        live = self.arena.live_or_none(visit.battle_id)
-        shown = self.extras.shown(live.frame() if live else None, visit)
+        session = self.arena.find_session(visit.battle_id)
+        shown = self.extras.shown(session.snapshot() if session else None, visit)
         return {self.extras.box: shown, self.notice: ""}
 
     async def on_new(self, visit: PageState, mode: str, request: gr.Request) -> Updates:
         """An empty page in the chosen mode."""
-        await self.arena.leave(request.session_hash or "")
+        await self.arena.close_page(request.session_hash or "")
         visit.forget_battle()
         visit.mode = Mode(mode)
         return self.fresh(visit.language, visit.mode) | {self.notice: ""}
@@ -312,24 +320,24 @@ class ArenaTab(ArenaParts):
 
     def settle(self, visit: PageState) -> Updates:
         """The page as the present battle, if any, has it."""
-        live = self.arena.live_or_none(visit.battle_id)
-        if live is None:
+        session = self.arena.find_session(visit.battle_id)
+        if session is None:
             return {
                 self.send: gr.update(interactive=True),
                 self.stop: gr.update(interactive=False),
                 self.notice: "",
             }
-        return self.show(live.frame(), visit) | {self.notice: ""}
+        return self.show(session.snapshot(), visit) | {self.notice: ""}
 
-    def show(self, frame: Snapshot, visit: PageState) -> Updates:
-        """One frame as updates of the components."""
-        shared = frame is visit.shared
-        page = view.battle_view(frame, visit.language, visit.vote, shared=shared)
+    def show(self, snapshot: Snapshot, visit: PageState) -> Updates:
+        """One snapshot as updates of the components."""
+        shared = snapshot is visit.shared
+        page = view.battle_view(snapshot, visit.language, visit.vote, shared=shared)
         return self._page(page, visit.language) | {
             self.judge: presets_view.judge_html(
-                None if frame.running else visit.played, visit.language
+                None if snapshot.running else visit.played, visit.language
             ),
-            self.extras.box: "" if shared else self.extras.shown(frame, visit),
+            self.extras.box: "" if shared else self.extras.shown(snapshot, visit),
         }
 
     async def open_link(self, visit: PageState, battle_id: str) -> Updates:
@@ -345,11 +353,11 @@ class ArenaTab(ArenaParts):
         visit.shared, visit.vote, visit.mode = snapshot_of(battle), vote.winner, battle.mode
         return {}
 
-    def relabel(self, live: BattleSession | None, visit: PageState) -> Updates:
+    def relabel(self, session: BattleSession | None, visit: PageState) -> Updates:
         """The panes in the visit's language; the prompt that is being written stays."""
-        frame = live.frame() if live is not None else visit.shared
-        if frame is not None:
-            return self.show(frame, visit)
+        snapshot = session.snapshot() if session is not None else visit.shared
+        if snapshot is not None:
+            return self.show(snapshot, visit)
         idle = view.idle_view(visit.language, visit.mode)
         return {pane.head: idle.panes[side].head for side, pane in self.panes.items()}
 

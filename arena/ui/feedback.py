@@ -43,13 +43,13 @@ class FeedbackPart:
         self.box = html("", elem_id="extras", elem_classes="extras", js_on_load=EXTRAS_JS)
         return self.box
 
-    def shown(self, frame: Snapshot | None, visit: PageState) -> str:
+    def shown(self, snapshot: Snapshot | None, visit: PageState) -> str:
         """What the voter may add now; empty while there is nothing."""
-        if frame is None or frame.battle.mode is Mode.SINGLE:
+        if snapshot is None or snapshot.battle.mode is Mode.SINGLE:
             return ""
         if visit.vote is not None:
             return extras_html(visit.extras, visit.language)
-        if frame.votable and frame.battle.mode is Mode.BLIND:
+        if snapshot.votable and snapshot.battle.mode is Mode.BLIND:
             return guess_html(self.pool(), visit.extras, visit.language)
         return ""
 

@@ -29,8 +29,8 @@ async def health(arena: Arena) -> tuple[int, dict[str, Any]]:
             if not entry.is_variant
         },
         "battles": {
-            "running": arena.door.room.inside,
-            "waiting": arena.door.room.in_line,
+            "running": arena.admission.queue.running,
+            "waiting": arena.admission.queue.waiting,
         },
         "backup": {
             "on": bool(copy.place),

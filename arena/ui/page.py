@@ -223,11 +223,11 @@ class Page:
 
     def _in_language(self, visit: PageState) -> Updates:
         """The whole page in the visit's language, with the battle as it stands."""
-        live = self.arena.live_or_none(visit.battle_id)
+        session = self.arena.find_session(visit.battle_id)
         return merged(
             self.words.updates(visit.language),
             self._wake_update(visit.language),
-            self.arena_tab.relabel(live, visit),
+            self.arena_tab.relabel(session, visit),
             {self.spoken: visit.language, self.account: self._account_html(visit)},
         )
 
@@ -267,7 +267,7 @@ class Page:
 
     async def on_unload(self, request: gr.Request) -> None:
         """The tab closes: what it started is stopped."""
-        await self.arena.leave(request.session_hash or "")
+        await self.arena.close_page(request.session_hash or "")
 
     def _wake_text(self, language: str) -> str:
         stand_in = next((e for e in self.arena.registry.entries if e.model.spec.stand_in), None)

@@ -1,4 +1,4 @@
-"""What the page shows, computed from a frame. Pure: no Gradio, no I/O.
+"""What the page shows, computed from a snapshot. Pure: no Gradio, no I/O.
 
 Blind mode is kept here: before the vote, everything but the answers' own text and timing is the
 same when the sides are swapped.
@@ -53,35 +53,35 @@ def idle_view(language: str, mode: Mode) -> PageView:
 
 
 def battle_view(
-    frame: Snapshot, language: str, vote: Winner | None, *, shared: bool = False
+    snapshot: Snapshot, language: str, vote: Winner | None, *, shared: bool = False
 ) -> PageView:
     """The page during and after a battle; `shared` is somebody else's, by its link."""
-    battle = frame.battle
+    battle = snapshot.battle
     named = battle.mode is not Mode.BLIND or vote is not None
-    panes = {side: _pane(frame, side, language, named=named) for side in battle.sides}
+    panes = {side: _pane(snapshot, side, language, named=named) for side in battle.sides}
     for side in Side:
         panes.setdefault(side, PaneView(_head(side, None, language, battle.mode), [], ""))
-    follow_up = not frame.running and vote is None and _all_done(frame)
+    follow_up = not snapshot.running and vote is None and _all_done(snapshot)
     return PageView(
         panes,
-        running=frame.running,
-        votable=frame.votable and vote is None,
+        running=snapshot.running,
+        votable=snapshot.votable and vote is None,
         chosen=vote,
-        bar="" if frame.running else _bar(frame, language, vote, shared=shared),
+        bar="" if snapshot.running else _bar(snapshot, language, vote, shared=shared),
         single=battle.mode is Mode.SINGLE,
         follow_up=follow_up,
     )
 
 
-def _all_done(frame: Snapshot) -> bool:
-    return all(view.phase is Phase.DONE for view in frame.sides.values())
+def _all_done(snapshot: Snapshot) -> bool:
+    return all(view.phase is Phase.DONE for view in snapshot.sides.values())
 
 
-def _pane(frame: Snapshot, side: Side, language: str, *, named: bool) -> PaneView:
-    view = frame.sides[side]
-    spec = frame.battle.spec(side) if named else None
+def _pane(snapshot: Snapshot, side: Side, language: str, *, named: bool) -> PaneView:
+    view = snapshot.sides[side]
+    spec = snapshot.battle.spec(side) if named else None
     messages: ChatMessages = []
-    *before, last = frame.battle.conversation(side)
+    *before, last = snapshot.battle.conversation(side)
     for turn in before:
         messages.append({"role": "user", "content": safe_markdown(turn.prompt)})
         if turn.answer is not None:
@@ -90,10 +90,10 @@ def _pane(frame: Snapshot, side: Side, language: str, *, named: bool) -> PaneVie
     if view.text:
         messages.append({"role": "assistant", "content": safe_markdown(view.text)})
     return PaneView(
-        _head(side, spec, language, frame.battle.mode, view),
+        _head(side, spec, language, snapshot.battle.mode, view),
         messages,
         _stats(view, spec, language),
-        frame.retryable(side),
+        snapshot.retryable(side),
     )
 
 
@@ -170,8 +170,8 @@ def tokens_per_second(finished: Finished) -> float | None:
     return (finished.completion_tokens - 1) / seconds if seconds > 0.001 else None
 
 
-def _bar(frame: Snapshot, language: str, vote: Winner | None, *, shared: bool) -> str:
-    battle = frame.battle
+def _bar(snapshot: Snapshot, language: str, vote: Winner | None, *, shared: bool) -> str:
+    battle = snapshot.battle
     if vote is not None and battle.spec_b is not None:
         a, b = (f"<b>{escape(spec.label)}</b>" for spec in (battle.spec_a, battle.spec_b))
         if shared:
@@ -181,6 +181,6 @@ def _bar(frame: Snapshot, language: str, vote: Winner | None, *, shared: bool) -
             f"{escape(say(language, 'vote.link'))}</a>"
         )
         return f"{say(language, f'vote.done.{vote}', a=a, b=b)} {link}"
-    if not _all_done(frame):
+    if not _all_done(snapshot):
         return escape(say(language, "vote.failed")) if battle.mode is not Mode.SINGLE else "&nbsp;"
     return escape(say(language, "vote.single" if battle.mode is Mode.SINGLE else "vote.ask"))

@@ -1,4 +1,4 @@
-"""Caps and languages."""
+"""Caps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arena.battle.language import prompt_language
 from arena.battle.limits import (
     DAY,
     MINUTE,
@@ -21,8 +20,8 @@ from arena.battle.limits import (
     check_tokens,
     check_turns,
     estimated_tokens,
-    rates_of,
-    refused,
+    rate_error,
+    rate_windows,
 )
 from arena.domain import Message, Role
 from arena.errors.battle import (
@@ -30,10 +29,11 @@ from arena.errors.battle import (
     EmptyPrompt,
     OneAtATime,
     PromptTooLong,
-    TooFast,
+    RateExceeded,
     TooManyTokens,
     TooManyTurns,
 )
+from arena.store.usage import Refusal
 
 LIMITS = Limits(prompt_chars=10, turns=2, battles=3, prompt_tokens=8, visitor_battles=2)
 NOW = datetime(2026, 11, 24, 22, 30, 15, tzinfo=UTC)
@@ -85,9 +85,9 @@ def test_tokens_are_estimated_for_both_scripts() -> None:
 def test_a_prompt_counts_for_the_visitor_and_for_a_public_address() -> None:
     """A new browser id must not give a new allowance, nor one office share one person's."""
     limits = Limits(per_minute=3, per_day=40, address_share=5)
-    alone = rates_of(Visitor("v" * 64), limits)
+    alone = rate_windows(Visitor("v" * 64), limits)
     assert [(r.seconds, r.limit) for r in alone] == [(MINUTE, 3), (DAY, 40)]
-    shared = rates_of(Visitor("v" * 64, "a" * 64), limits)
+    shared = rate_windows(Visitor("v" * 64, "a" * 64), limits)
     assert [(r.seconds, r.limit) for r in shared[2:]] == [(MINUTE, 15), (DAY, 200)]
     assert len({(r.key, r.seconds) for r in shared}) == 4
     assert all(len(r.key) <= 80 for r in shared)
@@ -95,11 +95,11 @@ def test_a_prompt_counts_for_the_visitor_and_for_a_public_address() -> None:
 
 def test_each_refusal_says_when_to_come_back() -> None:
     """`Try later` makes people press the button until it works."""
-    minute, day = rates_of(Visitor("v" * 64), LIMITS)
-    soon = refused(minute, NOW + timedelta(seconds=44.2), NOW)
-    assert isinstance(soon, TooFast)
+    minute, day = rate_windows(Visitor("v" * 64), LIMITS)
+    soon = rate_error(Refusal(minute, NOW + timedelta(seconds=44.2)), NOW)
+    assert isinstance(soon, RateExceeded)
     assert "45 s" in soon.remedy_text
-    late = refused(day, datetime(2026, 11, 25, tzinfo=UTC), NOW)
+    late = rate_error(Refusal(day, datetime(2026, 11, 25, tzinfo=UTC)), NOW)
     assert isinstance(late, DayUsedUp)
     assert "1 h 30 min" in late.remedy_text
     assert "00:00 UTC" in late.remedy_text
@@ -130,20 +130,3 @@ def test_a_household_is_one_address() -> None:
     assert first
     assert first == address_hash("s" * 32, "2a00:1450:4001:82a:ffff::1", NOW)
     assert first != address_hash("s" * 32, "2a00:1450:4001:82b::200e", NOW)
-
-
-@pytest.mark.parametrize(
-    ("text", "page", "language"),
-    [
-        ("forループの使い方", "en", "ja"),
-        ("Explain for loops", "ja", "en"),
-        ("証明", "ja", "ja"),
-        ("证明", "en", "other"),
-        ("Объясни", "en", "other"),
-        ("2+2=?", "ja", "other"),
-        ("café au lait", "en", "en"),
-    ],
-)
-def test_language_of_a_prompt(text: str, page: str, language: str) -> None:
-    """Statistics by language are wrong when code words make a Japanese prompt English."""
-    assert prompt_language(text, page) == language

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from arena.battle.request import battle_flags, cost_usd, messages_for
+from arena.battle.request import battle_flags, cost_usd, messages_for, prompt_language
 from arena.domain import (
     Answer,
     Battle,
@@ -65,3 +65,20 @@ def test_flags_say_what_the_statistics_must_know() -> None:
         Flag.OPEN_MODE, Flag.STAND_IN, Flag.VARIANT, Flag.SYSTEM_PROMPT, Flag.PRESET_EDITED,
     }  # fmt: skip
     assert battle_flags(Mode.BLIND, {Side.A: SPEC, Side.B: SPEC}, None, edited=False) == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "page", "language"),
+    [
+        ("forループの使い方", "en", "ja"),
+        ("Explain for loops", "ja", "en"),
+        ("証明", "ja", "ja"),
+        ("证明", "en", "other"),
+        ("Объясни", "en", "other"),
+        ("2+2=?", "ja", "other"),
+        ("café au lait", "en", "en"),
+    ],
+)
+def test_language_of_a_prompt(text: str, page: str, language: str) -> None:
+    """Statistics by language are wrong when code words make a Japanese prompt English."""
+    assert prompt_language(text, page) == language

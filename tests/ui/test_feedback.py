@@ -32,12 +32,14 @@ def part_of(store: VoteStore) -> FeedbackPart:
 
 async def played(part: FeedbackPart, visit: PageState, mode: Mode = Mode.BLIND) -> BattleSession:
     """A finished battle of that visit."""
-    ask = BattleRequest("Why?", mode, GenerationParams(), VISITOR, "tab", model_a="x", model_b="y")
-    live = await part.arena.begin(ask)
-    async for _ in part.arena.frames(live):
+    battle_request = BattleRequest(
+        "Why?", mode, GenerationParams(), VISITOR, "tab", model_a="x", model_b="y"
+    )
+    session = await part.arena.begin(battle_request)
+    async for _ in part.arena.snapshots(session):
         pass
-    visit.battle_id = live.battle.id
-    return live
+    visit.battle_id = session.battle.id
+    return session
 
 
 async def vote(part: FeedbackPart, visit: PageState) -> None:
@@ -49,11 +51,11 @@ async def vote(part: FeedbackPart, visit: PageState) -> None:
 async def test_guess_at_a_third_model_does_not_tell_who_plays(store: VoteStore) -> None:
     """The vote was refused with the names of the two, before it was cast."""
     part, visit = part_of(store), PageState()
-    live = await played(part, visit)
-    assert guess_on(live.battle, Feedback(guess="z")) is None
-    assert guess_on(live.battle, Feedback()) is None
+    session = await played(part, visit)
+    assert guess_on(session.battle, Feedback(guess="z")) is None
+    assert guess_on(session.battle, Feedback()) is None
     for identity in ("x", "y"):
-        assert guess_on(live.battle, Feedback(guess=identity)) == identity
+        assert guess_on(session.battle, Feedback(guess=identity)) == identity
 
 
 async def test_each_click_is_stored_with_the_vote(store: VoteStore) -> None:
@@ -124,8 +126,8 @@ async def test_the_guess_tells_nothing_about_the_sides(store: VoteStore) -> None
     visit.language = "en"
     seen = set()
     for _ in range(6):
-        live = await played(part, visit)
-        seen.add(part.shown(live.frame(), visit))
+        session = await played(part, visit)
+        seen.add(part.shown(session.snapshot(), visit))
     assert len(seen) == 1
     offered = seen.pop()
     assert 'data-value="X"' in offered
@@ -135,8 +137,8 @@ async def test_the_guess_tells_nothing_about_the_sides(store: VoteStore) -> None
 async def test_open_and_single_battles_have_no_guess(store: VoteStore) -> None:
     """Who sees the names has nothing to guess."""
     part, visit = part_of(store), PageState()
-    live = await played(part, visit, Mode.OPEN)
-    assert part.shown(live.frame(), visit) == ""
+    session = await played(part, visit, Mode.OPEN)
+    assert part.shown(session.snapshot(), visit) == ""
     assert part.shown(None, visit) == ""
 
 

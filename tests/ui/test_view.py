@@ -63,10 +63,10 @@ def side_view(phase: Phase, reason: FinishReason | None, text: str, served: str)
     return SideSnapshot(phase, text, Answer(text, finished, 0.001), error, "1234" if error else "")
 
 
-def frame(
+def snapshot(
     a: SideSnapshot, b: SideSnapshot, spec_a: ModelSpec, spec_b: ModelSpec, mode: Mode
 ) -> Snapshot:
-    """A frame of a battle of these two."""
+    """A snapshot of a battle of these two."""
     talks = [(Exchange("Why?", view.answer),) for view in (a, b)]
     battle = Battle(
         id="0" * 32, mode=mode, language="en", ui_language="en", category=Category.FREE,
@@ -87,8 +87,8 @@ def test_blind_page_is_the_same_with_the_models_swapped(
     b = side_view(*right, "beta", "microsoft/Phi-4-mini-instruct@abc")
     a2 = side_view(*left, "alpha", "microsoft/Phi-4-mini-instruct@abc")
     b2 = side_view(*right, "beta", "gemini-3-pro-001")
-    one = battle_view(frame(a, b, GEMINI, PHI, Mode.BLIND), language, None)
-    two = battle_view(frame(a2, b2, PHI, GEMINI, Mode.BLIND), language, None)
+    one = battle_view(snapshot(a, b, GEMINI, PHI, Mode.BLIND), language, None)
+    two = battle_view(snapshot(a2, b2, PHI, GEMINI, Mode.BLIND), language, None)
     assert one == two
     shown = repr(one)
     for word in ("Phi", "Gemini", "gemini", "microsoft", "bf16", "provider's own", "$", "tok/s"):
@@ -99,7 +99,7 @@ def test_names_and_numbers_appear_with_the_vote() -> None:
     """After the vote the visitor must learn who wrote what, and how fast."""
     a = side_view(Phase.DONE, FinishReason.STOP, "alpha", "gemini-3-pro-001")
     b = side_view(Phase.DONE, FinishReason.LENGTH, "beta", "x@1")
-    page = battle_view(frame(a, b, GEMINI, PHI, Mode.BLIND), "en", Winner.MODEL_A)
+    page = battle_view(snapshot(a, b, GEMINI, PHI, Mode.BLIND), "en", Winner.MODEL_A)
     assert "gemini-3-pro-001" in page.panes[Side.A].head
     assert "bf16" in page.panes[Side.B].head
     assert "tok/s" in page.panes[Side.A].stats
@@ -113,8 +113,8 @@ def test_open_mode_says_what_failed_and_blind_mode_only_that() -> None:
     """A provider's error text names the provider."""
     a = side_view(Phase.FAILED, FinishReason.ERROR, "", "")
     b = side_view(Phase.DONE, FinishReason.STOP, "beta", "x@1")
-    opened = battle_view(frame(a, b, GEMINI, PHI, Mode.OPEN), "en", None)
-    blind = battle_view(frame(a, b, GEMINI, PHI, Mode.BLIND), "en", None)
+    opened = battle_view(snapshot(a, b, GEMINI, PHI, Mode.OPEN), "en", None)
+    blind = battle_view(snapshot(a, b, GEMINI, PHI, Mode.BLIND), "en", None)
     assert "overloaded" in opened.panes[Side.A].stats
     assert "own words" not in opened.panes[Side.A].stats
     assert "overloaded" not in blind.panes[Side.A].stats
@@ -126,8 +126,8 @@ def test_open_mode_counts_while_it_writes_and_blind_mode_does_not() -> None:
     """A running clock under one pane tells which side answers late."""
     a = replace(side_view(Phase.WRITING, None, "al", ""), ttft_s=0.25, elapsed_s=7.0)
     b = side_view(Phase.WAITING, None, "", "")
-    opened = battle_view(frame(a, b, GEMINI, PHI, Mode.OPEN), "en", None)
-    blind = battle_view(frame(a, b, GEMINI, PHI, Mode.BLIND), "en", None)
+    opened = battle_view(snapshot(a, b, GEMINI, PHI, Mode.OPEN), "en", None)
+    blind = battle_view(snapshot(a, b, GEMINI, PHI, Mode.BLIND), "en", None)
     assert "first text 0.25 s · 7 s" in opened.panes[Side.A].stats
     assert "7 s" not in blind.panes[Side.A].stats
 
@@ -136,7 +136,7 @@ def test_answers_are_made_harmless_before_they_are_shown() -> None:
     """The guard is worth nothing where it is not called."""
     a = side_view(Phase.DONE, FinishReason.STOP, "![x](https://t.example/a.png)<b>", "x")
     b = side_view(Phase.DONE, FinishReason.STOP, "beta", "x@1")
-    page = battle_view(frame(a, b, GEMINI, PHI, Mode.BLIND), "en", None)
+    page = battle_view(snapshot(a, b, GEMINI, PHI, Mode.BLIND), "en", None)
     assert "![x]" not in page.panes[Side.A].messages[-1]["content"]
 
 
@@ -144,7 +144,7 @@ def test_labels_are_escaped() -> None:
     """A label in ARENA_MODELS must not become HTML."""
     odd = replace(PHI, label="<i>x</i>")
     a = side_view(Phase.DONE, FinishReason.STOP, "a", "<u>")
-    page = battle_view(frame(a, a, odd, odd, Mode.OPEN), "en", Winner.TIE)
+    page = battle_view(snapshot(a, a, odd, odd, Mode.OPEN), "en", Winner.TIE)
     assert "<i>" not in page.panes[Side.A].head + page.bar
     registry = Registry([Entry("odd", ScriptedModel("<i>", ["x"]))])
     for html in (

@@ -40,7 +40,7 @@ from tests.models.remote.gemini_server import (
 from tests.scripted import ScriptedModel
 
 ROOT = Path(__file__).parents[3]
-ASK = (Message(Role.USER, "Why?"),)
+REQUEST = (Message(Role.USER, "Why?"),)
 PARAMS = GenerationParams(max_new_tokens=100)
 # 20 prompt tokens, 30 visible and 70 thought: at $2 and $10 a million, $0.00104.
 ANSWER = says("Because.", usage=(20, 30, 70))
@@ -87,7 +87,7 @@ async def gemini(store: VoteStore) -> AsyncIterator[Make]:
 
 async def ask(model: GeminiModel) -> Finished:
     """One whole answer."""
-    async with aclosing(model.stream(ASK, PARAMS)) as events:
+    async with aclosing(model.stream(REQUEST, PARAMS)) as events:
         async for event in events:
             if isinstance(event, Finished):
                 return event
@@ -145,7 +145,7 @@ async def test_a_stopped_answer_keeps_what_was_reserved(
     """What the provider bills of an answer that was stopped is not told."""
     model = await gemini(server)
     server.script(Reply([chunk("Be"), Pause()]))
-    async with aclosing(model.stream(ASK, PARAMS)) as events:
+    async with aclosing(model.stream(REQUEST, PARAMS)) as events:
         await anext(events)
     assert await store.spent_today("gemini") == MOST
 
@@ -176,10 +176,10 @@ async def test_a_budget_without_a_price_is_said(
     assert not server.asked
 
 
-async def play(arena: Arena, live: BattleSession) -> Snapshot:
-    """The last frame."""
-    frames = [frame async for frame in arena.frames(live)]
-    return frames[-1]
+async def play(arena: Arena, session: BattleSession) -> Snapshot:
+    """The last snapshot."""
+    snapshots = [snapshot async for snapshot in arena.snapshots(session)]
+    return snapshots[-1]
 
 
 async def test_fifty_battles_at_once_keep_the_budget(
@@ -198,24 +198,24 @@ async def test_fifty_battles_at_once_keep_the_budget(
     )
 
     battles = await asyncio.gather(*(arena.begin(request) for _ in range(50)))
-    frames = await asyncio.gather(*(play(arena, live) for live in battles))
+    snapshots = await asyncio.gather(*(play(arena, session) for session in battles))
 
-    refused = [f for f in frames if isinstance(f.sides[Side.A].error, BudgetSpent)]
-    answered = [f for f in frames if f.sides[Side.A].error is None]
+    refused = [f for f in snapshots if isinstance(f.sides[Side.A].error, BudgetSpent)]
+    answered = [f for f in snapshots if f.sides[Side.A].error is None]
     assert len(refused) + len(answered) == 50
     assert refused
     spent = await store.spent_today("gemini")
     assert spent == len(answered) * COST == len(server.asked) * COST
     assert spent < 20_000 + MOST
-    assert all(f.sides[Side.B].text == "Because." for f in frames)
+    assert all(f.sides[Side.B].text == "Because." for f in snapshots)
 
     while not isinstance(model.status(), Unavailable):  # what is left of the budget
         await ask(model)
     blind = BattleRequest("Why?", Mode.BLIND, PARAMS, visitor, "tab")
     for _ in range(5):
-        live = await arena.begin(blind)
-        assert {live.battle.spec(side).id for side in Side} == {"x", "y"}
-        await play(arena, live)
+        session = await arena.begin(blind)
+        assert {session.battle.spec(side).id for side in Side} == {"x", "y"}
+        await play(arena, session)
     status = model.status()
     assert isinstance(status, Unavailable)
     assert "00:00 UTC" in status.error.remedy_text
