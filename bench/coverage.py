@@ -17,7 +17,6 @@ from arena.stats.cells import shrink
 from arena.stats.intervals import (
     Estimate,
     Verdict,
-    clopper_pearson,
     decisive_votes_needed,
     two_models,
     wilson,
@@ -40,7 +39,7 @@ def two() -> Iterator[str]:
         wins = np.arange(votes + 1)
         chances = stats.binom.pmf(wins[:, None], votes, RATES)
         cells_ = [_exact(chances, [interval(int(k), votes) for k in wins])
-                  for interval in (wilson, clopper_pearson)]  # fmt: skip
+                  for interval in (wilson, _clopper_pearson)]  # fmt: skip
         decided = [
             two_models(int(k), votes - int(k)).verdict in (Verdict.FIRST, Verdict.SECOND)
             for k in wins
@@ -54,6 +53,12 @@ def two() -> Iterator[str]:
         found = 2 * stats.binom.cdf(np.minimum(wins, votes - wins), votes, 0.5) <= 0.05
         power = float(stats.binom.pmf(wins, votes, rate)[found].sum())
         yield f"  rate {rate:.2f}: {votes:,} votes, power {power:.3f}"
+
+
+def _clopper_pearson(wins: int, votes: int) -> Estimate:
+    """The exact interval, which never covers less than it says, by SciPy."""
+    found = stats.binomtest(wins, votes).proportion_ci(method="exact")
+    return Estimate(wins / votes, found.low, found.high)
 
 
 def _exact(chances: np.ndarray, found: list[Estimate]) -> str:

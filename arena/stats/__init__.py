@@ -7,7 +7,6 @@
     ranking.py        Bradley-Terry ratings of three and more, over bradley_terry.py
     cells.py          category by language
     bias.py           position, length, busy voters, change over time, over logistic.py
-    special.py        probability functions
 
 Nothing here reads a store, draws a picture or builds a sentence.
 """

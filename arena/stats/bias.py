@@ -21,6 +21,7 @@ from arena.stats.intervals import (
     Estimate,
     TwoModels,
     difference,
+    normal_quantile,
     score_interval,
     two_models,
     wilson,
@@ -33,7 +34,6 @@ from arena.stats.outcomes import (
     decisive_votes,
     votes_of_pair,
 )
-from arena.stats.special import logistic, normal_quantile
 from arena.stats.vote_table import Bools, Floats, Ints, VoteFlag, VoteTable
 
 # Decisive votes below which a check says nothing.
@@ -242,7 +242,15 @@ def _mantel_haenszel(tables: Floats, confidence: float) -> Estimate | None:
     )
     log_odds = math.log(r / s) / 2.0
     half = normal_quantile(confidence) * math.sqrt(float(variance)) / 2.0
-    return Estimate(logistic(log_odds), logistic(log_odds - half), logistic(log_odds + half))
+    return _share(log_odds, half)
+
+
+def _share(log_odds: float, half: float) -> Estimate:
+    """Log-odds ± half as a share, which is 1/(1 + exp(-log-odds))."""
+    from scipy.special import expit
+
+    value, low, high = expit([log_odds, log_odds - half, log_odds + half]).tolist()
+    return Estimate(value, low, high)
 
 
 def length_bias(
@@ -289,7 +297,7 @@ def length_bias(
     fitted = fit_logistic(design, left_won, size + 2)
     slope = float(fitted.coefficients[-1])
     half = normal_quantile(confidence) * math.sqrt(float(fitted.covariance[-1, -1]))
-    twice = Estimate(logistic(slope), logistic(slope - half), logistic(slope + half))
+    twice = _share(slope, half)
     return LengthBias(Check.NONE_SEEN if twice.holds(0.5) else Check.SEEN, n, longer_wins, twice)
 
 

@@ -2,8 +2,7 @@
 
 Contestant i beats j with probability 1/(1 + exp(t_j - t_i)); a tie is half a win for each
 (R. A. Bradley and M. E. Terry (1952), Biometrika 39, 324-345). Strengths t are natural log-odds
-whose mean over the contestants is 0. Here stand the parts that must run a thousand times or give
-an uncertainty; the point estimate that is shown is evalica's, and tests hold the two together.
+whose mean over the contestants is 0.
 
 A table of wins has shape (m, m): row i, column j is how often i beat j, half wins and the prior's
 included. Functions take stacks of tables, shape (..., m, m).

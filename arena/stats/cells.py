@@ -17,14 +17,21 @@ import numpy as np
 from arena.domain import Category
 from arena.stats.intervals import CONFIDENCE, Estimate, TwoModels, Verdict, two_models
 from arena.stats.outcomes import outcome_codes
-from arena.stats.special import beta_quantile, log_beta
-from arena.stats.vote_table import CATEGORIES, LANGUAGES, Bools, Contestant, Ints, VoteTable
+from arena.stats.vote_table import (
+    CATEGORIES,
+    LANGUAGES,
+    Bools,
+    Contestant,
+    Floats,
+    Ints,
+    VoteTable,
+)
 
 # Decisive votes below which a cell is hidden: below six no outcome is decided at 95%.
 FEWEST: Final = 6
 # How alike cells are, s: between them the standard deviation is 1/sqrt(s + 1) of the largest that
 # there can be, on an even grid from 0.05 to 0.9.
-_STRENGTHS: Final = tuple(1.0 / (0.05 * step) ** 2 - 1.0 for step in range(1, 19))
+_STRENGTHS: Final = 1.0 / (0.05 * np.arange(1, 19)) ** 2 - 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,41 +198,35 @@ def shrink(
         counts: (wins, decisive votes) of each cell.
         confidence: of the equal-tailed credible interval.
     """
-    weights = _weights(counts)
-    all_wins, all_votes = sum(k for k, _ in counts), sum(n for _, n in counts)
-    squares = sum(n * n for _, n in counts)
+    from scipy.special import betaincinv
+
+    if not counts:
+        return ()
+    wins, votes = np.array(counts, dtype=np.float64).T
+    weights = _weights(wins, votes)
+    others = votes.sum() - votes
+    mean = (wins.sum() - wins + 0.5) / (others + 1.0)
+    shares = np.where(others > 0, (votes @ votes - votes**2) / np.maximum(others, 1.0) ** 2, 1.0)
+    # From here on a row a strength, a column a cell.
+    worth = 1.0 / ((1.0 + shares) / _STRENGTHS[:, None] + 1.0 / (others + 1.0))
+    a, size = worth * mean + wins, worth + votes
+    value = weights @ (a / size)
+    variance = weights @ (a * (a + 1.0) / (size * (size + 1.0))) - value**2
+    size = value * (1.0 - value) / variance - 1.0
     tail = (1.0 - confidence) / 2.0
-    found = []
-    for wins, votes in counts:
-        others = all_votes - votes
-        mean = (all_wins - wins + 0.5) / (others + 1.0)
-        shares = (squares - votes * votes) / (others * others) if others else 1.0
-        moments = [0.0, 0.0]
-        for s, weight in zip(_STRENGTHS, weights, strict=True):
-            worth = 1.0 / ((1.0 + shares) / s + 1.0 / (others + 1.0))
-            a, size = worth * mean + wins, worth + votes
-            moments[0] += weight * a / size
-            moments[1] += weight * a * (a + 1.0) / (size * (size + 1.0))
-        value, variance = moments[0], moments[1] - moments[0] ** 2
-        size = value * (1.0 - value) / variance - 1.0
-        a, b = size * value, size * (1.0 - value)
-        found.append(Estimate(value, beta_quantile(tail, a, b), beta_quantile(1.0 - tail, a, b)))
-    return tuple(found)
+    low, high = (betaincinv(size * value, size * (1.0 - value), p) for p in (tail, 1.0 - tail))
+    return tuple(map(Estimate, value.tolist(), low.tolist(), high.tolist()))
 
 
-def _weights(counts: Sequence[tuple[int, int]]) -> tuple[float, ...]:
+def _weights(wins: Floats, votes: Floats) -> Floats:
     """How far each strength of _STRENGTHS makes all cells probable; adds up to 1."""
-    wins, votes = sum(k for k, _ in counts), sum(n for _, n in counts)
-    mean = (wins + 0.5) / (votes + 1.0)
-    logs = [
-        sum(
-            log_beta(s * mean + k, s * (1.0 - mean) + n - k) - log_beta(s * mean, s * (1.0 - mean))
-            for k, n in counts
-        )
-        for s in _STRENGTHS
-    ]
-    weights = [math.exp(value - max(logs)) for value in logs]
-    return tuple(weight / sum(weights) for weight in weights)
+    from scipy.special import betaln
+
+    mean = (wins.sum() + 0.5) / (votes.sum() + 1.0)
+    a, b = _STRENGTHS[:, None] * mean, _STRENGTHS[:, None] * (1.0 - mean)
+    logs = (betaln(a + wins, b + votes - wins) - betaln(a, b)).sum(axis=1)
+    weights = np.exp(logs - logs.max())
+    return np.asarray(weights / weights.sum())
 
 
 def _judged(found: Sequence[Cell], fewest: int, confidence: float) -> Cells:

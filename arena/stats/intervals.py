@@ -11,8 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-
-from arena.stats.special import beta_cdf, beta_quantile, log_beta, normal_quantile
+from statistics import NormalDist
 
 CONFIDENCE = 0.95
 POWER = 0.80
@@ -34,6 +33,17 @@ class Estimate:
     def holds(self, number: float) -> bool:
         """Whether the interval holds that number."""
         return self.low <= number <= self.high
+
+
+def normal_quantile(confidence: float) -> float:
+    """How many standard deviations a two-sided interval reaches, e.g. 1.96 for 0.95.
+
+    Raises:
+        ValueError: the confidence is not between 0 and 1.
+    """
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(f"confidence must be between 0 and 1, not {confidence}")
+    return NormalDist().inv_cdf((1.0 + confidence) / 2.0)
 
 
 def _checked(successes: int, trials: int) -> None:
@@ -78,26 +88,6 @@ def score_interval(share: float | None, trials: float, confidence: float = CONFI
     return Estimate(share, low, high)
 
 
-def clopper_pearson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Estimate:
-    """A share with the exact interval, which never covers less than it says, and often more.
-
-    C. J. Clopper and E. S. Pearson (1934), Biometrika 26, 404-413. For claims that must hold even
-    in the worst case, such as a false-alarm rate; `wilson` is closer to 95% on average.
-
-    Raises:
-        ValueError: more successes than trials, negative numbers, or a confidence out of (0, 1).
-    """
-    _checked(successes, trials)
-    normal_quantile(confidence)  # for its check
-    if trials == 0:
-        return Estimate(None, 0.0, 1.0)
-    tail = (1.0 - confidence) / 2.0
-    failures = trials - successes
-    low = beta_quantile(tail, successes, failures + 1) if successes else 0.0
-    high = beta_quantile(1.0 - tail, successes + 1, failures) if failures else 1.0
-    return Estimate(successes / trials, low, high)
-
-
 def difference(
     successes: int, trials: int, others: int, other_trials: int, confidence: float = CONFIDENCE
 ) -> Estimate:
@@ -122,18 +112,20 @@ def difference(
 def binomial_p(wins: int, decisive: int) -> float:
     """How often equals would differ this much: the exact two-sided test against one half.
 
-    Twice the smaller tail, at most 1 (the sign test); exact to about 1e-9 up to a million votes.
-    It holds for a number of votes that was fixed before; who looks after every vote should use
-    `p_any_time`.
+    Twice the smaller tail of Binomial(decisive, 1/2), at most 1 (the sign test). The tail
+    P(X <= k) is the regularised incomplete beta function I_{1/2}(decisive - k, k + 1). It holds for
+    a number of votes that was fixed before; who looks after every vote should use `p_any_time`.
 
     Raises:
         ValueError: more wins than votes, or negative numbers.
     """
+    from scipy.special import betainc
+
     _checked(wins, decisive)
     fewer = min(wins, decisive - wins)
     if 2 * fewer == decisive:
         return 1.0
-    return min(1.0, 2.0 * beta_cdf(0.5, decisive - fewer, fewer + 1))
+    return min(1.0, 2.0 * float(betainc(decisive - fewer, fewer + 1, 0.5)))
 
 
 def p_any_time(wins: int, decisive: int) -> float:
@@ -146,8 +138,10 @@ def p_any_time(wins: int, decisive: int) -> float:
     Raises:
         ValueError: more wins than votes, or negative numbers.
     """
+    from scipy.special import betaln
+
     _checked(wins, decisive)
-    log_ratio = log_beta(wins + 1, decisive - wins + 1) + decisive * math.log(2.0)
+    log_ratio = float(betaln(wins + 1, decisive - wins + 1)) + decisive * math.log(2.0)
     return math.exp(-log_ratio) if log_ratio > 0 else 1.0
 
 

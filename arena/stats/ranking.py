@@ -38,9 +38,8 @@ from arena.stats.bradley_terry import (
     resampled,
     wins_from,
 )
-from arena.stats.intervals import CONFIDENCE, Estimate
+from arena.stats.intervals import CONFIDENCE, Estimate, normal_quantile
 from arena.stats.outcomes import BOTH_BAD, TIES, Outcomes
-from arena.stats.special import logistic, normal_quantile
 from arena.stats.vote_table import Codes, Contestant, Floats, Ints
 
 CENTRE: Final = 1000.0
@@ -259,36 +258,6 @@ def _components(outcomes: Outcomes, both_bad: BothBad) -> list[_Table]:
     return sorted(tables, key=lambda table: -table.votes)
 
 
-def _strengths(table: _Table) -> Floats:
-    """Bradley-Terry scores by evalica, as strengths with mean 0; shape (m,).
-
-    Counts go in as weights, the prior as a win of each side: six rows a pair, however many votes.
-    """
-    import evalica  # brings pandas and SciPy
-
-    rows = [
-        (int(i), int(j), winner, float(weight))
-        for (i, j), (first, second, half), prior in zip(
-            table.pairs, table.counts, table.prior, strict=True
-        )
-        for winner, weight in (
-            (evalica.Winner.X, first + prior),
-            (evalica.Winner.Y, second + prior),
-            (evalica.Winner.Draw, half),
-        )
-        if weight > 0
-    ]
-    xs, ys, winners, weights = (list(column) for column in zip(*rows, strict=True))
-    result = evalica.bradley_terry(xs, ys, winners, weights=weights, tolerance=1e-12, limit=10_000)
-    scores = result.scores.sort_index().to_numpy(dtype=np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        start = np.nan_to_num(np.log(scores), nan=0.0, posinf=0.0, neginf=0.0)
-    # Evalica stops when scores move little, and tiny scores always do: behind a chain of one-sided
-    # pairs they are not there yet, which it does not say. Where it has arrived this changes
-    # nothing.
-    return np.asarray(fit(table.wins()[None], start)[0])
-
-
 def _fit(
     table: _Table,
     method: Method,
@@ -296,7 +265,7 @@ def _fit(
     resamples: int,
     rng: np.random.Generator,
 ) -> _Fitted:
-    strengths = _strengths(table)
+    strengths = fit(table.wins()[None])[0]
     difference = strengths[:, None] - strengths[None, :]
     if method is Method.SANDWICH:
         z = normal_quantile(confidence)
@@ -361,20 +330,19 @@ def _ratings(
 
 
 def _win_rates(fitted: Sequence[_Fitted]) -> tuple[tuple[Estimate | None, ...], ...]:
+    from scipy.special import expit
+
     total = sum(len(part.points) for part in fitted)
     rows: list[tuple[Estimate | None, ...]] = []
     before = 0
     for part in fitted:
         order = _order(part)
         rates = probabilities(part.points / POINTS)
+        low, high = expit(part.rate_low), expit(part.rate_high)
         for i in order:
             row: list[Estimate | None] = [None] * total
             for column, j in enumerate(order, start=before):
-                row[column] = Estimate(
-                    float(rates[i, j]),
-                    logistic(float(part.rate_low[i, j])),
-                    logistic(float(part.rate_high[i, j])),
-                )
+                row[column] = Estimate(float(rates[i, j]), float(low[i, j]), float(high[i, j]))
             rows.append(tuple(row))
         before += len(order)
     return tuple(rows)

@@ -14,7 +14,6 @@ from arena.stats.intervals import (
     MoreVotes,
     Verdict,
     binomial_p,
-    clopper_pearson,
     decisive_votes_needed,
     difference,
     p_any_time,
@@ -46,16 +45,6 @@ def test_wilson_holds_what_it_promises(trials: int) -> None:
     assert covered.min() >= 0.91
 
 
-@pytest.mark.parametrize("trials", [1, 2, 5, 12, 60])
-def test_the_exact_interval_never_holds_less(trials: int) -> None:
-    """A guarantee that fails at some rates is none."""
-    wins = np.arange(trials + 1)
-    found = [clopper_pearson(int(k), trials) for k in wins]
-    rates = np.linspace(0.001, 0.999, 400)
-    held = np.array([[f.holds(rate) for rate in rates] for f in found])
-    assert (stats.binom.pmf(wins[:, None], trials, rates) * held).sum(axis=0).min() >= 0.95 - 1e-9
-
-
 def test_wilson_by_hand() -> None:
     """0 of 12 is (0, z²/(12 + z²)) with z = 1.96: 3.8415/15.8415 = 0.2425. Others: no width."""
     none = wilson(0, 12)
@@ -72,20 +61,13 @@ def test_wilson_by_hand() -> None:
 @pytest.mark.parametrize("trials", [1, 2, 3, 7, 49, 1000, 999_999])
 def test_nothing_won_is_nothing_to_the_last_bit(trials: int) -> None:
     """An interval from 1e-17 does not hold the rate that it was made for."""
-    for interval in (wilson, clopper_pearson):
-        assert interval(0, trials).low == 0.0
-        assert interval(trials, trials).high == 1.0
-
-
-def test_clopper_pearson_by_hand() -> None:
-    """0 of 12: the upper end solves (1 - p)^12 = 0.025, so p = 1 - 0.025^(1/12) = 0.26465."""
-    assert clopper_pearson(0, 12).high == pytest.approx(1 - 0.025 ** (1 / 12), abs=1e-9)
-    assert clopper_pearson(12, 12).low == pytest.approx(0.025 ** (1 / 12), abs=1e-9)
+    assert wilson(0, trials).low == 0.0
+    assert wilson(trials, trials).high == 1.0
 
 
 def test_nothing_is_known_without_trials() -> None:
     """A rate of no votes shown as 0% or 50% is a lie."""
-    for found in (wilson(0, 0), clopper_pearson(0, 0), score_interval(None, 0.0)):
+    for found in (wilson(0, 0), score_interval(None, 0.0)):
         assert (found.value, found.low, found.high) == (None, 0.0, 1.0)
     nothing = difference(0, 0, 3, 5)
     assert (nothing.value, nothing.low, nothing.high) == (None, -1.0, 1.0)
@@ -259,7 +241,7 @@ def test_impossible_counts_are_refused() -> None:
     for bad in ((-1, 0, 0, 0), (0, 0, -1, 0), (3, 2, 0, -5)):
         with pytest.raises(ValueError, match="negative"):
             two_models(*bad)
-    for function in (wilson, clopper_pearson, binomial_p, p_any_time):
+    for function in (wilson, binomial_p, p_any_time):
         with pytest.raises(ValueError, match="not a share"):
             function(3, 2)
 
