@@ -34,6 +34,7 @@ from arena.battle.request import (
     messages_for,
 )
 from arena.battle.session import BattleSession, Phase, SideStream, Snapshot
+from arena.concurrency import run_to_end, wait_to_end
 from arena.domain import (
     Answer,
     Battle,
@@ -296,7 +297,7 @@ class Arena:
         task = asyncio.create_task(self._write(session))
         self._saves.add(task)
         task.add_done_callback(self._saves.discard)
-        await _finish_even_if_cancelled(task)
+        await run_to_end(task)
 
     async def _write(self, session: BattleSession) -> None:
         async with session.lock:
@@ -335,7 +336,7 @@ class Arena:
         for task in tasks:
             task.cancel()
         for task in tasks:
-            await _finish_even_if_cancelled(task)
+            await wait_to_end(task)
 
     # --- after it ------------------------------------------------------------------------------
 
@@ -406,15 +407,3 @@ class Arena:
             await self.stop(session)
         await asyncio.gather(*self._saves)
         self._sessions.clear()
-
-
-async def _finish_even_if_cancelled(task: asyncio.Task[None]) -> None:
-    """Wait for a task to end; our own cancellation is passed on only after that."""
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            cancelled = cancelled or not task.done()
-    if cancelled:
-        raise asyncio.CancelledError

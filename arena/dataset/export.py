@@ -13,9 +13,10 @@ from typing import IO, Any, Final, TextIO
 
 from sqlalchemy import Connection
 
+from arena.concurrency import thread_to_end
 from arena.dataset.card import CardFacts, card_text
 from arena.dataset.columns import COLUMNS, ExportShape, FileFormat
-from arena.dataset.formats import need_pyarrow, replacing, rows_into, settled
+from arena.dataset.formats import need_pyarrow, replacing, rows_into
 from arena.dataset.pii import Masker
 from arena.dataset.shapes import ROWS, Case, LeftOut
 from arena.domain import Battle, Exclusion, Vote
@@ -109,7 +110,7 @@ async def export(
     if file_format is FileFormat.PARQUET:
         if not isinstance(target, Path):
             raise ExportNeedsFile(format=file_format.value)
-        await settled(need_pyarrow)
+        await thread_to_end(need_pyarrow)
     run = _Run(
         shape=shape,
         file_format=file_format,
@@ -127,7 +128,7 @@ async def export(
             stream = await stack.enter_async_context(replacing(target, binary=binary))
             await run.write(store, stream)
             async with replacing(card_path(target), binary=False) as card:
-                await settled(card.write, run.card(target.name, now()))
+                await thread_to_end(card.write, run.card(target.name, now()))
     return run.report(str(target), card_path(target))
 
 
@@ -165,13 +166,13 @@ class _Run:
         rows = rows_into(stream, self.file_format, columns)
         try:
             async for cases in _cases(store):
-                waiting += await settled(self._shaped, cases)
+                waiting += await thread_to_end(self._shaped, cases)
                 if len(waiting) >= size:
-                    await settled(rows.write, waiting)
+                    await thread_to_end(rows.write, waiting)
                     waiting = []
-            await settled(rows.write, waiting)
+            await thread_to_end(rows.write, waiting)
         finally:
-            await settled(rows.finish)
+            await thread_to_end(rows.finish)
 
     def _shaped(self, found: list[_Found]) -> list[Plain]:
         return [row for one in found for row in self._rows_of(*one)]

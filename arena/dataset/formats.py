@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import json
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
+from arena.concurrency import thread_to_end
 from arena.dataset.columns import Column, ColumnKind, FileFormat
 from arena.dataset.lmarena import CRITERIA
 from arena.errors.store import PackageMissing
@@ -21,9 +21,6 @@ from arena.store.serialization import Plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class RowWriter(Protocol):
@@ -181,19 +178,6 @@ def rows_into(stream: IO[Any], file_format: FileFormat, columns: Sequence[Column
     return Csv(stream, columns) if file_format is FileFormat.CSV else JsonLines(stream)
 
 
-async def settled(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Runs the work in a thread; when this task is cancelled, waits for the thread first.
-
-    So nobody closes or removes a file into which a thread still writes.
-    """
-    running = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        raise
-
-
 @asynccontextmanager
 async def replacing(path: Path, *, binary: bool) -> AsyncIterator[IO[Any]]:
     """A stream whose content takes the path's place when all of it is on disk.
@@ -203,10 +187,10 @@ async def replacing(path: Path, *, binary: bool) -> AsyncIterator[IO[Any]]:
     """
     part = _Part(path, binary=binary)
     try:
-        yield await settled(part.open)
-        await settled(part.keep)
+        yield await thread_to_end(part.open)
+        await thread_to_end(part.keep)
     finally:
-        await settled(part.close)
+        await thread_to_end(part.close)
 
 
 class _Part:

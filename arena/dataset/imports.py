@@ -19,6 +19,7 @@ from typing import IO, Any, Final
 
 from sqlalchemy import Connection, insert, select, text, update
 
+from arena.concurrency import run_to_end
 from arena.dataset.columns import ExportShape
 from arena.dataset.formats import need_pyarrow
 from arena.dataset.import_rows import Imported, read_row, shape_of
@@ -109,13 +110,8 @@ async def import_file(
     # Rows wait on the disk, ready to be stored: the transaction is short, the memory small.
     with tempfile.TemporaryFile() as spool:
         reading = _Reading(path, whence, skip_bad=skip_bad)
-        work = asyncio.ensure_future(asyncio.to_thread(reading.into, spool))
-        try:
-            await asyncio.shield(work)
-        except asyncio.CancelledError:
-            reading.stopped = True
-            await asyncio.wait([work])
-            raise
+        work = asyncio.to_thread(reading.into, spool)
+        await run_to_end(work, on_cancel=reading.stop)
         added, cast, known = await store.database.write(_store, spool, datetime.now(UTC))
     return ImportReport(
         file=str(path),
@@ -143,6 +139,10 @@ class _Reading:
         self.bad = 0
         self.notes: list[BadRowNote] = []
         self._seen: set[str] = set()
+
+    def stop(self) -> None:
+        """Make `into` return at the next row. Safe from another thread."""
+        self.stopped = True
 
     def into(self, spool: IO[bytes]) -> None:
         """Writes the rows of the tables that all good rows become.

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from arena.concurrency import thread_to_end
 from arena.dataset.export import ExportReport, ExportShape, FileFormat, card_path, export
-from arena.dataset.formats import settled
 from arena.errors.store import ExportBusy, ExportOff, ExportTooLarge
 from arena.store.store import VoteStore
 
@@ -102,21 +102,23 @@ class PublicExports:
         for key, (made_at, file) in list(self._made.items()):
             if everything or now - made_at >= FRESH_S:
                 del self._made[key]
-                await settled(shutil.rmtree, file.path.parent, ignore_errors=True)
+                await thread_to_end(shutil.rmtree, file.path.parent, ignore_errors=True)
 
     async def _written(self, shape: ExportShape, file_format: FileFormat) -> PublicFile:
         battles = (await self._store.counts()).battles
         if battles > MOST_BATTLES:
             raise ExportTooLarge(battles=f"{battles:,}", most=f"{MOST_BATTLES:,}")
-        folder = Path(await settled(tempfile.mkdtemp, prefix="arena-export-", dir=self._folder))
+        folder = Path(
+            await thread_to_end(tempfile.mkdtemp, prefix="arena-export-", dir=self._folder)
+        )
         try:
             rows = folder / f"arena-votes-{shape}.{file_format}"
             report = await export(
                 self._store, rows, shape=shape, file_format=file_format, mask=True
             )
-            packed = await settled(_packed, rows)
+            packed = await thread_to_end(_packed, rows)
         except BaseException:
-            await settled(shutil.rmtree, folder, ignore_errors=True)
+            await thread_to_end(shutil.rmtree, folder, ignore_errors=True)
             raise
         return PublicFile(packed, report)
 

@@ -11,6 +11,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from arena.concurrency import run_to_end
 from arena.errors.store import StoreError
 from arena.store.migrations import upgrade
 from arena.store.sql_engine import make_engine, place_of, reading, store_errors, writing
@@ -89,13 +90,7 @@ class Database:
             running = asyncio.get_running_loop().run_in_executor(self._threads, work)
         except RuntimeError as error:
             raise StoreError(str(error), place=self.place) from error
-        try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            await asyncio.wait([running])
-            if running.exception() is not None:
-                _log.warning("a cancelled task's write failed", exc_info=running.exception())
-            raise
+        return await run_to_end(running)
 
     def transact(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 from collections.abc import Generator, Iterator, Mapping
@@ -13,6 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Table, delete, insert, select, text
 
+from arena.concurrency import thread_to_end
 from arena.errors.store import CopyDiffers, StoreMissing, StoreNotEmpty
 from arena.store.migrations import upgrade
 from arena.store.schema import battles, metadata
@@ -75,12 +75,7 @@ async def move(source_url: str, target_url: str) -> MoveReport:
         CopyDiffers: what arrived is not what was sent; nothing is kept of it.
         StoreError: one of them can't be read or written; nothing is kept.
     """
-    moving = asyncio.ensure_future(asyncio.to_thread(_move, source_url, target_url))
-    try:
-        return await asyncio.shield(moving)
-    except asyncio.CancelledError:
-        await asyncio.wait([moving])
-        raise
+    return await thread_to_end(_move, source_url, target_url)
 
 
 def _move(source_url: str, target_url: str) -> MoveReport:

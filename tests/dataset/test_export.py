@@ -8,7 +8,6 @@ import io
 import json
 import subprocess
 import sys
-import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import yaml
 from arena.dataset import export as module
 from arena.dataset.columns import COLUMNS
 from arena.dataset.export import ExportReport, ExportShape, FileFormat, card_path, export
-from arena.dataset.formats import rows_into, settled
+from arena.dataset.formats import rows_into
 from arena.domain import Battle, Exchange, Exclusion, Grade, Mode
 from arena.errors.store import ExportNeedsFile, StoreError
 from arena.store.store import VoteStore, voter_hash
@@ -204,26 +203,6 @@ def test_parquet_is_whole_when_it_is_finished() -> None:
     rows.write([])
     rows.finish()
     assert pq.read_table(io.BytesIO(stream.getvalue())).num_rows == 0
-
-
-async def test_cancelled_step_waits_for_its_thread() -> None:
-    """A file was closed and removed while a thread still wrote into it."""
-    begun, go, ended = threading.Event(), threading.Event(), threading.Event()
-
-    def work() -> None:
-        begun.set()
-        go.wait(20)
-        ended.set()
-
-    step = asyncio.create_task(settled(work))
-    await until(begun.is_set)
-    step.cancel()
-    await asyncio.sleep(0)
-    assert not step.done()
-    go.set()
-    with pytest.raises(asyncio.CancelledError):
-        await step
-    assert ended.is_set()
 
 
 async def test_lmarena_has_exactly_its_columns(store: VoteStore, tmp_path: Path) -> None:

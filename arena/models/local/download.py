@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from arena.concurrency import submit
+from arena.concurrency import run_in_daemon_thread
 from arena.errors.models import ModelError, ModelUnavailable, UnsupportedModel
 from arena.errors.reasons import ErrorReason
 from arena.models.local.engine import Foreign
@@ -202,7 +202,7 @@ class _HubFetch:
             )
 
         # Looking up a name has no timeout of its own, hence the second clock.
-        return submit("hub-ask", ask).result(timeout=REACH_S + 0.5)
+        return run_in_daemon_thread("hub-ask", ask).result(timeout=REACH_S + 0.5)
 
     def _wanted(self, info: ModelInfo) -> list[str]:
         """Names of the files to get."""

@@ -13,7 +13,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from arena.concurrency import in_thread, submit
+from arena.concurrency import run_in_daemon_thread
 from arena.domain import Delta, Finished, GenerationParams, Message, ModelSpec, Role
 from arena.errors.base import ArenaError
 from arena.errors.models import EngineCrashed, ModelError, ModelUnavailable
@@ -166,7 +166,7 @@ class LocalModel:
                     done.set_result(None)
                     return done
                 self._status = Loading()
-                self._start = submit(f"start-{self.slug}", self._start_in_thread)
+                self._start = run_in_daemon_thread(f"start-{self.slug}", self._start_in_thread)
             return self._start
 
     def _start_in_thread(self) -> None:
@@ -339,7 +339,8 @@ class LocalModel:
         if start is not None and not start.done():
             with suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.wrap_future(start), STOP_S)
-        await in_thread(f"stop-{self.slug}", self._free)
+        stopping = run_in_daemon_thread(f"stop-{self.slug}", self._free)
+        await asyncio.wrap_future(stopping)
 
     def _free(self) -> None:
         running, self._running = self._running, None
