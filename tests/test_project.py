@@ -8,6 +8,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 
 from arena.doctor import can_run, examine, report
@@ -16,6 +17,7 @@ from arena.settings import settings_from
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PYTHONS = ["3.11", "3.12", "3.13"]
 
 
 def front_matter() -> dict[str, object]:
@@ -41,17 +43,27 @@ def test_space_is_configured() -> None:
     config = front_matter()
     assert config["sdk"] == "gradio"
     assert config["app_file"] == "app.py"
-    assert str(config["python_version"]) in {"3.11", "3.12"}
+    assert str(config["python_version"]) in PYTHONS
     assert config["license"] == "mit"
     assert config["models"] == config["preload_from_hub"] == ["microsoft/Phi-4-mini-instruct"]
     assert len(str(config["short_description"])) <= 60
 
 
-def test_everything_is_pinned() -> None:
-    """A range installs tomorrow what nobody tested today."""
-    for name in ("", "-cpu", "-dev", "-embedded"):
-        for line in (ROOT / f"requirements{name}.txt").read_text(encoding="utf-8").splitlines():
-            assert re.fullmatch(r"(#.*|-r \S+|[A-Za-z0-9._-]+==\S+|)", line), (name, line)
+def test_every_requirement_is_an_exact_version_and_no_option() -> None:
+    """pyproject.toml reads these files, which takes names and versions only."""
+    for path in ROOT.glob("requirements*.txt"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            assert re.fullmatch(r"(#.*|[A-Za-z0-9._-]+(\[\w+\])?==\S+|)", line), (path.name, line)
+
+
+def test_constraints_pin_what_the_requirements_bring_here() -> None:
+    """Every package that the requirements files bring, directly or not, has its version there."""
+    made = subprocess.run(
+        [sys.executable, "scripts/constraints"], cwd=ROOT, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    assert set(made.stdout.splitlines()) <= set((ROOT / "constraints.txt").read_text().splitlines())
 
 
 def test_readme_names_two_commands_first_and_a_real_picture() -> None:
@@ -72,10 +84,31 @@ def test_readme_files_exist() -> None:
         assert (ROOT / path).exists(), path
 
 
-def test_versions_agree() -> None:
-    """pyproject, Makefile and README speak of the same Pythons."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert project["project"]["requires-python"] == ">=3.11"
+def test_pythons_agree() -> None:
+    """pyproject, the environment's script, CI and the Space name the same Pythons."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["requires-python"] == ">=3.11"
+    named = [re.findall(r"3\.\d+$", line) for line in project["classifiers"]]
+    assert [version for found in named for version in found] == PYTHONS
+    assert ", ".join(PYTHONS[:2]) in (ROOT / "scripts/environment").read_text()
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    assert workflow["jobs"]["tests"]["strategy"]["matrix"]["python"] == PYTHONS
+
+
+@pytest.mark.parametrize("fails", ["not browser", "browser"])
+def test_both_parts_of_the_tests_run_and_the_summary_names_them(tmp_path: Path, fails: str) -> None:
+    """A failure in one part does not keep the other from running, and is the exit code."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\ncase "$*" in *"-m {fails}"*) exit 1 ;; esac\n')
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["scripts/test"], cwd=ROOT, capture_output=True, text=True, check=False,
+        env={"PATH": "/usr/bin:/bin", "PYTHON": str(python)},
+    )  # fmt: skip
+    assert done.returncode == 1
+    parts = dict(re.findall(r"^(main|browser) part\s+(passed|FAILED)", done.stdout, re.MULTILINE))
+    failed, passed = ("browser", "main") if fails == "browser" else ("main", "browser")
+    assert parts == {failed: "FAILED", passed: "passed"}
 
 
 def test_bad_setting_stops_the_start_with_its_name(tmp_path: Path) -> None:
