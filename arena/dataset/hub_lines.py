@@ -15,13 +15,11 @@ from enum import StrEnum
 
 from arena.domain import Battle, Exclusion, Vote
 from arena.store.serialization import (
+    BATTLE,
+    VOTE,
     Plain,
     RecordError,
     clean,
-    decode_battle,
-    decode_vote,
-    encode_battle,
-    encode_vote,
 )
 
 Change = Battle | Vote | Exclusion
@@ -47,9 +45,9 @@ def encode_line(change: Change, at: datetime) -> bytes:
         RecordError: it holds what could not be read back.
     """
     if isinstance(change, Battle):
-        kind, record = Kind.BATTLE, encode_battle(change)
+        kind, record = Kind.BATTLE, BATTLE.encode(change)
     elif isinstance(change, Vote):
-        kind, record = Kind.VOTE, encode_vote(change)
+        kind, record = Kind.VOTE, VOTE.encode(change)
     else:
         kind, record = Kind.EXCLUSION, _encode_exclusion(change)
     line = {"kind": kind.value, "at": at.astimezone(UTC).isoformat(), "record": record}
@@ -74,9 +72,9 @@ def decode_line(line: bytes) -> tuple[Change, datetime]:
         raise RecordError("record must be an object")
     at = _moment(found["at"], "at")
     if kind == Kind.BATTLE:
-        return decode_battle(record), at
+        return BATTLE.decode(record), at
     if kind == Kind.VOTE:
-        return decode_vote(record), at
+        return VOTE.decode(record), at
     if kind == Kind.EXCLUSION:
         return _decode_exclusion(record), at
     raise RecordError("unknown kind")

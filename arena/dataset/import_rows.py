@@ -28,11 +28,10 @@ from arena.domain import (
     Winner,
 )
 from arena.store.serialization import (
+    BATTLE,
+    VOTE,
     RecordError,
-    decode_battle,
-    decode_vote,
-    encode_battle,
-    encode_vote,
+    utc_moment,
 )
 
 LANGUAGES: Final = ("ja", "en", "other")
@@ -78,9 +77,6 @@ def read_row(shape: ExportShape, row: Mapping[str, Any], source: str) -> Importe
         found = (_arena if shape is ExportShape.ARENA else _lmarena)(
             _columns_of(shape, row), source
         )
-        encode_battle(found.battle)
-        if found.vote is not None:
-            encode_vote(found.vote)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise RecordError(f"not a row of {shape.value}: {type(error).__name__} {error}") from error
     _check(found)
@@ -117,22 +113,13 @@ def _columns_of(shape: ExportShape, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _value(kind: ColumnKind, value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
     if isinstance(value, datetime):
-        return _moment(value).isoformat()
+        return utc_moment(value, UTC).isoformat()
     if kind is ColumnKind.JSON and isinstance(value, str):
         try:
             return json.loads(value)
         except (ValueError, RecursionError) as error:
             raise RecordError(f"not JSON: {value[:80]!r}") from error
     return value
-
-
-def _moment(value: Any) -> datetime:  # noqa: ANN401
-    """A moment; LMArena's have no time zone and are in UTC."""
-    try:
-        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-    except (TypeError, ValueError) as error:
-        raise RecordError(f"not a moment: {str(value)[:80]!r}") from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _check(found: Imported) -> None:
@@ -163,7 +150,7 @@ def _arena(row: Mapping[str, Any], source: str) -> Imported:
     same = ("mode", "language", "ui_language", "preset", "params", "spec_a", "spec_b")
     more = ("system_prompt", "flags", "provenance", "answered_at")
     voter = imported_voter(whence, _text(row["voter"], "voter"))
-    battle = decode_battle(
+    battle = BATTLE.decode(
         {
             **{name: row[name] for name in (*same, *more)},
             "id": row["id"],
@@ -187,7 +174,7 @@ def _arena_vote(row: Mapping[str, Any], battle: Battle) -> Vote | None:
         if any(row[name] is not None for name in ("voted_at", *said)):
             raise RecordError("there is no winner, but something that only a vote has")
         return None
-    return decode_vote(
+    return VOTE.decode(
         {
             **{name: row[name] for name in said},
             "battle_id": battle.id,
@@ -204,7 +191,9 @@ def _arena_exclusion(row: Mapping[str, Any], battle: Battle) -> Exclusion | None
         return None
     why = _text(row["excluded"], "excluded")
     # The first exports did not say when; the battle's own moment is before any later decision.
-    moment = battle.created_at if row["excluded_at"] is None else _moment(row["excluded_at"])
+    moment = (
+        battle.created_at if row["excluded_at"] is None else utc_moment(row["excluded_at"], UTC)
+    )
     return Exclusion(battle.id, why, moment)
 
 
@@ -248,7 +237,7 @@ def _taken(left: list[tuple[Role, str]], role: Role) -> str:
 
 def _lmarena(row: Mapping[str, Any], source: str) -> Imported:
     given, session = (_text(row[name], name, some=True) for name in ("id", "evaluation_session_id"))
-    moment = _moment(row["timestamp"])
+    moment = utc_moment(row["timestamp"], UTC)
     talks = {side: _talk(row[f"conversation_{side}"]) for side in ("a", "b")}
     if [turn.prompt for turn in talks["a"]] != [turn.prompt for turn in talks["b"]]:
         raise RecordError("the two conversations have different prompts")

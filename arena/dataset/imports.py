@@ -24,9 +24,8 @@ from arena.dataset.columns import ExportShape
 from arena.dataset.formats import need_pyarrow
 from arena.dataset.import_rows import Imported, read_row, shape_of
 from arena.errors.store import BadRow, NotImportable
-from arena.store.exclusions import exclusion_row
 from arena.store.schema import battles, exclusions, votes
-from arena.store.serialization import Plain, RecordError, battle_row, vote_row
+from arena.store.serialization import Plain, RecordError, battle_row, exclusion_row, vote_row
 from arena.store.sql_engine import inserting, is_postgres
 from arena.store.store import VoteStore
 

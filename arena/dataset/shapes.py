@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
@@ -22,7 +21,7 @@ from arena.domain import (
     Vote,
     Winner,
 )
-from arena.store.serialization import Plain, clean, encode_battle, encode_vote
+from arena.store.serialization import BATTLE, EXCLUSION, VOTE, Plain, clean
 
 
 class LeftOut(StrEnum):
@@ -64,26 +63,27 @@ def arena_rows(case: Case) -> ShapedRows:
     too, so that a reader can decide otherwise.
     """
     battle, vote, exclusion = case.battle, case.vote, case.exclusion
-    record = encode_battle(battle)
-    ballot = encode_vote(vote) if vote is not None else {}
+    record = BATTLE.encode(battle)
+    judged = VOTE.encode(vote) if vote is not None else {}
+    excluded = EXCLUSION.encode(exclusion) if exclusion is not None else {}
     line: Plain = {
         "id": record["id"],
         "model_a": record["spec_a"]["id"],
         "model_b": None if battle.spec_b is None else record["spec_b"]["id"],
-        "winner": ballot.get("winner"),
+        "winner": judged.get("winner"),
         "conversation_a": _messages(battle.conversation_a),
         "conversation_b": _messages(battle.conversation_b),
         "category_tag": record["category"],
         "language": record["language"],
         "timestamp": record["created_at"],
         "voter": case.voter,
-        "voted_at": ballot.get("cast_at"),
-        "signed_in": ballot.get("signed_in"),
-        "excluded": None if exclusion is None else clean(exclusion.why),
-        "excluded_at": None if exclusion is None else _utc(exclusion.decided_at),
+        "voted_at": judged.get("cast_at"),
+        "signed_in": judged.get("signed_in"),
+        "excluded": excluded.get("why"),
+        "excluded_at": excluded.get("decided_at"),
     }
     said = ("reasons", "comment", "guess", "grade_a", "grade_b")
-    line |= {name: ballot.get(name) for name in said}
+    line |= {name: judged.get(name) for name in said}
     ours = ("source", "answered_at", "mode", "ui_language", "preset", "params", "system_prompt")
     line |= {name: record[name] for name in (*ours, "flags", "provenance")}
     for side in Side:
@@ -215,10 +215,6 @@ def _learned(vote: Vote, battle: Battle) -> Plain:
         "turns": len(battle.conversation_a),
         "winner": vote.winner.value,
     }
-
-
-def _utc(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat()
 
 
 def _message(role: Role, text: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, and_, func, insert, select
 from arena.domain import Exclusion
 from arena.errors.battle import UnknownBattle
 from arena.store.schema import battles, exclusions
-from arena.store.serialization import clean
+from arena.store.serialization import exclusion_row
 
 
 def in_force() -> Select[Any]:
@@ -56,13 +56,3 @@ def get_exclusion(connection: Connection, battle_id: str) -> Exclusion | None:
     chosen = in_force().where(exclusions.c.battle_id == battle_id)
     row = connection.execute(chosen).mappings().first()
     return None if row is None else Exclusion(**row)
-
-
-def exclusion_row(exclusion: Exclusion) -> dict[str, Any]:
-    """The columns of a decision."""
-    return {
-        "battle_id": exclusion.battle_id,
-        "decided_at": exclusion.decided_at,
-        "why": clean(exclusion.why),
-        "lifted": exclusion.lifted,
-    }

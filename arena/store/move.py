@@ -7,7 +7,7 @@ import json
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from datetime import date
+from operator import methodcaller
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Table, delete, insert, select, text
@@ -176,15 +176,10 @@ def _sums(connection: Connection, place: str) -> _Sums:
 
 
 def _canonical(row: Plain) -> bytes:
-    """The row as bytes that are the same wherever it lies."""
-    return json.dumps(row, sort_keys=True, ensure_ascii=False, default=_moment).encode()
-
-
-def _moment(value: object) -> str:
-    """A moment or a day, which JSON does not know."""
-    if not isinstance(value, date):
-        raise TypeError(f"{type(value).__name__} in a row")
-    return value.isoformat()
+    """The row as bytes that are the same on every database."""
+    return json.dumps(
+        row, sort_keys=True, ensure_ascii=False, default=methodcaller("isoformat")
+    ).encode()
 
 
 def _compared(sent: _Sums, arrived: _Sums, target: str) -> _Sums:

@@ -19,7 +19,7 @@ from arena.errors.battle import (
 )
 from arena.errors.store import BadGuess
 from arena.store.schema import battles, votes
-from arena.store.serialization import battle_from_row, battle_row, clean, vote_from_row, vote_row
+from arena.store.serialization import VOTE, battle_from_row, battle_row, clean, vote_row
 from arena.store.sql_engine import inserting
 
 
@@ -115,13 +115,13 @@ def annotate_vote(
         raise VoteTooEarly(battle_id)
     row = vote_row(replace(vote, **changes))
     connection.execute(update(votes).where(votes.c.battle_id == battle_id).values(**row))
-    return vote_from_row(row)
+    return VOTE.decode(row)
 
 
 def get_vote(connection: Connection, battle_id: str) -> Vote | None:
     """The vote on that battle, or None."""
     row = connection.execute(select(votes).where(votes.c.battle_id == battle_id)).mappings().first()
-    return None if row is None else vote_from_row(row)
+    return None if row is None else VOTE.decode(row)
 
 
 def counts(connection: Connection) -> Counts:
@@ -134,7 +134,7 @@ def counts(connection: Connection) -> Counts:
 def snapshot(connection: Connection) -> tuple[list[str], dict[str, Vote]]:
     """The ids of all battles, oldest first, and all votes by battle."""
     ordered = select(battles.c.id).order_by(battles.c.created_at, battles.c.id)
-    ballots = [vote_from_row(row) for row in connection.execute(select(votes)).mappings()]
+    ballots = [VOTE.decode(row) for row in connection.execute(select(votes)).mappings()]
     return list(connection.scalars(ordered)), {vote.battle_id: vote for vote in ballots}
 
 

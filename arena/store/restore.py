@@ -11,10 +11,9 @@ from typing import Any
 from sqlalchemy import Connection, Table, select, text, update
 
 from arena.domain import Battle, Exclusion, Vote
-from arena.store.exclusions import exclusion_row
 from arena.store.queries import Counts
 from arena.store.schema import battles, exclusions, votes
-from arena.store.serialization import Plain, battle_from_row, battle_row, vote_row
+from arena.store.serialization import Plain, battle_from_row, battle_row, exclusion_row, vote_row
 from arena.store.settings_table import set_meta
 from arena.store.sql_engine import inserting, is_postgres
 

@@ -1,27 +1,27 @@
-"""Battles and votes to plain data and back, without loss. Pure.
+"""Records to plain data and back, without loss: the one form in which they are kept. Pure.
 
-The walk follows the types of `arena.domain`, so a field that is added there is kept here without
-a change. Unknown names and values are errors. A field that an older record lacks takes the
-default which the domain declares for it.
+Pydantic reads the types of `arena.domain`, so a field that is added there is kept here without a
+change. Unknown names and values are errors. A field that an older record lacks takes the default
+which the domain declares for it.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
-from datetime import UTC, datetime
-from enum import StrEnum
-from functools import cache
-from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from collections.abc import Mapping
+from datetime import UTC, datetime, tzinfo
+from typing import Any, Final, Generic, TypeVar
 
-from arena.domain import Battle, Conversation, Side, Vote
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import SchemaSerializer, SchemaValidator, core_schema
+
+from arena.domain import Battle, Conversation, Exclusion, Side, Vote
+
+T = TypeVar("T")
 
 Plain = dict[str, Any]
 
 # Fields of a battle that are a column of the same name.
-SAME = (
+SAME: Final = (
     "id",
     "mode",
     "language",
@@ -37,126 +37,14 @@ SAME = (
     "conversation_a",
     "conversation_b",
     "source",
+    "created_at",
+    "answered_at",
 )
+_PARAMS: Final = ("temperature", "top_p", "max_new_tokens", "seed")
 
 
 class RecordError(ValueError):
     """A record is not one of ours: an unknown name or value, or the wrong type."""
-
-
-def encode_battle(battle: Battle) -> Plain:
-    """A battle as data that JSON can hold.
-
-    Raises:
-        RecordError: it holds what could not be read back, e.g. a NaN or an unknown winner.
-    """
-    record = _plain_record(battle)
-    decode_battle(record)  # what can't be read must not be written
-    return record
-
-
-def decode_battle(record: Mapping[str, object]) -> Battle:
-    """The battle of `encode_battle`.
-
-    Raises:
-        RecordError: names the place in the record that is wrong.
-    """
-    battle = _build(Battle, record, "battle")
-    assert isinstance(battle, Battle)  # noqa: S101 - for the type checker
-    return battle
-
-
-def encode_vote(vote: Vote) -> Plain:
-    """A vote as data that JSON can hold.
-
-    Raises:
-        RecordError: as `encode_battle`.
-    """
-    record = _plain_record(vote)
-    decode_vote(record)
-    return record
-
-
-def decode_vote(record: Mapping[str, object]) -> Vote:
-    """The vote of `encode_vote`.
-
-    Raises:
-        RecordError: names the place in the record that is wrong.
-    """
-    vote = _build(Vote, record, "vote")
-    assert isinstance(vote, Vote)  # noqa: S101 - for the type checker
-    return vote
-
-
-def battle_row(battle: Battle) -> Plain:
-    """The columns of a battle, but `updated_at`.
-
-    Raises:
-        RecordError: as `encode_battle`.
-    """
-    record = encode_battle(battle)
-    row: Plain = {name: record[name] for name in SAME}
-    preset = record["preset"]
-    row["preset_id"] = preset["id"] if preset else None
-    row["preset_edited"] = bool(preset and preset["edited"])
-    row["created_at"] = battle.created_at
-    row["answered_at"] = battle.answered_at
-    row |= {name: record["params"][name] for name in _PARAMS}
-    for side in Side:
-        spec = record[f"spec_{side}"]
-        row[f"model_{side}"] = spec["id"] if spec else None
-        row[f"base_{side}"] = (spec["variant_of"] or spec["id"]) if spec else None
-        served, finish = _last_answer(battle.conversation(side))
-        row[f"served_model_{side}"] = served
-        row[f"finish_{side}"] = finish
-    return row
-
-
-_PARAMS = ("temperature", "top_p", "max_new_tokens", "seed")
-
-
-def _last_answer(conversation: Conversation) -> tuple[str | None, str | None]:
-    """What answered last and how that ended; None while there is no answer."""
-    answer = conversation[-1].answer if conversation else None
-    if answer is None:
-        return None, None
-    return clean(answer.finished.served_model), answer.finished.reason.value
-
-
-def battle_from_row(row: Mapping[Any, Any]) -> Battle:
-    """The battle of a row of `battles`.
-
-    Raises:
-        RecordError: names the place in the record that is wrong.
-    """
-    preset = {"id": row["preset_id"], "edited": row["preset_edited"]}
-    answered = row["answered_at"]
-    return decode_battle(
-        {
-            **{name: row[name] for name in SAME},
-            "preset": None if row["preset_id"] is None else preset,
-            "created_at": row["created_at"].isoformat(),
-            "answered_at": None if answered is None else answered.isoformat(),
-        }
-    )
-
-
-def vote_row(vote: Vote) -> Plain:
-    """The columns of a vote.
-
-    Raises:
-        RecordError: as `encode_vote`.
-    """
-    return {**encode_vote(vote), "cast_at": vote.cast_at}
-
-
-def vote_from_row(row: Mapping[Any, Any]) -> Vote:
-    """The vote of a row of `votes`.
-
-    Raises:
-        RecordError: names the place in the record that is wrong.
-    """
-    return decode_vote({**row, "cast_at": row["cast_at"].isoformat()})
 
 
 def clean(text: str) -> str:
@@ -172,165 +60,177 @@ def clean(text: str) -> str:
     return text
 
 
-def _plain_record(value: Battle | Vote) -> Plain:
-    return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+def utc_moment(value: object, assumed: tzinfo | None = None) -> datetime:
+    """A moment in UTC.
+
+    Args:
+        value: a datetime, or ISO 8601 text.
+        assumed: the time zone of a value that names none; without it, such a value is an error.
+
+    Raises:
+        RecordError: it is no moment, or has no time zone.
+    """
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+        if isinstance(moment, datetime):
+            zone = moment.tzinfo or assumed
+            if zone is not None:
+                return moment.replace(tzinfo=zone).astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise RecordError(f"not an ISO 8601 moment with a time zone: {str(value)[:80]!r}")
 
 
-def _plain(value: object) -> object:
-    """One value as JSON's types."""
-    if isinstance(value, StrEnum):
-        return value.value
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise RecordError(f"{value} is not a number that can be kept")
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise RecordError(f"{value} has no time zone")
-        return value.astimezone(UTC).isoformat()
-    return _plain_many(value)
+def _utc_text(moment: datetime) -> str:
+    # What has no zone gets none, so that reading it back fails.
+    return (moment.astimezone(UTC) if moment.tzinfo else moment).isoformat()
 
 
-def _plain_many(value: object) -> object:
-    if is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Mapping):
-        return {clean(str(key)): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, frozenset | set):
-        return sorted((_plain(inner) for inner in value), key=str)
-    return value
+_SERIALIZED_BY: Final = core_schema.plain_serializer_function_ser_schema
+# A whole number stays one where the domain says float, so that the stored text stays the same.
+_NUMBER: Final = core_schema.union_schema(
+    [
+        core_schema.int_schema(strict=True),
+        core_schema.float_schema(strict=True, allow_inf_nan=False),
+    ],
+    custom_error_type="number",
+    custom_error_message="Input should be a finite number",
+)
+_MOMENT: Final = core_schema.no_info_plain_validator_function(
+    utc_moment, serialization=_SERIALIZED_BY(_utc_text)
+)
+_REPLACED: Final[Mapping[str, Any]] = {"float": _NUMBER, "datetime": _MOMENT}
+_AMENDED: Final[Mapping[str, Any]] = {
+    "str": {"strict": True, "serialization": _SERIALIZED_BY(clean)},
+    "int": {"strict": True},
+    "bool": {"strict": True},
+    "frozenset": {"serialization": _SERIALIZED_BY(sorted)},
+    "dataclass-args": {"extra_behavior": "forbid"},
+    "union": {
+        "custom_error_type": "union",
+        "custom_error_message": "Input should have one of the field's types",
+    },
+}
 
 
-# The place of a value in its record: the place around it, and its name there. Put into words only
-# when something is wrong there, since every field of every record has one.
-_Where = tuple[Any, str]
-_Reader = Callable[[object, _Where], object]
+def _strict(schema: Any) -> Any:  # noqa: ANN401 - any part of pydantic's schema
+    """Pydantic's schema with scalars strict and containers read from JSON's lists and objects."""
+    if isinstance(schema, list):
+        return [_strict(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kind = schema.get("type", "")
+    if kind in _REPLACED:
+        return _REPLACED[kind]
+    return {name: _strict(part) for name, part in schema.items()} | _AMENDED.get(kind, {})
 
 
-def _build(kind: Any, value: object, where: str) -> object:  # noqa: ANN401 - any annotation
-    """The value as `kind`, which is an annotation of `arena.domain`."""
-    return _reader(kind)(value, (None, where))
+class Serializer(Generic[T]):
+    """One of the domain's types to data that JSON can hold, and back."""
 
+    def __init__(self, kind: type[T]) -> None:
+        schema = _strict(TypeAdapter(kind).core_schema)
+        self._name = kind.__name__.lower()
+        self._serializer = SchemaSerializer(schema)
+        self._validator = SchemaValidator(schema)
 
-@cache
-def _reader(kind: Any) -> _Reader:  # noqa: ANN401
-    """What builds values of that annotation; made once, since a store holds many records."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        return _union_reader(inner)
-    if origin in (tuple, frozenset):
-        return _list_reader(origin, _reader(inner[0]))
-    if origin is Mapping:
-        return _mapping_reader(_reader(inner[1]))
-    if is_dataclass(kind):
-        return _record_reader(kind)
-    if kind is datetime:
-        return _moment
-    return _scalar_reader(kind)
+    def encode(self, value: T) -> Plain:
+        """The value as data that JSON can hold.
 
-
-def _union_reader(kinds: tuple[Any, ...]) -> _Reader:
-    readers = [_reader(kind) for kind in kinds if kind is not NoneType]
-    may_be_none = NoneType in kinds
-
-    def read(value: object, where: _Where) -> object:
-        if value is None and may_be_none:
-            return None
-        problems: list[str] = []
-        for reader in readers:
-            try:
-                return reader(value, where)
-            except RecordError as error:
-                problems.append(str(error))
-        raise RecordError("; or ".join(problems))
-
-    return read
-
-
-def _list_reader(made: Callable[[Iterable[object]], object], reader: _Reader) -> _Reader:
-    def read(value: object, where: _Where) -> object:
-        if not isinstance(value, list):
-            raise _wrong(where, "a list", value)
-        return made(reader(item, (where, f"[{n}]")) for n, item in enumerate(value))
-
-    return read
-
-
-def _mapping_reader(reader: _Reader) -> _Reader:
-    def read(value: object, where: _Where) -> object:
-        record = _mapping(value, where)
-        return {key: reader(item, (where, f".{key}")) for key, item in record.items()}
-
-    return read
-
-
-def _record_reader(kind: Any) -> _Reader:  # noqa: ANN401
-    hints = get_type_hints(kind)
-    readers = {f.name: (_reader(hints[f.name]), f".{f.name}") for f in fields(kind)}
-    needed = {f.name for f in fields(kind) if f.default is f.default_factory is MISSING}
-
-    def read(value: object, where: _Where) -> object:
-        record = _mapping(value, where)
-        unknown, missing = record.keys() - readers.keys(), needed - record.keys()
-        if unknown or missing:
-            raise RecordError(
-                f"{_place(where)}: unknown {sorted(unknown)}, missing {sorted(missing)}"
-            )
-        values = {}
-        for name, item in record.items():
-            reader, part = readers[name]
-            values[name] = reader(item, (where, part))
+        Raises:
+            RecordError: it holds what could not be read back, e.g. a NaN or an unknown winner.
+        """
         try:
-            return kind(**values)
+            # What has a wrong type is found when it is read back, with its place.
+            record: Plain = self._serializer.to_python(value, mode="json", warnings=False)
+            self._validator.validate_python(record)
         except ValueError as error:
-            raise RecordError(f"{_place(where)}: {error}") from error
+            raise self._problem(error) from error
+        return record
 
-    return read
+    def decode(self, record: Mapping[Any, Any]) -> T:
+        """The value of `encode`; moments may be datetimes.
 
-
-def _scalar_reader(kind: Any) -> _Reader:  # noqa: ANN401
-    if issubclass(kind, StrEnum):
-        members = {member.value: member for member in kind}
-
-        def chosen(value: object, where: _Where) -> object:
-            if not isinstance(value, str) or value not in members:
-                raise _wrong(where, " or ".join(kind), value)
-            return members[value]
-
-        return chosen
-    # A bool is an int to Python, and an int is a float to people: keep the first two apart.
-    allowed: tuple[type, ...] = (int, float) if kind is float else (kind,)
-
-    def plain(value: object, where: _Where) -> object:
-        if type(value) not in allowed:
-            raise _wrong(where, kind.__name__, value)
+        Raises:
+            RecordError: names the place in the record that is wrong.
+        """
+        try:
+            value: T = self._validator.validate_python(dict(record))
+        except ValueError as error:
+            raise self._problem(error) from error
         return value
 
-    return plain
+    def _problem(self, error: ValueError) -> RecordError:
+        if not isinstance(error, ValidationError):
+            return RecordError(f"{self._name}: {error}")
+        problems = []
+        for found in error.errors(include_url=False):
+            parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in found["loc"])
+            given = "" if found["type"] == "missing" else f", not {str(found['input'])[:80]!r}"
+            problems.append(f"{self._name}{''.join(parts)}: {found['msg']}{given}")
+        return RecordError("; ".join(problems))
 
 
-def _moment(value: object, where: _Where) -> datetime:
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise _wrong(where, "an ISO 8601 moment with a time zone", value)
-    return moment
+BATTLE: Final = Serializer(Battle)
+VOTE: Final = Serializer(Vote)
+EXCLUSION: Final = Serializer(Exclusion)
 
 
-def _mapping(value: object, where: _Where) -> Mapping[str, object]:
-    if not isinstance(value, Mapping):
-        raise _wrong(where, "an object", value)
-    return value
+def battle_row(battle: Battle) -> Plain:
+    """The columns of a battle, but `updated_at`.
+
+    Raises:
+        RecordError: it can't be encoded.
+    """
+    record = BATTLE.encode(battle)
+    row: Plain = {name: record[name] for name in SAME}
+    preset = record["preset"]
+    row["preset_id"] = preset["id"] if preset else None
+    row["preset_edited"] = bool(preset and preset["edited"])
+    row |= {"created_at": battle.created_at, "answered_at": battle.answered_at}
+    row |= {name: record["params"][name] for name in _PARAMS}
+    for side in Side:
+        spec = record[f"spec_{side}"]
+        row[f"model_{side}"] = spec["id"] if spec else None
+        row[f"base_{side}"] = (spec["variant_of"] or spec["id"]) if spec else None
+        served, finish = _last_answer(battle.conversation(side))
+        row[f"served_model_{side}"] = served
+        row[f"finish_{side}"] = finish
+    return row
 
 
-def _place(where: _Where) -> str:
-    around, name = where
-    return name if around is None else f"{_place(around)}{name}"
+def _last_answer(conversation: Conversation) -> tuple[str | None, str | None]:
+    """What served the last answer and how that ended; None while there is no answer."""
+    answer = conversation[-1].answer if conversation else None
+    if answer is None:
+        return None, None
+    return clean(answer.finished.served_model), answer.finished.reason.value
 
 
-def _wrong(where: _Where, wanted: str, value: object) -> RecordError:
-    return RecordError(f"{_place(where)} must be {wanted}, not {str(value)[:80]!r}")
+def battle_from_row(row: Mapping[Any, Any]) -> Battle:
+    """The battle of a row of `battles`.
+
+    Raises:
+        RecordError: names the place in the record that is wrong.
+    """
+    preset = {"id": row["preset_id"], "edited": row["preset_edited"]}
+    record = {name: row[name] for name in SAME}
+    return BATTLE.decode(record | {"preset": None if row["preset_id"] is None else preset})
+
+
+def vote_row(vote: Vote) -> Plain:
+    """The columns of a vote.
+
+    Raises:
+        RecordError: it can't be encoded.
+    """
+    return VOTE.encode(vote) | {"cast_at": vote.cast_at}
+
+
+def exclusion_row(exclusion: Exclusion) -> Plain:
+    """The columns of a decision.
+
+    Raises:
+        RecordError: it can't be encoded.
+    """
+    return EXCLUSION.encode(exclusion) | {"decided_at": exclusion.decided_at}
