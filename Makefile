@@ -9,13 +9,14 @@ PIP      := $(BIN)/python -m pip install -c constraints.txt
 EXTRA    := $(shell command -v nvidia-smi >/dev/null || echo '[cpu]')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types doctor clean
+.PHONY: help run test lint types doctor constraints clean
 
 help:
 	@echo "make run     install what is missing and start the arena"
 	@echo "make test    install what is missing and run all tests"
 	@echo "             BROWSER=0 without the browser tests, POSTGRES=0 without those of Postgres"
 	@echo "make lint    ruff      make types   mypy      make doctor  what this machine has"
+	@echo "make constraints  constraints.txt from the versions installed here"
 
 run: $(VENV)/.run
 	@exec $(BIN)/python app.py
@@ -30,6 +31,9 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+
+constraints: $(VENV)/.dev
+	$(BIN)/python scripts/constraints > constraints.new && mv constraints.new constraints.txt
 
 doctor: $(VENV)/.run
 	@$(BIN)/arena doctor

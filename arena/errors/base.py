@@ -68,7 +68,7 @@ class RegistryError(ArenaError):
 
     code = "registry"
     message = "{file}, [{entry}]: {problem}."
-    remedy = "Mend that entry; README.md shows one of each kind."
+    remedy = "Mend that entry; docs/engines.md shows one of each kind."
 
 
 def all_error_types() -> tuple[type[ArenaError], ...]:

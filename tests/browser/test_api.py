@@ -1,4 +1,4 @@
-"""The public functions, called as the README says, over HTTP, with the real app and model."""
+"""The public functions, called as docs/api.md says, over HTTP, with the real app and model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gradio_client.exceptions import AppError
 
 from tests.browser.conftest import READY_S, Served, wait_until
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+MANUAL = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 # The client leaves sockets to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
@@ -44,15 +44,15 @@ def client(app: Served) -> Iterator[Client]:
         opened.close()
 
 
-def test_the_example_of_the_readme_runs(app: Served, capsys: pytest.CaptureFixture[str]) -> None:
-    """An example that does not run is the last thing a stranger tries."""
+def test_the_example_of_the_manual_runs(app: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    """The example in docs/api.md runs as it stands."""
     wait_until(lambda: ready(app), READY_S, "two contestants")
-    found = re.search(r"```python\n(from gradio_client.*?)```", README, flags=re.DOTALL)
+    found = re.search(r"```python\n(from gradio_client.*?)```", MANUAL, flags=re.DOTALL)
     assert found is not None
     code = found[1].replace("http://127.0.0.1:7860", app.url)
     before = len(app.rows("select id from battles where mode = 'open'"))
     scope: dict[str, Any] = {}
-    exec(compile(code, "README.md", "exec"), scope)  # noqa: S102 -- our own README
+    exec(compile(code, "docs/api.md", "exec"), scope)  # noqa: S102 -- our own manual
     scope["arena"].close()
     out = capsys.readouterr().out
     assert "smollm2-135m-steps ready" in out
