@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import gradio as gr
 
     from arena.battle.arena import Arena
-    from arena.battle.limits import Limits
     from arena.dataset.public import PublicExports
 
 HERE = Path(__file__).parent
@@ -105,7 +104,7 @@ def compose(settings: Settings) -> Parts:
     arena = Arena(
         build_registry(settings, store),
         store,
-        limits_of(settings),
+        settings.limits,
         even_cadence=settings.blind_cadence == "even",
         salt=salt_of(settings),
     )
@@ -128,24 +127,6 @@ def salt_of(settings: Settings) -> str | None:
     if settings.votes_dataset is not None and settings.hf_token is not None:
         return derived_salt(settings.hf_token.get_secret_value())
     return None
-
-
-def limits_of(settings: Settings) -> Limits:
-    """The owner's caps as the arena takes them."""
-    from arena.battle.limits import Limits
-
-    return Limits(
-        prompt_chars=settings.max_prompt_chars,
-        prompt_tokens=settings.max_prompt_tokens,
-        turns=settings.max_turns,
-        battles=settings.max_battles,
-        waiting=settings.max_waiting,
-        new_tokens=settings.max_new_tokens,
-        visitor_battles=settings.max_visitor_battles,
-        per_minute=settings.max_battles_per_minute,
-        per_day=settings.max_battles_per_day,
-        address_share=settings.max_visitors_per_address,
-    )
 
 
 def server_options(parts: Parts) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import yaml
 
 from arena.doctor import can_run, examine, report
 from arena.models.probe import Finding
-from arena.settings import settings_from
+from tests.environment import settings_from
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

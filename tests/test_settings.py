@@ -1,7 +1,8 @@
-"""Settings: the only reader of the environment."""
+"""Settings: what each variable may hold, and what an owner reads where it is wrong."""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -10,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arena.errors.base import SettingsError
-from arena.settings import ENV_NAMES, Settings, load_settings, settings_from
+from arena.settings import VARIABLES, load_settings
+from tests.environment import settings_from
 
 ROOT = Path(__file__).parents[1]
 
 
 def test_defaults_are_those_of_the_contract() -> None:
-    """A changed default silently changes what every Space runs."""
+    """Every Space and every store that sets nothing relies on these."""
     settings = settings_from({})
     assert settings.local_model == "microsoft/Phi-4-mini-instruct"
     assert settings.local_revision == "main"
@@ -25,6 +27,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert settings.database_url == "sqlite:///data/arena.db"
     assert settings.blind_cadence == "live"
     assert settings.gemini_api_key is None
+    assert settings.limits.turns == 8
 
 
 @pytest.mark.parametrize(
@@ -41,20 +44,21 @@ def test_defaults_are_those_of_the_contract() -> None:
         ("ARENA_DATABASE_URL", "mysql://x"),
         ("ARENA_VOTER_SALT", "short"),
         ("ARENA_MAX_CACHE_GIB", "-2"),
+        ("SPACES_ZERO_GPU", "maybe"),
     ],
 )
 def test_bad_value_names_variable_allowed_and_example(variable: str, value: str) -> None:
-    """'validation error for Settings' does not tell an owner which line of .env to mend."""
+    """An error tells which line of `.env` to mend, and how."""
     with pytest.raises(SettingsError) as caught:
         settings_from({variable: value})
     assert variable in caught.value.sentence
     assert "must be" in caught.value.sentence
     example = caught.value.remedy_text.split(f"{variable}=", 1)[1]
-    settings_from({variable: example})  # the example itself must work
+    settings_from({variable: example})  # the example itself works
 
 
 def test_secret_is_never_in_an_error() -> None:
-    """A too short salt, printed with its value, would end up in a Space's public log."""
+    """A Space's log is public."""
     with pytest.raises(SettingsError) as caught:
         settings_from({"ARENA_VOTER_SALT": "hunter2"})
     assert "hunter2" not in f"{caught.value.sentence}{caught.value.remedy_text}{caught.value!r}"
@@ -62,7 +66,7 @@ def test_secret_is_never_in_an_error() -> None:
 
 @given(st.text(alphabet=st.characters(codec="ascii", exclude_characters="\x00"), min_size=1))
 def test_key_is_never_in_a_repr(key: str) -> None:
-    """Settings get logged; a key must not be among them."""
+    """Settings may be logged; the key shows as stars."""
     settings = settings_from({"GEMINI_API_KEY": f"secret-{key}-end"})
     assert f"secret-{key}-end" not in repr(settings)
 
@@ -70,11 +74,11 @@ def test_key_is_never_in_a_repr(key: str) -> None:
 def test_empty_value_counts_as_not_set() -> None:
     """`GEMINI_API_KEY=` in .env means no key, not an empty key."""
     assert settings_from({"GEMINI_API_KEY": "  "}).gemini_api_key is None
-    assert settings_from({"ARENA_MAX_TURNS": ""}).max_turns == 8
+    assert settings_from({"ARENA_MAX_TURNS": " "}).limits.turns == 8
 
 
 def test_google_key_is_read_and_gemini_key_wins() -> None:
-    """The SDK itself prefers GOOGLE_API_KEY: then the wrong key is billed."""
+    """GEMINI_API_KEY is the one that is billed, though the SDK itself prefers the other."""
     only = settings_from({"GOOGLE_API_KEY": "google"}).gemini_api_key
     both = settings_from({"GOOGLE_API_KEY": "google", "GEMINI_API_KEY": "gemini"}).gemini_api_key
     assert only is not None
@@ -86,35 +90,42 @@ def test_google_key_is_read_and_gemini_key_wins() -> None:
 def test_dotenv_is_read_and_does_not_override(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A Space's secret must win over a forgotten .env."""
+    """The environment, such as a Space's secrets, wins over `.env`."""
     monkeypatch.setenv("ARENA_MAX_TURNS", "3")
     monkeypatch.setenv("ARENA_LANGUAGE", "placeholder")
     monkeypatch.delenv("ARENA_LANGUAGE")
     dotenv = tmp_path / ".env"
     dotenv.write_text("ARENA_MAX_TURNS=5\nARENA_LANGUAGE=en\n")
     settings = load_settings(dotenv)
-    assert settings.max_turns == 3
+    assert settings.limits.turns == 3
     assert settings.language == "en"
 
 
 def test_env_example_explains_every_setting() -> None:
-    """A setting that is not in .env.example does not exist for its users."""
+    """`.env.example` is where users find the settings: all of them, and no other of our names."""
     text = (ROOT / ".env.example").read_text(encoding="utf-8")
     named = set(re.findall(r"^#? ?([A-Z][A-Z_]+)=", text, flags=re.MULTILINE))
-    assert set(ENV_NAMES) <= named
-    assert {name for name in named if name.startswith(("ARENA_", "GEMINI_"))} <= set(ENV_NAMES)
+    assert set(VARIABLES) <= named
+    assert {name for name in named if name.startswith(("ARENA_", "GEMINI_"))} <= set(VARIABLES)
 
 
-def test_every_field_says_what_is_allowed() -> None:
-    """The error sentence is built from these three."""
-    for name, field in Settings.model_fields.items():
-        assert field.alias, name
-        assert field.description, name
-        assert field.examples, name
+@pytest.mark.parametrize("variable", sorted(VARIABLES))
+def test_every_variable_has_an_error_with_an_example(variable: str) -> None:
+    """Bytes that are not UTF-8 are refused for every variable, and the example is accepted."""
+    with pytest.raises(SettingsError) as caught:
+        settings_from({variable: os.fsdecode(b"caf\xe9")})
+    assert caught.value.values["variable"] == variable
+    settings_from({variable: str(caught.value.values["example"])})
+
+
+@pytest.mark.parametrize("name", ["ARENA_MAX", "ARENA_MAX_FOO", "GEMINI", "GEMINI_FOO"])
+def test_other_names_are_ignored(name: str) -> None:
+    """Only the names of `.env.example` are read."""
+    assert settings_from({name: "{"}) == settings_from({})
 
 
 def test_a_space_with_a_token_keeps_its_votes() -> None:
-    """One secret must be enough: a Space's own disk is emptied at every restart."""
+    """One secret is enough to keep votes beyond a restart, which empties a Space's own disk."""
     space = {"SPACE_ID": "hanako/arena", "HF_TOKEN": "hf_x"}
     assert settings_from(space).votes_dataset == "hanako/arena-votes"
     assert settings_from({"SPACE_ID": "hanako/arena"}).votes_dataset is None
@@ -125,13 +136,13 @@ def test_a_space_with_a_token_keeps_its_votes() -> None:
 
 @pytest.mark.parametrize("networks", ["10.0.0.0/8", "127.0.0.1", " 10.0.0.1 , fd00::/8", ""])
 def test_trusted_proxies_are_addresses_or_networks(networks: str) -> None:
-    """A proxy that is not trusted makes all visitors one."""
+    """The owner names the proxies; behind any other, all visitors have one address."""
     assert settings_from({"ARENA_TRUSTED_PROXIES": networks}).trusted_proxies == networks.strip()
 
 
 @pytest.mark.parametrize("networks", ["*", "10.0.0.0/99", "proxy.example", "10.0.0.1;10.0.0.2"])
 def test_trusting_everybody_is_refused(networks: str) -> None:
-    """`*` lets each visitor choose an address, and with it a fresh allowance."""
+    """Anything but addresses and networks is an error: `*` would let visitors choose theirs."""
     with pytest.raises(SettingsError, match="ARENA_TRUSTED_PROXIES"):
         settings_from({"ARENA_TRUSTED_PROXIES": networks})
 
@@ -145,7 +156,7 @@ def test_trusting_everybody_is_refused(networks: str) -> None:
     ],
 )
 def test_only_databases_that_are_tested_are_taken(url: str, good: bool) -> None:  # noqa: FBT001
-    """A driver that nobody tried loses votes in its own way."""
+    """SQLite and psycopg are the drivers that the suite runs on."""
     if good:
         assert settings_from({"ARENA_DATABASE_URL": url}).database_url == url
         return
@@ -154,7 +165,7 @@ def test_only_databases_that_are_tested_are_taken(url: str, good: bool) -> None:
 
 
 def test_a_password_in_an_address_is_never_shown() -> None:
-    """The address of a database holds its password, and a start that fails is pasted anywhere."""
+    """Neither an error nor a repr shows the password in a database's address."""
     with pytest.raises(SettingsError) as wrong:
         settings_from({"ARENA_DATABASE_URL": "postgres://user:pa@ss@host/db"})
     assert "pa@ss" not in str(wrong.value)

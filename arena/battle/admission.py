@@ -7,8 +7,9 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterator
 from datetime import datetime
 
-from arena.battle.limits import Limits, Visitor, address_hash, rate_error, rate_windows
+from arena.battle.limits import Visitor, address_hash, rate_error, rate_windows
 from arena.errors.battle import ArenaBusy
+from arena.settings import Limits
 from arena.store.store import VoteStore, voter_hash
 
 POLL_SECONDS = 0.25

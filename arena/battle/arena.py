@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 
 from arena.battle.admission import Admission, Slot
 from arena.battle.limits import (
-    Limits,
     Visitor,
     check_own,
     check_prompt,
@@ -58,6 +57,7 @@ from arena.errors.battle import (
 from arena.errors.models import StreamBroken
 from arena.models.base import Loading
 from arena.models.registry import Entry, Registry
+from arena.settings import Limits
 from arena.store.store import VoteStore
 
 log = logging.getLogger(__name__)

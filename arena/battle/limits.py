@@ -21,41 +21,13 @@ from arena.errors.battle import (
     TooManyTokens,
     TooManyTurns,
 )
+from arena.settings import Limits
 from arena.store.usage import RateWindow, Refusal
 
 MINUTE = 60
 DAY = 86400
 # Latin text has about four characters a token; Japanese, Chinese and Korean about one.
 _LATIN_CHARS_A_TOKEN = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The owner's caps.
-
-    Attributes:
-        prompt_chars: characters of one prompt, and of a system prompt.
-        prompt_tokens: estimated tokens of a prompt with all that was said before it.
-        turns: prompts in one conversation.
-        battles: battles whose answers are being written at the same time, over all visitors.
-        waiting: visitors who may wait for one of those places.
-        new_tokens: largest budget of visible tokens that an answer may have.
-        visitor_battles: battles of one visitor at the same time.
-        per_minute: prompts of one visitor in a minute; follow-ups and retries count.
-        per_day: the same in a day (UTC).
-        address_share: one public network address may do as much as this many visitors.
-    """
-
-    prompt_chars: int = 8000
-    prompt_tokens: int = 16000
-    turns: int = 8
-    battles: int = 16
-    waiting: int = 32
-    new_tokens: int = 4096
-    visitor_battles: int = 2
-    per_minute: int = 6
-    per_day: int = 200
-    address_share: int = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +112,15 @@ def check_own(running: int, limits: Limits) -> None:
 
 def rate_windows(visitor: Visitor, limits: Limits) -> list[RateWindow]:
     """What one prompt of this visitor counts against."""
+    minute, day = limits.battles_per_minute, limits.battles_per_day
     windows = [
-        RateWindow(f"v:{visitor.voter}", MINUTE, limits.per_minute),
-        RateWindow(f"v:{visitor.voter}", DAY, limits.per_day),
+        RateWindow(f"v:{visitor.voter}", MINUTE, minute),
+        RateWindow(f"v:{visitor.voter}", DAY, day),
     ]
     if visitor.address:
-        share = limits.address_share
-        windows.append(RateWindow(f"a:{visitor.address}", MINUTE, limits.per_minute * share))
-        windows.append(RateWindow(f"a:{visitor.address}", DAY, limits.per_day * share))
+        share = limits.visitors_per_address
+        windows.append(RateWindow(f"a:{visitor.address}", MINUTE, minute * share))
+        windows.append(RateWindow(f"a:{visitor.address}", DAY, day * share))
     return windows
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 
-from arena.battle.limits import Limits, Visitor, check_tokens
+from arena.battle.limits import Visitor, check_tokens
 from arena.domain import (
     Battle,
     Category,
@@ -27,6 +27,7 @@ from arena.domain import (
 from arena.models.base import Ready
 from arena.models.registry import Entry
 from arena.presets import Preset, usage
+from arena.settings import Limits
 
 LIBRARIES = ("gradio", "torch", "transformers", "accelerate", "google-genai", "openai")
 _KANA = re.compile(r"[\u3041-\u309f\u30a0-\u30ff\uff66-\uff9f]")

@@ -251,7 +251,7 @@ class ArenaParts:
                 )  # fmt: skip
                 self.max_new_tokens = bind(
                     gr.Slider(
-                        1, self.settings.max_new_tokens, defaults.max_new_tokens, step=1,
+                        1, self.settings.limits.new_tokens, defaults.max_new_tokens, step=1,
                         label=text("settings.max_new_tokens"), elem_id="max-new-tokens",
                     ),
                     label="settings.max_new_tokens",

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from arena.battle.arena import Arena
-from arena.battle.limits import Limits, Visitor
+from arena.battle.limits import Visitor
 from arena.battle.request import BattleRequest
 from arena.battle.session import BattleSession, Phase, Snapshot
 from arena.domain import (
@@ -42,6 +42,7 @@ from arena.errors.battle import (
 from arena.errors.models import BudgetSpent, Overloaded
 from arena.models.base import Loading, ModelStatus, Ready, Unavailable
 from arena.models.registry import Entry, Registry
+from arena.settings import Limits
 from arena.store.store import VoteStore
 from tests.scripted import ScriptedModel, Step
 
@@ -57,7 +58,7 @@ def arena_of(
 ) -> Arena:
     """An arena of these models."""
     registry = Registry([Entry(model.slug, model) for model in models])
-    roomy = Limits(per_minute=1000)
+    roomy = Limits(battles_per_minute=1000)
     return Arena(registry, store, limits or roomy, rng=random.Random(7), even_cadence=even)
 
 
@@ -494,7 +495,7 @@ async def test_answers_that_could_not_be_saved_open_no_vote(
 async def test_a_visitor_is_told_when_to_come_back(store: VoteStore) -> None:
     """Without a rate one script fills the store and the model's queue."""
     models = [ScriptedModel(name, ANSWER) for name in "xy"]
-    arena = arena_of(store, *models, limits=Limits(per_minute=2, per_day=3))
+    arena = arena_of(store, *models, limits=Limits(battles_per_minute=2, battles_per_day=3))
     for _ in range(2):
         await play(arena, await arena.begin(REQUEST))
     with pytest.raises(RateExceeded) as refusal:
@@ -508,7 +509,7 @@ async def test_a_visitor_is_told_when_to_come_back(store: VoteStore) -> None:
 async def test_follow_ups_and_retries_count_too(store: VoteStore) -> None:
     """A conversation of a thousand turns costs what a thousand battles do."""
     x, y = ScriptedModel("x", ANSWER, [Overloaded()], ANSWER), ScriptedModel("y", ANSWER)
-    arena = arena_of(store, x, y, limits=Limits(per_minute=3))
+    arena = arena_of(store, x, y, limits=Limits(battles_per_minute=3))
     session = await arena.begin(REQUEST)
     await play(arena, session)
     await arena.follow_up(session, "And?", VISITOR)
@@ -526,7 +527,7 @@ async def test_follow_ups_and_retries_count_too(store: VoteStore) -> None:
 async def test_new_browsers_of_one_address_share_its_cap(store: VoteStore) -> None:
     """A private window for each prompt must not be a new allowance."""
     models = [ScriptedModel(name, ANSWER) for name in "xy"]
-    arena = arena_of(store, *models, limits=Limits(per_minute=1, address_share=2))
+    arena = arena_of(store, *models, limits=Limits(battles_per_minute=1, visitors_per_address=2))
     for letter in "ab":
         visitor = Visitor(letter * 64, address="f" * 64)
         await play(arena, await arena.begin(replace(REQUEST, visitor=visitor)))

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from arena.battle.limits import (
     DAY,
     MINUTE,
-    Limits,
     Visitor,
     address_hash,
     check_own,
@@ -33,6 +32,7 @@ from arena.errors.battle import (
     TooManyTokens,
     TooManyTurns,
 )
+from arena.settings import Limits
 from arena.store.usage import Refusal
 
 LIMITS = Limits(prompt_chars=10, turns=2, battles=3, prompt_tokens=8, visitor_battles=2)
@@ -84,7 +84,7 @@ def test_tokens_are_estimated_for_both_scripts() -> None:
 
 def test_a_prompt_counts_for_the_visitor_and_for_a_public_address() -> None:
     """A new browser id must not give a new allowance, nor one office share one person's."""
-    limits = Limits(per_minute=3, per_day=40, address_share=5)
+    limits = Limits(battles_per_minute=3, battles_per_day=40, visitors_per_address=5)
     alone = rate_windows(Visitor("v" * 64), limits)
     assert [(r.seconds, r.limit) for r in alone] == [(MINUTE, 3), (DAY, 40)]
     shared = rate_windows(Visitor("v" * 64, "a" * 64), limits)

@@ -27,11 +27,11 @@ from arena.dataset.hub_lines import encode_line
 from arena.domain import Battle, Exchange, Exclusion, Reason, Side
 from arena.errors.base import SettingsError
 from arena.errors.store import BackupFailed, StoreError
-from arena.settings import settings_from
 from arena.store.journal import CopyState, NoJournal
 from arena.store.store import VoteStore, voter_hash
 from tests.dataset.hub_arena import NEVER, Space, space
 from tests.dataset.hub_server import DATASET, TOKEN, Hub, Reply, refuse, running_hub, serving
+from tests.environment import settings_from
 from tests.vote_samples import NOON, VOTER, answer, battle, vote
 
 EMPTY_CARD = b"---\nlicense: mit\n---\nmine\n"

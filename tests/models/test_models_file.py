@@ -15,8 +15,9 @@ from arena.models.base import Dormant, Ready, Unavailable
 from arena.models.registry import Registry, build_registry
 from arena.models.remote.openai import OpenAiModel
 from arena.models.variant import VariantModel
-from arena.settings import secret_from_environment, settings_from
+from arena.settings import secret_from_environment
 from arena.store.store import VoteStore
+from tests.environment import settings_from
 from tests.models.remote.openai_server import (
     HangUp,
     OpenAiServer,
@@ -201,15 +202,16 @@ def test_the_key_comes_from_its_variable(tmp_path: Path, monkeypatch: pytest.Mon
     assert status.error.remedy_text == "Set VLLM_API_KEY and start again."
 
 
-def test_secrets_of_named_variables() -> None:
-    """An empty line in .env that counts as a key, or a key in a repr."""
-    environ = {"A": " the-secret ", "B": "  "}
-    secret = secret_from_environment("A", environ)
+def test_secrets_of_named_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret has no spaces around it and is never shown; an empty variable has none."""
+    monkeypatch.setenv("SECRET_A", " the-secret ")
+    monkeypatch.setenv("SECRET_B", "  ")
+    secret = secret_from_environment("SECRET_A")
     assert secret is not None
     assert secret.get_secret_value() == "the-secret"
     assert "the-secret" not in repr(secret)
-    assert secret_from_environment("B", environ) is None
-    assert secret_from_environment("C", environ) is None
+    assert secret_from_environment("SECRET_B") is None
+    assert secret_from_environment("SECRET_C") is None
 
 
 # ---------------------------------------------------------------- the wallet

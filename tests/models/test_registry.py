@@ -17,7 +17,7 @@ from arena.errors.models import EngineCrashed, KeyMissing, ModelUnavailable, Net
 from arena.models.base import Dormant, Loading, ModelStatus, Ready, Unavailable
 from arena.models.registry import Entry, Registry, build_registry, slugify
 from arena.models.variant import VariantModel
-from arena.settings import settings_from
+from tests.environment import settings_from
 from tests.scripted import ClosedBook, ScriptedModel
 
 GONE = Unavailable(ModelUnavailable(label="Phi", why="gone", remedy="get it"))

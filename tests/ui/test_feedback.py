@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 
 from arena.battle.arena import Arena
-from arena.battle.limits import Limits, Visitor
+from arena.battle.limits import Visitor
 from arena.battle.request import BattleRequest
 from arena.battle.session import BattleSession
 from arena.domain import GenerationParams, Grade, Mode, Reason, Winner
 from arena.errors.battle import NotYourBattle, VoteTooEarly
 from arena.models.registry import Entry, Registry
+from arena.settings import Limits
 from arena.store.store import VoteStore
 from arena.ui.feedback import FeedbackPart, changed
 from arena.ui.feedback_view import Feedback, extras_html, guess_html, guess_on

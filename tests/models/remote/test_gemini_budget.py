@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from arena.battle.arena import Arena
-from arena.battle.limits import Limits, Visitor
+from arena.battle.limits import Visitor
 from arena.battle.request import BattleRequest
 from arena.battle.session import BattleSession, Snapshot
 from arena.domain import Finished, GenerationParams, Message, Mode, Role, Side
@@ -26,8 +26,9 @@ from arena.errors.models import BudgetSpent, PriceUnknown
 from arena.models.base import Ready, Unavailable
 from arena.models.registry import Entry, Registry, build_registry
 from arena.models.remote.gemini import GeminiModel
-from arena.settings import settings_from
+from arena.settings import Limits
 from arena.store.store import VoteStore
+from tests.environment import settings_from
 from tests.models.remote.gemini_server import (
     EMBEDDING,
     GeminiServer,
@@ -190,7 +191,7 @@ async def test_fifty_battles_at_once_keep_the_budget(
     local = ScriptedModel("x", ["Be", "cause."])
     spare = ScriptedModel("y", ["No ", "reason."])
     entries = [Entry("gemini", model), Entry("x", local), Entry("y", spare)]
-    limits = Limits(battles=50, visitor_battles=50, per_minute=100)
+    limits = Limits(battles=50, visitor_battles=50, battles_per_minute=100)
     arena = Arena(Registry(entries), store, limits, rng=random.Random(3))
     visitor = Visitor("v" * 64)
     request = BattleRequest(

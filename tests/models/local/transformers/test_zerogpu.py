@@ -27,7 +27,7 @@ from arena.models.local.download import Fetched, ProgressCallback
 from arena.models.local.model import LocalModel
 from arena.models.local.transformers.zerogpu import SHORTEST_S
 from arena.models.registry import Entry, Registry
-from arena.settings import settings_from
+from tests.environment import settings_from
 from tests.models.local.tiny_phi import SHORT
 
 pytestmark = pytest.mark.slow
