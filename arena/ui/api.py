@@ -32,9 +32,9 @@ STATES = {Ready: "ready", Loading: "loading", Unavailable: "unavailable", Dorman
 class Api:
     """The public functions."""
 
-    def __init__(self, arena: Arena, board: LeaderboardCache, settings: Settings) -> None:
+    def __init__(self, arena: Arena, leaderboard: LeaderboardCache, settings: Settings) -> None:
         self.arena = arena
-        self.board = board
+        self.leaderboard_cache = leaderboard
         self.settings = settings
 
     def publish(self) -> None:
@@ -74,7 +74,7 @@ class Api:
                 params, (str(prompt), str(system_prompt)), (model_a, model_b), request
             )
         except ArenaError as error:
-            raise _told(error) from None
+            raise _public_error(error) from None
 
     async def _compared(
         self, params: GenerationParams, texts: tuple[str, str], slugs: tuple[str, str],
@@ -82,26 +82,25 @@ class Api:
     ) -> Json:  # fmt: skip
         session_hash = request.session_hash or ""
         address = request.client.host if request.client else ""
-        battle_request = BattleRequest(
+        wanted = BattleRequest(
             text=texts[0],
             system_prompt=texts[1],
             mode=Mode.OPEN,
             params=params,
-            # A program has no browser: its address is who it is, or its session where that says
-            # nothing.
+            # A program has no browser: it is known by its address, or by its session without one.
             visitor=await self.arena.admission.visitor(f"api:{address or session_hash}", address),
             session_hash=session_hash,
             ui_language="en",
             model_a=slugs[0],
             model_b=slugs[1],
         )
-        session = await self.arena.begin(battle_request)
+        session = await self.arena.begin(wanted)
         last: Snapshot | None = None
         async with aclosing(self.arena.snapshots(session)) as snapshots:
             async for snapshot in snapshots:
                 last = snapshot
         await self.arena.close_page(session_hash)
-        assert last is not None  # noqa: S101 -- snapshots always ends with one
+        assert last is not None  # noqa: S101 -- there is always a last one
         found: Json = {
             "battle": session.battle.id,
             "prompt": session.battle.conversation_a[0].prompt,
@@ -120,32 +119,32 @@ class Api:
         """
         rules = Rules(not_signed_in=self.settings.signed_in_votes_only)
         try:
-            return report_json(await self.board.report(rules))
+            return report_json(await self.leaderboard_cache.report(rules))
         except ArenaError as error:
-            raise _told(error) from None
+            raise _public_error(error) from None
 
     async def models(self) -> list[dict[str, Any]]:
         """The contestants: `slug` (what `compare` takes), label, id, state, price, and facts."""
         return [_model(entry) for entry in self.arena.registry.entries]
 
 
-def _told(error: ArenaError) -> gr.Error:
+def _public_error(error: ArenaError) -> gr.Error:
     """The error as a program gets it: code, sentence, remedy; never its detail."""
     return gr.Error(f"{error.code}: {error.sentence} {error.remedy_text}", print_exception=False)
 
 
-def _answer(view: SideSnapshot, spec: ModelSpec) -> Json:
-    finished = view.answer.finished if view.answer else None
-    error = view.error
+def _answer(side: SideSnapshot, spec: ModelSpec) -> Json:
+    finished = side.answer.finished if side.answer else None
+    error = side.error
     return {
         "model": spec.id,
         "label": spec.label,
-        "text": view.text,
+        "text": side.text,
         "finish": finished.reason.value if finished else None,
         "error": None
         if error is None
         else {"code": error.code, "message": error.sentence, "remedy": error.remedy_text},
-        "stats": _stats(finished, view.answer.cost_usd if view.answer else None),
+        "stats": _stats(finished, side.answer.cost_usd if side.answer else None),
     }
 
 

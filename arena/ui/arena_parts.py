@@ -14,20 +14,22 @@ from arena.models.registry import is_google
 from arena.presets import Preset
 from arena.settings import Settings
 from arena.ui import presets_view, status_view, view
+from arena.ui.components import html
 from arena.ui.feedback import FeedbackPart
 from arena.ui.i18n import say
-from arena.ui.translator import Translator, html
+from arena.ui.translator import Translator
 
 LATEX: list[dict[str, str | bool]] = [
     {"left": "$$", "right": "$$", "display": True},
     {"left": "\\[", "right": "\\]", "display": True},
     {"left": "\\(", "right": "\\)", "display": False},
 ]
+# Id and text of each vote button, in their order on the page.
 VOTES = {
-    Winner.MODEL_A: ("vote-a", "vote.a", "1"),
-    Winner.TIE: ("vote-tie", "vote.tie", "2"),
-    Winner.BOTH_BAD: ("vote-bad", "vote.bad", "3"),
-    Winner.MODEL_B: ("vote-b", "vote.b", "4"),
+    Winner.MODEL_A: ("vote-a", "vote.a"),
+    Winner.TIE: ("vote-tie", "vote.tie"),
+    Winner.BOTH_BAD: ("vote-bad", "vote.bad"),
+    Winner.MODEL_B: ("vote-b", "vote.b"),
 }
 PRESETS_JS = """
 element.addEventListener('click', (event) => {
@@ -55,237 +57,157 @@ class ArenaParts:
     """Makes the components and knows them by name."""
 
     def __init__(
-        self, arena: Arena, presets: Sequence[Preset], settings: Settings, words: Translator
+        self, arena: Arena, presets: Sequence[Preset], settings: Settings, translator: Translator
     ) -> None:
         self.arena = arena
         self.presets = tuple(presets)
         self.by_id = {preset.id: preset for preset in presets}
         self.settings = settings
-        self.words = words
+        self.translator = translator
 
-    def build(self, visit: gr.State) -> None:
+    def build(self, state: gr.State) -> None:
         """Make the components; call inside the tab's context."""
-        self.visit = visit
+        self.state = state
         self._build_bar()
         with gr.Row(elem_classes="panes", elem_id="panes") as self.panes_row:
             self.panes = {side: self._build_pane(side) for side in Side}
         self._build_votes()
-        self.extras = FeedbackPart(self.arena)
-        self.extras.build()
+        self.feedback = FeedbackPart(self.arena)
+        self.feedback.build()
         self._build_prompt()
         self._build_settings()
 
     def _build_bar(self) -> None:
-        bind, text = self.words.bind, self.words.say
+        make, make_computed = self.translator.make, self.translator.make_computed
         registry = self.arena.registry
         google = any(is_google(e) for e in registry.entries if self.settings.gemini_api_key)
         with gr.Row(elem_classes="bar"):
-            self.mode = self.words.bind_made(
-                gr.Radio(
-                    self._mode_choices(self.words.language),
-                    value=Mode.BLIND.value,
-                    elem_id="mode",
-                    show_label=False,
-                    container=False,
-                    label=text("mode.label"),
-                ),
+            self.mode = make_computed(
+                gr.Radio,
                 lambda language: {
-                    "choices": self._mode_choices(language),
+                    "choices": [(say(language, f"mode.{mode}"), mode.value) for mode in Mode],
                     "label": say(language, "mode.label"),
                 },
-            )
-            self.use_gemini = bind(
-                gr.Checkbox(
-                    value=google,
-                    interactive=google,
-                    label=text("gemini.use"),
-                    elem_id="use-gemini",
-                    container=False,
-                ),
-                label="gemini.use",
-            )
-            self.preset_list = self.words.bind_made(
-                html(
-                    self.presets_html(self.words.language),
-                    js_on_load=PRESETS_JS,
-                    elem_classes="preset-box",
-                ),
-                lambda language: {"value": self.presets_html(language)},
-            )
+                value=Mode.BLIND.value, elem_id="mode", show_label=False, container=False,
+            )  # fmt: skip
+            self.use_gemini = make(
+                gr.Checkbox, {"label": "gemini.use"}, value=google, interactive=google,
+                elem_id="use-gemini", container=False,
+            )  # fmt: skip
+            self.preset_list = make_computed(
+                html, lambda language: {"value": self.presets_html(language)},
+                js_on_load=PRESETS_JS, elem_classes="preset-box",
+            )  # fmt: skip
         with gr.Row(elem_classes="choose", elem_id="choose"):
             self.models = {
-                side: bind(
-                    gr.Dropdown(
-                        self.model_choices(),
-                        value=None,
-                        label=text(f"model.{side}"),
-                        elem_id=f"model-{side}",
-                        interactive=False,
-                        visible="hidden",
-                    ),
-                    label=f"model.{side}",
+                side: make(
+                    gr.Dropdown, {"label": f"model.{side}"}, choices=self.model_choices(),
+                    value=None, elem_id=f"model-{side}", interactive=False, visible="hidden",
                 )
                 for side in Side
-            }
+            }  # fmt: skip
 
     def _build_pane(self, side: Side) -> Pane:
-        idle = view.idle_view(self.words.language, Mode.BLIND).panes[side]
+        idle = view.idle_view(self.translator.language, Mode.BLIND).panes[side]
         with gr.Column(elem_classes=["pane", f"side-{side}"], min_width=300) as column:
             head = html(idle.head)
-            chat = self.words.bind(
-                gr.Chatbot(
-                    [],
-                    elem_id=f"pane-{side}",
-                    show_label=False,
-                    container=False,
-                    layout="panel",
-                    latex_delimiters=LATEX,
-                    buttons=[],
-                    feedback_options=None,
-                    placeholder=self.words.say("pane.empty"),
-                    height=None,
-                    group_consecutive_messages=False,
-                ),
-                placeholder="pane.empty",
-            )
+            chat = self.translator.make(
+                gr.Chatbot, {"placeholder": "pane.empty"}, value=[], elem_id=f"pane-{side}",
+                show_label=False, container=False, layout="panel", latex_delimiters=LATEX,
+                buttons=[], feedback_options=None, height=None, group_consecutive_messages=False,
+            )  # fmt: skip
             with gr.Row(elem_classes="foot"):
                 stats = html("", elem_id=f"stats-{side}", elem_classes="stats")
-                retry = self.words.bind(
-                    gr.Button(
-                        self.words.say("retry"),
-                        elem_id=f"retry-{side}",
-                        interactive=False,
-                        size="sm",
-                        elem_classes="retry",
-                        min_width=80,
-                        scale=0,
-                    ),
-                    value="retry",
-                )
+                retry = self.translator.make(
+                    gr.Button, {"value": "retry"}, elem_id=f"retry-{side}", interactive=False,
+                    size="sm", elem_classes="retry", min_width=80, scale=0,
+                )  # fmt: skip
         return Pane(column, head, chat, stats, retry)
 
     def _build_votes(self) -> None:
+        make = self.translator.make
         with gr.Row(elem_classes="votes", elem_id="votes"):
             self.votes = {
-                winner: self.words.bind(
-                    gr.Button(
-                        self.words.say(key),
-                        elem_id=elem_id,
-                        elem_classes=["vote", elem_id],
-                        interactive=False,
-                        min_width=80,
-                    ),
-                    value=key,
+                winner: make(
+                    gr.Button, {"value": key}, elem_id=elem_id, elem_classes=["vote", elem_id],
+                    interactive=False, min_width=80,
                 )
-                for winner, (elem_id, key, _) in VOTES.items()
-            }
+                for winner, (elem_id, key) in VOTES.items()
+            }  # fmt: skip
         with gr.Row(elem_classes="reveal-row", elem_id="reveal-row"):
             self.reveal = html("", elem_id="reveal", elem_classes="reveal")
-            self.new_battle = self.words.bind(
-                gr.Button(
-                    self.words.say("battle.new"),
-                    elem_id="new-battle",
-                    variant="primary",
-                    interactive=False,
-                    size="sm",
-                    scale=0,
-                    min_width=120,
-                ),
-                value="battle.new",
-            )
-
-    def _build_prompt(self) -> None:
-        bind, text = self.words.bind, self.words.say
-        self.notice = html("", elem_id="notice")
-        with gr.Row(elem_classes="ask"):
-            self.prompt = bind(
-                gr.Textbox(
-                    lines=1,
-                    max_lines=8,
-                    show_label=False,
-                    container=False,
-                    label=text("prompt.label"),
-                    placeholder=text("prompt.placeholder"),
-                    elem_id="prompt",
-                    scale=8,
-                ),
-                label="prompt.label",
-                placeholder="prompt.placeholder",
-            )
-            self.send = bind(
-                gr.Button(text("send"), variant="primary", elem_id="send", scale=0, min_width=96),
-                value="send",
-            )
-            self.stop = bind(
-                gr.Button(text("stop"), elem_id="stop", scale=0, min_width=80, interactive=False),
-                value="stop",
-            )
-        self.judge = html("", elem_id="judge")
-        self.privacy = self.words.bind_made(
-            html(self.privacy_html(self.words.language, use_gemini=True), elem_id="privacy"),
-            lambda language: {"value": self.privacy_html(language, use_gemini=True)},
-        )
-
-    def _build_settings(self) -> None:
-        bind, text = self.words.bind, self.words.say
-        defaults = GenerationParams(max_new_tokens=self.settings.default_max_new_tokens)
-        title = bind(
-            gr.Accordion(text("settings.title"), open=False, elem_id="settings"),
-            label="settings.title",
-        )
-        with title:
-            with gr.Row():
-                self.temperature = bind(
-                    gr.Slider(
-                        0, 2, defaults.temperature, step=0.05, label=text("settings.temperature"),
-                        info=text("settings.temperature.info"), elem_id="temperature",
-                    ),
-                    label="settings.temperature", info="settings.temperature.info",
-                )  # fmt: skip
-                self.top_p = bind(
-                    gr.Slider(
-                        0.05, 1, defaults.top_p, step=0.05, label=text("settings.top_p"),
-                        elem_id="top-p",
-                    ),
-                    label="settings.top_p",
-                )  # fmt: skip
-                self.max_new_tokens = bind(
-                    gr.Slider(
-                        1, self.settings.limits.new_tokens, defaults.max_new_tokens, step=1,
-                        label=text("settings.max_new_tokens"), elem_id="max-new-tokens",
-                    ),
-                    label="settings.max_new_tokens",
-                )  # fmt: skip
-                self.seed = bind(
-                    gr.Textbox(
-                        "", max_lines=1, label=text("settings.seed"),
-                        info=text("settings.seed.info"), elem_id="seed",
-                    ),
-                    label="settings.seed", info="settings.seed.info",
-                )  # fmt: skip
-            self.system = bind(
-                gr.Textbox(
-                    "", lines=2, label=text("settings.system"), info=text("settings.system.info"),
-                    elem_id="system-prompt",
-                ),
-                label="settings.system", info="settings.system.info",
+            self.new_battle = make(
+                gr.Button, {"value": "battle.new"}, elem_id="new-battle", variant="primary",
+                interactive=False, size="sm", scale=0, min_width=120,
             )  # fmt: skip
 
-    def live_outputs(self) -> list[Any]:
+    def _build_prompt(self) -> None:
+        make = self.translator.make
+        self.notice = html("", elem_id="notice")
+        with gr.Row(elem_classes="ask"):
+            self.prompt = make(
+                gr.Textbox, {"label": "prompt.label", "placeholder": "prompt.placeholder"},
+                lines=1, max_lines=8, show_label=False, container=False, elem_id="prompt", scale=8,
+            )  # fmt: skip
+            self.send = make(
+                gr.Button, {"value": "send"}, variant="primary", elem_id="send", scale=0,
+                min_width=96,
+            )  # fmt: skip
+            self.stop = make(
+                gr.Button, {"value": "stop"}, elem_id="stop", scale=0, min_width=80,
+                interactive=False,
+            )  # fmt: skip
+        self.judge = html("", elem_id="judge")
+        self.privacy = self.translator.make_computed(
+            html, lambda language: {"value": self.privacy_html(language, use_gemini=True)},
+            elem_id="privacy",
+        )  # fmt: skip
+
+    def _build_settings(self) -> None:
+        make = self.translator.make
+        defaults = GenerationParams(max_new_tokens=self.settings.default_max_new_tokens)
+        with make(gr.Accordion, {"label": "settings.title"}, open=False, elem_id="settings"):
+            with gr.Row():
+                self.temperature = make(
+                    gr.Slider,
+                    {"label": "settings.temperature", "info": "settings.temperature.info"},
+                    minimum=0, maximum=2, value=defaults.temperature, step=0.05,
+                    elem_id="temperature",
+                )  # fmt: skip
+                self.top_p = make(
+                    gr.Slider, {"label": "settings.top_p"},
+                    minimum=0.05, maximum=1, value=defaults.top_p, step=0.05, elem_id="top-p",
+                )  # fmt: skip
+                self.max_new_tokens = make(
+                    gr.Slider, {"label": "settings.max_new_tokens"},
+                    minimum=1, maximum=self.settings.limits.new_tokens,
+                    value=defaults.max_new_tokens, step=1, elem_id="max-new-tokens",
+                )  # fmt: skip
+                self.seed = make(
+                    gr.Textbox, {"label": "settings.seed", "info": "settings.seed.info"},
+                    value="", max_lines=1, elem_id="seed",
+                )  # fmt: skip
+            self.system = make(
+                gr.Textbox, {"label": "settings.system", "info": "settings.system.info"},
+                value="", lines=2, elem_id="system-prompt",
+            )  # fmt: skip
+
+    def battle_outputs(self) -> list[Any]:
         """Every component that a battle changes."""
         panes = [part for p in self.panes.values() for part in (p.head, p.chat, p.stats, p.retry)]
         return [
             *panes, *self.votes.values(), self.reveal, self.new_battle, self.prompt, self.send,
             self.stop, self.notice, self.judge, self.mode, *self.models.values(), self.panes_row,
-            self.extras.box,
+            self.feedback.box,
         ]  # fmt: skip
 
     def presets_html(self, language: str) -> str:
         """The examples in their present order."""
-        english_first = self._first(language) == "en"
-        return presets_view.presets_html(self.presets, language, english_first=english_first)
+        return presets_view.presets_html(
+            self.presets, language, first=self.first_language(language)
+        )
 
-    def _first(self, language: str) -> str:
+    def first_language(self, language: str) -> str:
         """The stand-in hardly knows Japanese: while it serves, English examples come first."""
         return "en" if self.arena.registry.stand_in_serves else language
 
@@ -303,7 +225,3 @@ class ArenaParts:
             for entry in self.arena.registry.entries
             if entry.ready or not ready_only
         ]
-
-    @staticmethod
-    def _mode_choices(language: str) -> list[tuple[str, str]]:
-        return [(say(language, f"mode.{mode}"), mode.value) for mode in Mode]

@@ -4,64 +4,52 @@ from __future__ import annotations
 
 from html import escape
 from importlib.util import find_spec
-from typing import Any
 
 import gradio as gr
 
 from arena.dataset.export import ExportReport, ExportShape, FileFormat
 from arena.dataset.public import PublicExports
 from arena.errors.base import ArenaError
+from arena.ui.components import PRIVATE, Updates, html
 from arena.ui.i18n import say
 from arena.ui.leaderboard_words import many
 from arena.ui.page_state import PageState
 from arena.ui.status_view import error_notice
-from arena.ui.translator import Translator, Updates, html
-
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+from arena.ui.translator import Translator
 
 
 class ExportPart:
     """Two choices, a button that makes the file, and one that saves it."""
 
-    def __init__(self, exports: PublicExports, words: Translator) -> None:
+    def __init__(self, exports: PublicExports, translator: Translator) -> None:
         self.exports = exports
-        self.words = words
+        self.translator = translator
 
-    def build(self, visit: gr.State) -> None:
+    def build(self, state: gr.State) -> None:
         """Make the components; call inside the tab's context."""
-        text, bind = self.words.say, self.words.bind
+        make, make_computed = self.translator.make, self.translator.make_computed
         with gr.Column(elem_id="export", elem_classes="card lb-export"):
-            self.words.bind_made(
-                html(_about(self.words.language)), lambda language: {"value": _about(language)}
-            )
+            make_computed(html, lambda language: {"value": _about(language)})
             with gr.Row(elem_classes="lb-filters"):
-                self.shape = self.words.bind_made(
-                    gr.Dropdown(
-                        _shapes(self.words.language), value=ExportShape.ARENA.value,
-                        filterable=False, elem_id="export-shape", label=text("board.export.shape"),
-                    ),
+                self.shape = make_computed(
+                    gr.Dropdown,
                     lambda language: {
                         "choices": _shapes(language),
                         "label": say(language, "board.export.shape"),
                     },
+                    value=ExportShape.ARENA.value, filterable=False, elem_id="export-shape",
                 )  # fmt: skip
-                self.format = bind(
-                    gr.Dropdown(
-                        formats(), value=FileFormat.JSONL.value, filterable=False,
-                        elem_id="export-format", label=text("board.export.format"),
-                    ),
-                    label="board.export.format",
+                self.format = make(
+                    gr.Dropdown, {"label": "board.export.format"}, choices=formats(),
+                    value=FileFormat.JSONL.value, filterable=False, elem_id="export-format",
                 )  # fmt: skip
-                self.button = bind(
-                    gr.Button(text("board.export.make"), size="sm", scale=0, elem_id="export-make"),
-                    value="board.export.make",
-                )
-                self.file = bind(
-                    gr.DownloadButton(
-                        text("board.export.save"), size="sm", scale=0, visible=False,
-                        variant="primary", elem_id="export-save",
-                    ),
-                    label="board.export.save",
+                self.button = make(
+                    gr.Button, {"value": "board.export.make"}, size="sm", scale=0,
+                    elem_id="export-make",
+                )  # fmt: skip
+                self.file = make(
+                    gr.DownloadButton, {"label": "board.export.save"}, size="sm", scale=0,
+                    visible=False, variant="primary", elem_id="export-save",
                 )  # fmt: skip
             self.note = html(elem_id="export-note")
         gr.on(
@@ -69,20 +57,20 @@ class ExportPart:
             **PRIVATE,
         )  # fmt: skip
         self.button.click(
-            self.on_make, [visit, self.shape, self.format], [self.note, self.file], **PRIVATE
+            self.on_make, [state, self.shape, self.format], [self.note, self.file], **PRIVATE
         )
 
     def on_choice(self) -> Updates:
         """What was made is not what is chosen now."""
         return {self.note: "", self.file: gr.update(value=None, visible=False)}
 
-    async def on_make(self, visit: PageState, shape: object, file_format: object) -> Updates:
+    async def on_make(self, state: PageState, shape: object, file_format: object) -> Updates:
         """Make the file that was chosen; what no control of the page sends is the default."""
         try:
             made = await self.exports.make(_shape(shape), _format(file_format))
         except ArenaError as error:
-            return self.on_choice() | {self.note: error_notice(visit.language, error)}
-        note = f'<p class="note">{escape(_ready(made.report, visit.language))}</p>'
+            return self.on_choice() | {self.note: error_notice(state.language, error)}
+        note = f'<p class="note">{escape(_ready(made.report, state.language))}</p>'
         return {self.note: note, self.file: gr.update(value=made.path, visible=True)}
 
 

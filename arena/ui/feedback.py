@@ -1,22 +1,19 @@
-"""The voter's extra words: the component, and what a click on it does."""
+"""A voter's feedback: the component, and what a click on it does."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-
-import gradio as gr
 
 from arena.battle.arena import Arena
 from arena.battle.limits import Visitor
 from arena.battle.session import Snapshot
 from arena.domain import Grade, Mode, Reason
 from arena.errors.battle import VoteTooEarly
-from arena.ui.feedback_view import Feedback, extras_html, guess_html
+from arena.ui.components import html
+from arena.ui.feedback_view import COMMENT_CHARS, Feedback, feedback_html, guess_html
 from arena.ui.page_state import PageState
-from arena.ui.translator import html
 
-COMMENT_CHARS = 1000
-EXTRAS_JS = """
+FEEDBACK_JS = """
 const send = (kind, value) => trigger('select', {kind, value});
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-kind]');
@@ -38,64 +35,63 @@ class FeedbackPart:
     def __init__(self, arena: Arena) -> None:
         self.arena = arena
 
-    def build(self) -> gr.HTML:
+    def build(self) -> None:
         """Make the component; call inside the tab's context."""
-        self.box = html("", elem_id="extras", elem_classes="extras", js_on_load=EXTRAS_JS)
-        return self.box
+        self.box = html("", elem_id="extras", elem_classes="extras", js_on_load=FEEDBACK_JS)
 
-    def shown(self, snapshot: Snapshot | None, visit: PageState) -> str:
+    def shown(self, snapshot: Snapshot | None, state: PageState) -> str:
         """What the voter may add now; empty while there is nothing."""
         if snapshot is None or snapshot.battle.mode is Mode.SINGLE:
             return ""
-        if visit.vote is not None:
-            return extras_html(visit.extras, visit.language)
+        if state.vote is not None:
+            return feedback_html(state.feedback, state.language)
         if snapshot.votable and snapshot.battle.mode is Mode.BLIND:
-            return guess_html(self.pool(), visit.extras, visit.language)
+            return guess_html(self.pool(), state.feedback, state.language)
         return ""
 
     def pool(self) -> list[tuple[str, str]]:
         """Labels and ids of all contestants that could be drawn."""
         return [(e.model.spec.label, e.model.spec.id) for e in self.arena.registry.pool()]
 
-    async def click(self, visit: PageState, visitor: Visitor, kind: str, value: str) -> None:
+    async def click(self, state: PageState, visitor: Visitor, kind: str, value: str) -> None:
         """Take one click. The store has it when this returns; a guess waits for the vote.
 
         Raises:
             VoteTooEarly: it belongs after the vote, or there is no battle.
-            NotYourBattle: somebody else's battle.
+            NotYourBattle: another visitor's battle.
             StoreError: it was not saved.
             ValueError: not a click that the page can make.
         """
-        if visit.battle_id is None:
+        if state.battle_id is None:
             raise VoteTooEarly
         if kind == "guess":
             known = dict(self.pool())
-            if visit.vote is not None or value not in known:
+            if state.vote is not None or value not in known:
                 raise ValueError(kind)
-            again = visit.extras.guess == known[value]
-            visit.extras = replace(visit.extras, guess=None if again else known[value])
+            again = state.feedback.guess == known[value]
+            state.feedback = replace(state.feedback, guess=None if again else known[value])
             return
-        wanted = changed(visit.extras, kind, value)
+        wanted = changed(state.feedback, kind, value)
         await self.arena.store.annotate_vote(
-            visit.battle_id, visitor.voter, reasons=wanted.reasons, comment=wanted.comment,
+            state.battle_id, visitor.voter, reasons=wanted.reasons, comment=wanted.comment,
             grade_a=wanted.grade_a, grade_b=wanted.grade_b,
         )  # fmt: skip
-        visit.extras = wanted
+        state.feedback = wanted
 
 
-def changed(extras: Feedback, kind: str, value: str) -> Feedback:
+def changed(feedback: Feedback, kind: str, value: str) -> Feedback:
     """What was added, after one more click.
 
     Raises:
         ValueError: an unknown kind or value.
     """
     if kind == "reason":
-        kept = {*extras.reasons} ^ {Reason(value)}
-        return replace(extras, reasons=tuple(r for r in Reason if r in kept))
+        kept = {*feedback.reasons} ^ {Reason(value)}
+        return replace(feedback, reasons=tuple(r for r in Reason if r in kept))
     if kind == "grade_a":
-        return replace(extras, grade_a=Grade(value))
+        return replace(feedback, grade_a=Grade(value))
     if kind == "grade_b":
-        return replace(extras, grade_b=Grade(value))
+        return replace(feedback, grade_b=Grade(value))
     if kind == "comment":
-        return replace(extras, comment=value.strip()[:COMMENT_CHARS])
+        return replace(feedback, comment=value.strip()[:COMMENT_CHARS])
     raise ValueError(kind)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,14 +19,14 @@ from arena.stats.filters import Rules
 from arena.stats.outcomes import Pair
 from arena.stats.vote_table import LANGUAGES
 from arena.ui import leaderboard_view, leaderboard_words, plots
+from arena.ui.components import PRIVATE, Updates, html, merge_updates
 from arena.ui.export_part import ExportPart
 from arena.ui.i18n import say
 from arena.ui.page_state import PageState
 from arena.ui.plots import Picture
 from arena.ui.status_view import error_notice
-from arena.ui.translator import Translator, Updates, html, merged
+from arena.ui.translator import Translator
 
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 ALL = ""
 TAB = "leaderboard"
 Choices = list[tuple[str, str]]
@@ -36,32 +36,34 @@ class LeaderboardTab:
     """Reads the votes when the tab is opened, a filter is set, or somebody asks for it."""
 
     def __init__(
-        self, board: LeaderboardCache, words: Translator, *, signed_in_only: bool,
+        self, board: LeaderboardCache, translator: Translator, *, signed_in_only: bool,
         with_accounts: bool = False, exports: PublicExports | None = None,
     ) -> None:  # fmt: skip
         self.board = board
-        self.words = words
+        self.translator = translator
         self.signed_in_only = signed_in_only
         self.with_accounts = with_accounts
-        self.export = ExportPart(exports, words) if exports is not None and exports.on else None
+        self.export = (
+            ExportPart(exports, translator) if exports is not None and exports.on else None
+        )
 
-    def build(self, tabs: gr.HTML, visit: gr.State) -> None:
+    def build(self, tabs: gr.HTML, state: gr.State) -> None:
         """Make the components; call inside the panel's context."""
         with gr.Column(elem_id="leaderboard", elem_classes="leaderboard"):
             # Until the first answer of the server: many new votes can take it a while.
-            self.lead = self.words.bind_made(
-                html(leaderboard_view.counting_html(self.words.language), elem_classes="lb-lead"),
-                lambda language: {"value": leaderboard_view.counting_html(language)},
-            )
+            self.lead = self.translator.make_computed(
+                html, lambda language: {"value": leaderboard_view.counting_html(language)},
+                elem_classes="lb-lead",
+            )  # fmt: skip
             self._build_filters()
             self.table = html(elem_classes="lb-main")
             with gr.Column(elem_classes="lb-plots"):
                 self.plots = {name: self._frame(name) for name in plots.NAMES}
             self.details = html(elem_classes="lb-details")
             if self.export is not None:
-                self.export.build(visit)
+                self.export.build(state)
         self.inputs = [
-            visit, self.category, self.language, self.pair, self.truncated, self.signed_in,
+            state, self.category, self.language, self.pair, self.truncated, self.signed_in,
         ]  # fmt: skip
         self.outputs = [
             self.lead, self.table, self.details, self.pair,
@@ -87,69 +89,57 @@ class LeaderboardTab:
         switched.then(self.on_switched, self.inputs, self.outputs, **PRIVATE)
 
     def _build_filters(self) -> None:
-        text, bind = self.words.say, self.words.bind
+        make = self.translator.make
         with gr.Row(elem_classes="lb-filters"):
             # Its choices come with each report.
-            self.pair = bind(
-                gr.Dropdown(
-                    [_all(self.words.language)], value=ALL, elem_id="board-pair", filterable=False,
-                    label=text("board.filter.pair"), visible=False,
-                ),
-                label="board.filter.pair",
+            self.pair = make(
+                gr.Dropdown, {"label": "board.filter.pair"},
+                choices=[_all(self.translator.language)], value=ALL, elem_id="board-pair",
+                filterable=False, visible=False,
             )  # fmt: skip
             self.category = self._choice("category", _categories)
             self.language = self._choice("language", _languages)
-            self.truncated = bind(
-                gr.Checkbox(
-                    label=text("board.filter.truncated"), value=True, elem_id="board-truncated",
-                    container=False,
-                ),
-                label="board.filter.truncated",
+            self.truncated = make(
+                gr.Checkbox, {"label": "board.filter.truncated"}, value=True,
+                elem_id="board-truncated", container=False,
             )  # fmt: skip
-            self.signed_in = bind(
-                gr.Checkbox(
-                    label=text("board.filter.signed_in"), value=self.signed_in_only,
-                    elem_id="board-signed-in", container=False,
-                    interactive=not self.signed_in_only, visible=self.with_accounts,
-                ),
-                label="board.filter.signed_in",
+            self.signed_in = make(
+                gr.Checkbox, {"label": "board.filter.signed_in"}, value=self.signed_in_only,
+                elem_id="board-signed-in", container=False,
+                interactive=not self.signed_in_only, visible=self.with_accounts,
             )  # fmt: skip
-            self.refresh = bind(
-                gr.Button(text("board.refresh"), size="sm", scale=0, elem_id="refresh"),
-                value="board.refresh",
+            self.refresh = make(
+                gr.Button, {"value": "board.refresh"}, size="sm", scale=0, elem_id="refresh"
             )
 
-    def _choice(self, name: str, choices: Any) -> gr.Dropdown:  # noqa: ANN401 -- see below
+    def _choice(self, name: str, choices: Callable[[str], Choices]) -> gr.Dropdown:
         """A dropdown whose label and choices follow the page's language."""
-        made = gr.Dropdown(
-            choices(self.words.language), value=ALL, elem_id=f"board-{name}", filterable=False,
-            label=self.words.say(f"board.filter.{name}"),
-        )  # fmt: skip
-        return self.words.bind_made(
-            made,
+        return self.translator.make_computed(
+            gr.Dropdown,
             lambda language: {
                 "label": say(language, f"board.filter.{name}"),
                 "choices": choices(language),
             },
-        )
+            value=ALL, elem_id=f"board-{name}", filterable=False,
+        )  # fmt: skip
 
     async def on_show(  # noqa: PLR0917 -- Gradio passes them by position
-        self, visit: PageState, category: object, language: object, pair: object,
+        self, state: PageState, category: object, language: object, pair: object,
         truncated: object, signed_in: object, event: gr.EventData,
     ) -> Updates | Any:  # fmt: skip  # noqa: ANN401
         """The tab was opened, or a filter set; the other tabs are not its business."""
         told = event._data if isinstance(event._data, dict) else {}
         if told.get("tab", TAB) != TAB:
             return gr.skip()
-        visit.saw_board = True
-        return await self._show(visit, category, language, pair, truncated, signed_in)
+        state.saw_leaderboard = True
+        return await self._show(state, category, language, pair, truncated, signed_in)
 
-    async def on_switched(self, visit: PageState, *filters: object) -> Updates | Any:  # noqa: ANN401
+    async def on_switched(self, state: PageState, *filters: object) -> Updates | Any:  # noqa: ANN401
         """The page speaks another language now."""
-        return await self._show(visit, *filters) if visit.saw_board else gr.skip()
+        return await self._show(state, *filters) if state.saw_leaderboard else gr.skip()
 
     async def _show(  # noqa: PLR0917 -- as above
-        self, visit: PageState, category: object, language: object, pair: object,
+        self, state: PageState, category: object, language: object, pair: object,
         truncated: object, signed_in: object,
     ) -> Updates:  # fmt: skip
         """The board as it stands, for what the filters ask."""
@@ -162,12 +152,12 @@ class LeaderboardTab:
                 report = await self.board.report(rules, replace(selection, pair=chosen))
         except ArenaError as error:
             return {
-                self.lead: error_notice(visit.language, error),
+                self.lead: error_notice(state.language, error),
                 self.table: "",
                 self.details: "",
             }
-        drawn = await asyncio.to_thread(plots.pictures, report, visit.language)
-        return merged(self._shown(report, visit.language), self._drawn(drawn))
+        drawn = await asyncio.to_thread(plots.pictures, report, state.language)
+        return merge_updates(self._shown(report, state.language), self._drawn(drawn))
 
     def _drawn(self, drawn: Mapping[str, Picture]) -> Updates:
         """The pictures that there are; what is hidden keeps no old one."""

@@ -42,7 +42,7 @@ def store_html(place: str, counts: Counts, copy: CopyState, language: str, now: 
         rows["store.unpushed"] = str(copy.unpushed)
     if copy.error is not None:
         rows["models.remedy"] = error_line(language, copy.error)
-    cells = "".join(_row(key, value, language) for key, value in rows.items())
+    cells = "".join(_fact(key, value, language) for key, value in rows.items())
     title = escape(say(language, "store.title"))
     return f'<section class="card" id="store"><h3>{title}</h3><dl>{cells}</dl></section>'
 
@@ -78,7 +78,7 @@ def _card(entry: Entry, language: str) -> str:
     if isinstance(status, Ready) and isinstance(entry.model, Pulsing):
         rows |= _pulse(entry.model.pulse(), language)
     rows |= _money(entry, language)
-    cells = "".join(_row(key, value, language) for key, value in rows.items() if value)
+    cells = "".join(_fact(key, value, language) for key, value in rows.items() if value)
     return f'<section class="card"><h3>{escape(spec.label)}</h3><dl>{cells}</dl></section>'
 
 
@@ -114,7 +114,7 @@ def _money(entry: Entry, language: str) -> dict[str, str]:
     return rows
 
 
-def _row(key: str, value: str, language: str) -> str:
+def _fact(key: str, value: str, language: str) -> str:
     name = say_or(language, key, key.removeprefix("fact."))
     text = f"{int(value):,}" if value.isascii() and value.isdigit() else value
     return f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>"

@@ -9,12 +9,11 @@ import gradio as gr
 
 from arena.battle.arena import Arena
 from arena.errors.base import ArenaError
-from arena.ui import model_cards as tables_view
+from arena.ui.components import PRIVATE, Updates, html
+from arena.ui.model_cards import models_html, store_html
 from arena.ui.page_state import PageState
 from arena.ui.status_view import error_notice
-from arena.ui.translator import Updates, html
 
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 TICK_SECONDS = 2.0
 
 
@@ -24,27 +23,27 @@ class ModelsTab:
     def __init__(self, arena: Arena) -> None:
         self.arena = arena
 
-    def build(self, tabs: gr.HTML, visit: gr.State) -> None:
+    def build(self, tabs: gr.HTML, state: gr.State) -> None:
         """Make the components; call inside the panel's context."""
         self.cards = html(elem_id="models")
         self.timer = gr.Timer(TICK_SECONDS, active=False)
-        tabs.select(self.on_show, [visit], [self.cards, self.timer], **PRIVATE)
-        self.timer.tick(self.on_tick, [visit], [self.cards], queue=False, **PRIVATE)
+        tabs.select(self.on_show, [state], [self.cards, self.timer], **PRIVATE)
+        self.timer.tick(self.on_tick, [state], [self.cards], queue=False, **PRIVATE)
 
-    async def on_show(self, visit: PageState, event: gr.EventData) -> Updates:
+    async def on_show(self, state: PageState, event: gr.EventData) -> Updates:
         """A tab was opened: this one shows what is now, and keeps on; the others end that."""
         opened = getattr(event, "tab", "") == "models"
         if not opened:
             return {self.timer: gr.Timer(active=False)}
-        visit.shown_cards = await self._cards(visit.language)
-        return {self.cards: visit.shown_cards, self.timer: gr.Timer(active=True)}
+        state.shown_cards = await self._cards(state.language)
+        return {self.cards: state.shown_cards, self.timer: gr.Timer(active=True)}
 
-    async def on_tick(self, visit: PageState) -> Any:  # noqa: ANN401 -- or nothing
+    async def on_tick(self, state: PageState) -> Any:  # noqa: ANN401 -- or nothing
         """The cards, if anything on them has changed."""
-        cards = await self._cards(visit.language)
-        if cards == visit.shown_cards:
+        cards = await self._cards(state.language)
+        if cards == state.shown_cards:
             return gr.skip()
-        visit.shown_cards = cards
+        state.shown_cards = cards
         return cards
 
     async def _cards(self, language: str) -> str:
@@ -54,7 +53,7 @@ class ModelsTab:
             await registry.refresh()
             counts = await store.counts()
         except ArenaError as error:
-            return error_notice(language, error) + tables_view.models_html(registry, language)
-        state = store.journal.state()
-        card = tables_view.store_html(store.place, counts, state, language, time.time())
-        return tables_view.models_html(registry, language, card)
+            return error_notice(language, error) + models_html(registry, language)
+        copy = store.journal.state()
+        card = store_html(store.place, counts, copy, language, time.time())
+        return models_html(registry, language, card)

@@ -13,14 +13,15 @@ from arena.dataset.public import PublicExports
 from arena.leaderboard.cache import LeaderboardCache
 from arena.presets import Preset
 from arena.settings import Settings
-from arena.ui import status_view
 from arena.ui.api import Api
 from arena.ui.arena_tab import ArenaTab
+from arena.ui.components import PRIVATE, Updates, html, merge_updates
 from arena.ui.i18n import choose_language, say
 from arena.ui.leaderboard_tab import LeaderboardTab
 from arena.ui.models_tab import ModelsTab
-from arena.ui.page_state import PageState, account_of, known_battle, known_visitor
-from arena.ui.translator import Translator, Updates, html, merged
+from arena.ui.page_state import PageState, account_of, random_id
+from arena.ui.status_view import account_html, banner_html, chips_html
+from arena.ui.translator import Translator
 
 HERE = Path(__file__).parent
 # No web fonts: the page must not call out, and a system's own Japanese font reads best.
@@ -61,7 +62,6 @@ show('arena');
 TICK_SECONDS = 1.0
 # Gradio copies a file that it serves; looked at every ten minutes, removed after an hour.
 DELETE_CACHE = (600, 3600)
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 def build_page(
@@ -103,44 +103,43 @@ class Page:
         presets: Sequence[Preset],
         settings: Settings,
         exports: PublicExports,
-        words: Translator,
+        translator: Translator,
     ) -> None:
         self.arena = arena
         self.settings = settings
-        self.words = words
-        self.arena_tab = ArenaTab(arena, presets, settings, words)
-        board = LeaderboardCache(arena.store)
+        self.translator = translator
+        self.arena_tab = ArenaTab(arena, presets, settings, translator)
+        leaderboard = LeaderboardCache(arena.store)
         self.leaderboard = LeaderboardTab(
-            board,
-            words,
+            leaderboard,
+            translator,
             signed_in_only=settings.signed_in_votes_only,
             with_accounts=bool(settings.oauth_client_id),
             exports=exports,
         )
         self.models = ModelsTab(arena)
-        self.api = Api(arena, board, settings)
+        self.api = Api(arena, leaderboard, settings)
 
     def build(self) -> gr.Blocks:
         """Make and connect everything."""
-        text = self.words.say
         with gr.Blocks(
-            title=text("title"), analytics_enabled=False, fill_width=True,
+            title=say(self.translator.language, "title"), analytics_enabled=False, fill_width=True,
             delete_cache=DELETE_CACHE,
         ) as demo:  # fmt: skip
-            self.visit = gr.State(PageState(), time_to_live=24 * 3600)
+            self.state = gr.State(PageState(), time_to_live=24 * 3600)
             self.client = gr.JSON(visible=False)
             self.spoken = gr.Textbox(visible=False)
             self._build_header()
-            self.tabs = self.words.bind_made(
-                html(_tabs_html(self.words.language), js_on_load=TABS_JS, elem_classes="tabs"),
-                lambda chosen: {"value": _tabs_html(chosen)},
-            )
+            self.tabs = self.translator.make_computed(
+                html, lambda language: {"value": _tabs_html(language)},
+                js_on_load=TABS_JS, elem_classes="tabs",
+            )  # fmt: skip
             with gr.Column(elem_id="panel-arena", elem_classes="tab-panel"):
-                self.arena_tab.build(self.visit)
+                self.arena_tab.build(self.state)
             with gr.Column(elem_id="panel-leaderboard", elem_classes="tab-panel"):
-                self.leaderboard.build(self.tabs, self.visit)
+                self.leaderboard.build(self.tabs, self.state)
             with gr.Column(elem_id="panel-models", elem_classes="tab-panel"):
-                self.models.build(self.tabs, self.visit)
+                self.models.build(self.tabs, self.state)
             self.arena_tab.connect()
             self._connect(demo)
             self.api.publish()
@@ -148,136 +147,126 @@ class Page:
         return page
 
     def _build_header(self) -> None:
-        language = self.words.language
+        make_computed, registry = self.translator.make_computed, self.arena.registry
         with gr.Row(elem_classes="header"):
-            self.title = self.words.bind_made(
-                html(_title_html(language), elem_classes="title"),
-                lambda chosen: {"value": _title_html(chosen)},
+            make_computed(
+                html, lambda language: {"value": _title_html(language)}, elem_classes="title"
             )
-            self.chips = self.words.bind_made(
-                html(
-                    status_view.chips_html(self.arena.registry, language), elem_classes="chip-box"
-                ),
-                lambda chosen: {"value": status_view.chips_html(self.arena.registry, chosen)},
-            )
+            self.chips = make_computed(
+                html, lambda language: {"value": chips_html(registry, language)},
+                elem_classes="chip-box",
+            )  # fmt: skip
             self.account = html("", elem_id="account", elem_classes="account-box")
             if self.settings.oauth_client_id:
                 # Gradio adds the routes for signing in when it finds this button. Its own script
                 # goes by the button's text, which changes with the language, so a link is shown.
                 gr.LoginButton(visible=False)
-            self.switch = self.words.bind(
-                gr.Button(
-                    self.words.say("lang.switch"), size="sm", scale=0, min_width=80,
-                    elem_id="language", elem_classes="language",
-                ),
-                value="lang.switch",
+            self.switch = self.translator.make(
+                gr.Button, {"value": "lang.switch"}, size="sm", scale=0, min_width=80,
+                elem_id="language", elem_classes="language",
             )  # fmt: skip
         with gr.Row(elem_classes="banner-row"):
-            self.banner = self.words.bind_made(
-                html(status_view.banner_html(self.arena.registry, language), elem_id="banner"),
-                lambda chosen: {"value": status_view.banner_html(self.arena.registry, chosen)},
+            self.banner = make_computed(
+                html, lambda language: {"value": banner_html(registry, language)}, elem_id="banner"
             )
-            self.wake = gr.Button(
-                self._wake_text(language), size="sm", scale=0, elem_id="wake", visible="hidden"
+            self.start_stand_in = make_computed(
+                gr.Button, self._stand_in_offer, size="sm", scale=0, elem_id="wake"
             )
 
     def _connect(self, demo: gr.Blocks) -> None:
         timer = gr.Timer(TICK_SECONDS)
         ticking = [
-            self.chips, self.banner, self.wake, self.arena_tab.preset_list,
+            self.chips, self.banner, self.start_stand_in, self.arena_tab.preset_list,
             self.arena_tab.privacy,
         ]  # fmt: skip
         dynamic = [
-            *self.words.components, *self.arena_tab.live_outputs(), self.wake, self.account,
+            *self.translator.components, *self.arena_tab.battle_outputs(), self.account,
         ]  # fmt: skip
         whole = [*dict.fromkeys(dynamic), self.spoken]
         opened = demo.load(
-            self.on_load, [self.visit, self.client], whole,
-            js="(visit, client) => [visit, window.arenaClient()]", **PRIVATE,
+            self.on_load, [self.state, self.client], whole,
+            js="(state, client) => [state, window.arenaClient()]", **PRIVATE,
         )  # fmt: skip
-        switched = self.switch.click(self.on_switch, [self.visit], whole, **PRIVATE)
+        switched = self.switch.click(self.on_switch, [self.state], whole, **PRIVATE)
         opened.then(None, [self.spoken], js="(language) => window.arenaSpeaks(language, false)")
         switched.then(None, [self.spoken], js="(language) => window.arenaSpeaks(language, true)")
         self.leaderboard.follow(switched)
-        self.wake.click(self.on_wake, None, [self.wake], **PRIVATE)
+        self.start_stand_in.click(self.on_start_stand_in, None, [self.start_stand_in], **PRIVATE)
         timer.tick(
-            self.on_tick, [self.visit, self.arena_tab.use_gemini], ticking, queue=False, **PRIVATE
+            self.on_tick, [self.state, self.arena_tab.use_gemini], ticking, queue=False, **PRIVATE
         )
         demo.unload(self.on_unload)
 
     # --- what happens --------------------------------------------------------------------------
 
     async def on_load(
-        self, visit: PageState, client: object, profile: gr.OAuthProfile | None
+        self, state: PageState, client: object, profile: gr.OAuthProfile | None
     ) -> Updates:
-        """The page opens: who it is, as far as is known, and in which language."""
-        told = client if isinstance(client, dict) else {}
-        visit.account = account_of(profile)
-        visit.visitor = known_visitor(told.get("visitor")) or visit.visitor
-        visit.language = choose_language(
-            self.settings.language, str(told.get("language", "")), str(told.get("accepts", ""))
+        """The page opens: find its visitor, its language, and the battle of its link."""
+        sent = client if isinstance(client, dict) else {}
+        state.account = account_of(profile)
+        state.visitor = random_id(sent.get("visitor")) or state.visitor
+        state.language = choose_language(
+            self.settings.language, str(sent.get("language", "")), str(sent.get("accepts", ""))
         )
-        battle = known_battle(told.get("battle"))
-        said = await self.arena_tab.open_link(visit, battle) if battle else {}
-        return merged(self._in_language(visit), said)
+        battle = random_id(sent.get("battle"))
+        opened = await self.arena_tab.open_link(state, battle) if battle else {}
+        return merge_updates(self._in_language(state), opened)
 
-    def _in_language(self, visit: PageState) -> Updates:
-        """The whole page in the visit's language, with the battle as it stands."""
-        session = self.arena.find_session(visit.battle_id)
-        return merged(
-            self.words.updates(visit.language),
-            self._wake_update(visit.language),
-            self.arena_tab.relabel(session, visit),
-            {self.spoken: visit.language, self.account: self._account_html(visit)},
+    def _in_language(self, state: PageState) -> Updates:
+        """The whole page in its language, with the battle as it stands."""
+        return merge_updates(
+            self.translator.updates(state.language),
+            self.arena_tab.relabel(state),
+            {self.spoken: state.language, self.account: self._account_html(state)},
         )
 
-    def _account_html(self, visit: PageState) -> str:
+    def _account_html(self, state: PageState) -> str:
         if not self.settings.oauth_client_id:
             return ""
-        name = visit.account.name if visit.account else None
+        name = state.account.name if state.account else None
         only = self.settings.signed_in_votes_only
-        return status_view.account_html(name, visit.language, votes_only=only)
+        return account_html(name, state.language, votes_only=only)
 
-    async def on_switch(self, visit: PageState) -> Updates:
+    async def on_switch(self, state: PageState) -> Updates:
         """The other language."""
-        visit.language = "en" if visit.language == "ja" else "ja"
-        return self._in_language(visit)
+        state.language = "en" if state.language == "ja" else "ja"
+        return self._in_language(state)
 
-    def on_tick(self, visit: PageState, use_gemini: bool) -> Updates | Any:  # noqa: ANN401, FBT001
+    def on_tick(self, state: PageState, use_gemini: bool) -> Updates | Any:  # noqa: ANN401, FBT001
         """Bring the states of the models up to date; says nothing when nothing changed."""
-        registry, language = self.arena.registry, visit.language
-        chips = status_view.chips_html(registry, language)
-        if chips == visit.shown_chips:
+        registry, language = self.arena.registry, state.language
+        chips = chips_html(registry, language)
+        if chips == state.shown_chips:
             return gr.skip()
-        visit.shown_chips = chips
+        state.shown_chips = chips
         return {
             self.chips: chips,
-            self.banner: status_view.banner_html(registry, language),
-            self.wake: self._wake_update(language)[self.wake],
+            self.banner: banner_html(registry, language),
+            self.start_stand_in: gr.update(**self._stand_in_offer(language)),
             self.arena_tab.preset_list: self.arena_tab.presets_html(language),
             self.arena_tab.privacy: self.arena_tab.privacy_html(
                 language, use_gemini=bool(use_gemini)
             ),
         }
 
-    def on_wake(self) -> Updates:
+    def on_start_stand_in(self) -> Updates:
         """Start the stand-in while the wanted model still loads."""
         self.arena.registry.wake_stand_in()
-        return {self.wake: gr.update(visible="hidden")}
+        return {self.start_stand_in: gr.update(visible="hidden")}
 
     async def on_unload(self, request: gr.Request) -> None:
         """The tab closes: what it started is stopped."""
         await self.arena.close_page(request.session_hash or "")
 
-    def _wake_text(self, language: str) -> str:
-        stand_in = next((e for e in self.arena.registry.entries if e.model.spec.stand_in), None)
-        label = stand_in.model.spec.label if stand_in else ""
-        return say(language, "banner.wake", stand_in=label)
-
-    def _wake_update(self, language: str) -> Updates:
-        offered = self.arena.registry.stand_in_offered
-        text = self._wake_text(language)
-        return {self.wake: gr.update(value=text, visible=True if offered else "hidden")}
+    def _stand_in_offer(self, language: str) -> dict[str, Any]:
+        """Text and visibility of the button that starts the stand-in."""
+        registry = self.arena.registry
+        labels = [e.model.spec.label for e in registry.entries if e.model.spec.stand_in]
+        return {
+            "value": say(language, "banner.wake", stand_in="".join(labels[:1])),
+            "visible": True if registry.stand_in_offered else "hidden",
+        }
 
 
 def _title_html(language: str) -> str:

@@ -16,7 +16,7 @@ from arena.ui.feedback_view import Feedback
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who signed in.
+    """The account that signed in.
 
     Attributes:
         id: the provider's lasting id; a name can change hands.
@@ -27,8 +27,8 @@ class Account:
     name: str
 
 
-_VISITOR = re.compile(r"[0-9a-f]{32}")
-_SAME_TASK = 0.5
+_RANDOM_ID = re.compile(r"[0-9a-f]{32}")
+_SAME_TASK = 0.5  # the least share of a preset's text that its version keeps
 
 
 class PageState:
@@ -37,15 +37,15 @@ class PageState:
     Attributes:
         mode: of the empty page; a battle has its own.
         visitor: the browser's random id, kept in its local storage; the same over its tabs.
-        account: who signed in, else None; signing in and out loads the page anew.
+        account: the one that signed in, else None; signing in and out loads the page anew.
         preset: the example that was put into the prompt box and not sent yet.
         played: the example of the running battle.
-        extras: what the voter has added to the battle.
+        feedback: what the voter has added to the battle.
         shared: the battle of the link that the page was opened with; its vote is `vote`.
-        waiting: a prompt waits for a model to load, or in the line.
-        shown_chips: what the header last said, so that a tick without news sends nothing.
-        saw_board: the leaderboard was opened, so another language must reach it.
-        shown_cards: the same for the models' cards.
+        waiting: a prompt waits for a model to load, or for a slot.
+        shown_chips: what the header last said, so that a tick without a change sends nothing.
+        saw_leaderboard: it was opened, so another language must reach it.
+        shown_cards: as `shown_chips`, for the models' cards.
     """
 
     def __init__(self) -> None:
@@ -57,15 +57,15 @@ class PageState:
         self.vote: Winner | None = None
         self.preset: Preset | None = None
         self.played: Preset | None = None
-        self.extras = Feedback()
+        self.feedback = Feedback()
         self.shared: Snapshot | None = None
         self.waiting = False
         self.shown_chips = ""
-        self.saw_board = False
+        self.saw_leaderboard = False
         self.shown_cards = ""
 
     def identity(self) -> str:
-        """Whose votes these are: the account's, or the browser's; one is drawn if it keeps none.
+        """The voter's id: the account's, or the browser's, which is drawn if there is none.
 
         An account's has a prefix that no browser's id can have.
         """
@@ -73,10 +73,6 @@ class PageState:
             return f"account:{self.account.id}"
         self.visitor = self.visitor or secrets.token_hex(16)
         return self.visitor
-
-    def wait(self) -> None:
-        """A prompt waits from now on, until Stop or a place ends that."""
-        self.waiting = True
 
     def gave_up(self) -> bool:
         """Whether Stop has ended the wait."""
@@ -87,22 +83,17 @@ class PageState:
         self.battle_id = None
         self.vote = None
         self.played = None
-        self.extras = Feedback()
+        self.feedback = Feedback()
         self.shared = None
 
 
-def known_visitor(value: object) -> str | None:
-    """The id that the browser kept, if it has the form of one."""
-    return value if isinstance(value, str) and _VISITOR.fullmatch(value) else None
-
-
-def known_battle(value: object) -> str | None:
-    """The id of a link, if it has the form of one."""
-    return value if isinstance(value, str) and _VISITOR.fullmatch(value) else None
+def random_id(value: object) -> str | None:
+    """A visitor's or a battle's id as the browser sent it; None if it has not that form."""
+    return value if isinstance(value, str) and _RANDOM_ID.fullmatch(value) else None
 
 
 def account_of(profile: Mapping[str, object] | None) -> Account | None:
-    """The account of an OpenID profile; None where nobody signed in."""
+    """The account of an OpenID profile; None without one."""
     if profile is None or not profile.get("sub"):
         return None
     return Account(str(profile["sub"]), str(profile.get("preferred_username") or ""))

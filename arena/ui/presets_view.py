@@ -6,33 +6,32 @@ from collections.abc import Sequence
 from html import escape
 
 from arena.domain import Category
-from arena.presets import Preset
+from arena.presets import CATEGORIES, LANGUAGES, Preset
 from arena.ui.i18n import say
 
-FEATURED = (Category.REASONING, Category.MATH, Category.CODING)
+DICE_ID = "*"
 
 
-def presets_html(presets: Sequence[Preset], language: str, *, english_first: bool) -> str:
+def presets_html(presets: Sequence[Preset], language: str, *, first: str) -> str:
     """One example of each category as a chip, a dice, and the rest in a fold.
 
-    Both languages are always in it; the page's own comes first, or English while a model serves
-    that hardly knows Japanese.
+    All languages are in it; `first` says whose examples come first.
     """
-    first = "en" if english_first else language
     chips = []
     featured = set()
-    for category in FEATURED:
+    for category in CATEGORIES:
         top = next((p for p in presets if p.category is category and p.language == first), None)
         if top is not None:
             featured.add(top.id)
-            chips.append(_category(category, language) + _button(top))
-    order = (first, *(other for other in ("ja", "en") if other != first))
+            chips.append(_category(category, language) + _chip(top))
+    order = (first, *(other for other in LANGUAGES if other != first))
     groups = "".join(_group(presets, c, order, language, featured) for c in Category)
     dice = f"⚄ {escape(say(language, 'preset.dice'))}"
     everything = escape(say(language, "preset.all"))
     return (
         f'<div class="presets">{"".join(chips)}'
-        f'<button type="button" class="pre" id="preset-dice" data-preset="*">{dice}</button>'
+        f'<button type="button" class="pre" id="preset-dice" data-preset="{DICE_ID}">'
+        f"{dice}</button>"
         f'<details class="all"><summary class="pre" id="preset-all">{everything}</summary>'
         f'<div class="sheet">{groups}</div></details></div>'
     )
@@ -51,11 +50,11 @@ def _group(
 ) -> str:
     mine = [p for p in presets if p.category is category and p.id not in featured]
     mine.sort(key=lambda p: (order.index(p.language), p.order))
-    buttons = "".join(_button(p, say(language, f"preset.level.{p.level}")) for p in mine)
+    buttons = "".join(_chip(p, say(language, f"preset.level.{p.level}")) for p in mine)
     return f'<div class="group">{_category(category, language)}{buttons}</div>' if mine else ""
 
 
-def _button(preset: Preset, level: str = "") -> str:
+def _chip(preset: Preset, level: str = "") -> str:
     small = f"<small>{escape(level)}</small>" if level else ""
     return (
         f'<button type="button" class="pre" id="preset-{preset.id}" lang="{preset.language}" '

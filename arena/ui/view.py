@@ -48,7 +48,7 @@ class PageView:
 
 def idle_view(language: str, mode: Mode) -> PageView:
     """The page before a battle."""
-    panes = {side: PaneView(_head(side, None, language, mode), [], "") for side in Side}
+    panes = {side: PaneView(_pane_head(side, None, language, mode), [], "") for side in Side}
     return PageView(panes, single=mode is Mode.SINGLE)
 
 
@@ -60,14 +60,14 @@ def battle_view(
     named = battle.mode is not Mode.BLIND or vote is not None
     panes = {side: _pane(snapshot, side, language, named=named) for side in battle.sides}
     for side in Side:
-        panes.setdefault(side, PaneView(_head(side, None, language, battle.mode), [], ""))
+        panes.setdefault(side, PaneView(_pane_head(side, None, language, battle.mode), [], ""))
     follow_up = not snapshot.running and vote is None and _all_done(snapshot)
     return PageView(
         panes,
         running=snapshot.running,
         votable=snapshot.votable and vote is None,
         chosen=vote,
-        bar="" if snapshot.running else _bar(snapshot, language, vote, shared=shared),
+        bar="" if snapshot.running else _result_line(snapshot, language, vote, shared=shared),
         single=battle.mode is Mode.SINGLE,
         follow_up=follow_up,
     )
@@ -90,14 +90,14 @@ def _pane(snapshot: Snapshot, side: Side, language: str, *, named: bool) -> Pane
     if view.text:
         messages.append({"role": "assistant", "content": safe_markdown(view.text)})
     return PaneView(
-        _head(side, spec, language, snapshot.battle.mode, view),
+        _pane_head(side, spec, language, snapshot.battle.mode, view),
         messages,
         _stats(view, spec, language),
         snapshot.retryable(side),
     )
 
 
-def _head(
+def _pane_head(
     side: Side, spec: ModelSpec | None, language: str, mode: Mode, view: SideSnapshot | None = None
 ) -> str:
     if spec is not None:
@@ -170,7 +170,7 @@ def tokens_per_second(finished: Finished) -> float | None:
     return (finished.completion_tokens - 1) / seconds if seconds > 0.001 else None
 
 
-def _bar(snapshot: Snapshot, language: str, vote: Winner | None, *, shared: bool) -> str:
+def _result_line(snapshot: Snapshot, language: str, vote: Winner | None, *, shared: bool) -> str:
     battle = snapshot.battle
     if vote is not None and battle.spec_b is not None:
         a, b = (f"<b>{escape(spec.label)}</b>" for spec in (battle.spec_a, battle.spec_b))

@@ -17,7 +17,7 @@ from arena.models.registry import Entry, Registry
 from arena.settings import Limits
 from arena.store.store import VoteStore
 from arena.ui.feedback import FeedbackPart, changed
-from arena.ui.feedback_view import Feedback, extras_html, guess_html, guess_on
+from arena.ui.feedback_view import Feedback, feedback_html, guess_html, guess_on
 from arena.ui.page_state import PageState
 from tests.scripted import ScriptedModel
 
@@ -31,28 +31,28 @@ def part_of(store: VoteStore) -> FeedbackPart:
     return FeedbackPart(Arena(registry, store, Limits(), rng=random.Random(7)))
 
 
-async def played(part: FeedbackPart, visit: PageState, mode: Mode = Mode.BLIND) -> BattleSession:
-    """A finished battle of that visit."""
+async def played(part: FeedbackPart, state: PageState, mode: Mode = Mode.BLIND) -> BattleSession:
+    """A finished battle of that state."""
     battle_request = BattleRequest(
         "Why?", mode, GenerationParams(), VISITOR, "tab", model_a="x", model_b="y"
     )
     session = await part.arena.begin(battle_request)
     async for _ in part.arena.snapshots(session):
         pass
-    visit.battle_id = session.battle.id
+    state.battle_id = session.battle.id
     return session
 
 
-async def vote(part: FeedbackPart, visit: PageState) -> None:
+async def vote(part: FeedbackPart, state: PageState) -> None:
     """As the vote button does it."""
-    await part.arena.vote(visit.battle_id or "", Winner.TIE, VISITOR, visit.extras.guess)
-    visit.vote = Winner.TIE
+    await part.arena.vote(state.battle_id or "", Winner.TIE, VISITOR, state.feedback.guess)
+    state.vote = Winner.TIE
 
 
 async def test_guess_at_a_third_model_does_not_tell_who_plays(store: VoteStore) -> None:
     """The vote was refused with the names of the two, before it was cast."""
-    part, visit = part_of(store), PageState()
-    session = await played(part, visit)
+    part, state = part_of(store), PageState()
+    session = await played(part, state)
     assert guess_on(session.battle, Feedback(guess="z")) is None
     assert guess_on(session.battle, Feedback()) is None
     for identity in ("x", "y"):
@@ -61,16 +61,16 @@ async def test_guess_at_a_third_model_does_not_tell_who_plays(store: VoteStore) 
 
 async def test_each_click_is_stored_with_the_vote(store: VoteStore) -> None:
     """Words that a voter was shown as taken must be in the data."""
-    part, visit = part_of(store), PageState()
-    await played(part, visit)
-    await part.click(visit, VISITOR, "guess", "Y")
-    await vote(part, visit)
+    part, state = part_of(store), PageState()
+    await played(part, state)
+    await part.click(state, VISITOR, "guess", "Y")
+    await vote(part, state)
     for kind, value in (
         ("reason", "correct"), ("reason", "too_long"), ("reason", "clear"), ("reason", "correct"),
         ("grade_a", "good"), ("grade_b", "bad"), ("grade_b", "ok"), ("comment", "  nice  "),
     ):  # fmt: skip
-        await part.click(visit, VISITOR, kind, value)
-    kept = await store.get_vote(visit.battle_id or "")
+        await part.click(state, VISITOR, kind, value)
+    kept = await store.get_vote(state.battle_id or "")
     assert kept is not None
     assert kept.guess == "y"
     assert kept.reasons == (Reason.CLEAR, Reason.TOO_LONG)
@@ -80,30 +80,30 @@ async def test_each_click_is_stored_with_the_vote(store: VoteStore) -> None:
 
 async def test_a_guess_can_be_taken_back_and_is_none_by_default(store: VoteStore) -> None:
     """A click by mistake is no guess."""
-    part, visit = part_of(store), PageState()
-    await played(part, visit)
-    await part.click(visit, VISITOR, "guess", "X")
-    await part.click(visit, VISITOR, "guess", "X")
-    await vote(part, visit)
-    kept = await store.get_vote(visit.battle_id or "")
+    part, state = part_of(store), PageState()
+    await played(part, state)
+    await part.click(state, VISITOR, "guess", "X")
+    await part.click(state, VISITOR, "guess", "X")
+    await vote(part, state)
+    kept = await store.get_vote(state.battle_id or "")
     assert kept is not None
     assert kept.guess is None
 
 
 async def test_what_comes_at_the_wrong_time_is_refused(store: VoteStore) -> None:
     """A guess after the names are shown is no guess, and reasons need a vote."""
-    part, visit = part_of(store), PageState()
+    part, state = part_of(store), PageState()
     with pytest.raises(VoteTooEarly):
-        await part.click(visit, VISITOR, "reason", "correct")
-    await played(part, visit)
+        await part.click(state, VISITOR, "reason", "correct")
+    await played(part, state)
     with pytest.raises(VoteTooEarly):
-        await part.click(visit, VISITOR, "reason", "correct")
-    assert visit.extras == Feedback()
-    await vote(part, visit)
+        await part.click(state, VISITOR, "reason", "correct")
+    assert state.feedback == Feedback()
+    await vote(part, state)
     with pytest.raises(ValueError, match="guess"):
-        await part.click(visit, VISITOR, "guess", "X")
+        await part.click(state, VISITOR, "guess", "X")
     with pytest.raises(NotYourBattle):
-        await part.click(visit, Visitor("w" * 64), "reason", "correct")
+        await part.click(state, Visitor("w" * 64), "reason", "correct")
 
 
 @pytest.mark.parametrize(
@@ -112,23 +112,23 @@ async def test_what_comes_at_the_wrong_time_is_refused(store: VoteStore) -> None
 )
 async def test_a_forged_click_is_refused(store: VoteStore, kind: str, value: str) -> None:
     """Anybody can send anything: unknown words must not reach the data."""
-    part, visit = part_of(store), PageState()
-    await played(part, visit)
+    part, state = part_of(store), PageState()
+    await played(part, state)
     if kind != "guess":
-        await vote(part, visit)
+        await vote(part, state)
     with pytest.raises(ValueError, match=r".+"):
-        await part.click(visit, VISITOR, kind, value)
-    assert visit.extras == Feedback()
+        await part.click(state, VISITOR, kind, value)
+    assert state.feedback == Feedback()
 
 
 async def test_the_guess_tells_nothing_about_the_sides(store: VoteStore) -> None:
     """What is offered before the vote must be the same with the sides swapped."""
-    part, visit = part_of(store), PageState()
-    visit.language = "en"
+    part, state = part_of(store), PageState()
+    state.language = "en"
     seen = set()
     for _ in range(6):
-        session = await played(part, visit)
-        seen.add(part.shown(session.snapshot(), visit))
+        session = await played(part, state)
+        seen.add(part.shown(session.snapshot(), state))
     assert len(seen) == 1
     offered = seen.pop()
     assert 'data-value="X"' in offered
@@ -137,16 +137,16 @@ async def test_the_guess_tells_nothing_about_the_sides(store: VoteStore) -> None
 
 async def test_open_and_single_battles_have_no_guess(store: VoteStore) -> None:
     """Who sees the names has nothing to guess."""
-    part, visit = part_of(store), PageState()
-    session = await played(part, visit, Mode.OPEN)
-    assert part.shown(session.snapshot(), visit) == ""
-    assert part.shown(None, visit) == ""
+    part, state = part_of(store), PageState()
+    session = await played(part, state, Mode.OPEN)
+    assert part.shown(session.snapshot(), state) == ""
+    assert part.shown(None, state) == ""
 
 
 def test_texts_of_others_are_escaped() -> None:
     """A comment and a label are text, never markup."""
     evil = '<img src=x onerror="alert(1)">'
-    assert "<img" not in extras_html(Feedback(comment=evil), "en")
+    assert "<img" not in feedback_html(Feedback(comment=evil), "en")
     assert "<img" not in guess_html([(evil, evil)], Feedback(), "ja")
 
 

@@ -14,9 +14,10 @@ from arena.dataset.public import PublicExports
 from arena.domain import Category, Flag, Mode
 from arena.leaderboard.cache import LeaderboardCache
 from arena.store.store import VoteStore
+from arena.ui.components import html
 from arena.ui.leaderboard_tab import LeaderboardTab, pair_key
 from arena.ui.page_state import PageState
-from arena.ui.translator import Translator, html
+from arena.ui.translator import Translator
 from tests.vote_samples import battle, vote
 
 
@@ -43,17 +44,17 @@ def made(store: VoteStore, **options: Any) -> LeaderboardTab:
     return tab
 
 
-def visit() -> PageState:
-    """A visitor who reads English."""
-    made_visit = PageState()
-    made_visit.language = "en"
-    return made_visit
+def english() -> PageState:
+    """The state of an English page."""
+    state = PageState()
+    state.language = "en"
+    return state
 
 
 async def asked(tab: LeaderboardTab, *filters: object, by: object = None) -> dict[Any, Any]:
     """What the tab shows for these filters."""
     values = (*filters, *("", "", "", True, False)[len(filters) :])
-    found: dict[Any, Any] = await tab.on_show(visit(), *values, gr.EventData(None, by))
+    found: dict[Any, Any] = await tab.on_show(english(), *values, gr.EventData(None, by))
     return found
 
 
@@ -75,7 +76,7 @@ async def test_other_tabs_are_not_counted(store: VoteStore) -> None:
     tab = made(store)
     found = await asked(tab, by={"tab": "models"})
     assert tab.lead not in found
-    seen = visit()
+    seen = english()
     assert tab.lead not in await tab.on_switched(seen, "", "", "", True, False)
     await tab.on_show(seen, "", "", "", True, False, gr.EventData(None, {"tab": "leaderboard"}))
     assert tab.lead in await tab.on_switched(seen, "", "", "", True, False)
@@ -151,7 +152,7 @@ async def test_votes_are_handed_out_as_a_file(store: VoteStore, tmp_path: Path) 
         (["dpo"], {}, "arena-votes-arena.jsonl"),
         ("nonsense", "exe", "arena-votes-arena.jsonl"),
     ):
-        found = await part.on_make(visit(), shape, file_format)
+        found = await part.on_make(english(), shape, file_format)
         with zipfile.ZipFile(found[part.file]["value"]) as packed:
             assert packed.namelist() == [name, "README.md"]
             rows = packed.read(name).decode().splitlines()
@@ -170,6 +171,6 @@ async def test_votes_are_not_handed_out_unasked(store: VoteStore) -> None:
     tab = made(store, exports=PublicExports(store, on=True))
     assert tab.export is not None
     tab.export.exports.on = False
-    found = await tab.export.on_make(visit(), "arena", "jsonl")
+    found = await tab.export.on_make(english(), "arena", "jsonl")
     assert "does not offer its votes" in found[tab.export.note]
     assert found[tab.export.file]["visible"] is False

@@ -32,7 +32,7 @@ from arena.models.registry import Entry, Registry
 from arena.ui import model_cards as tables_view
 from arena.ui import presets_view, status_view
 from arena.ui.i18n import LANGUAGES, choose_language, error_texts, table
-from arena.ui.page_state import known_visitor, params_from, preset_behind
+from arena.ui.page_state import params_from, preset_behind, random_id
 from arena.ui.view import battle_view, idle_view, tokens_per_second
 from tests.scripted import ScriptedModel
 
@@ -281,19 +281,19 @@ def test_privacy_notice_names_google_as_long_as_it_may_be_drawn() -> None:
 def test_every_preset_is_on_the_page_once(presets: Any) -> None:
     """Tests and scripts click `preset-<id>`; a missing or doubled id breaks them."""
     for language in LANGUAGES:
-        for english_first in (True, False):
-            html = presets_view.presets_html(presets, language, english_first=english_first)
+        for first in LANGUAGES:
+            html = presets_view.presets_html(presets, language, first=first)
             for preset in presets:
                 assert html.count(f'id="preset-{preset.id}"') == 1
-    first = presets_view.presets_html(presets, "ja", english_first=True)
+    first = presets_view.presets_html(presets, "ja", first="en")
     assert first.index('lang="en"') < first.index('lang="ja"')
 
 
 @pytest.mark.parametrize("value", [None, 3, "", "x" * 32, "A" * 32, "0" * 31, "0" * 33, {}])
 def test_odd_visitor_ids_are_not_believed(value: object) -> None:
     """The browser's word is only a word: a megabyte of it must not be hashed, nor a None."""
-    assert known_visitor(value) is None
-    assert known_visitor("0123456789abcdef" * 2)
+    assert random_id(value) is None
+    assert random_id("0123456789abcdef" * 2)
 
 
 @given(st.tuples(st.text(), st.text(), st.text(), st.text()))
