@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from arena.doctor import can_run, examine, report
-from arena.models.probe import Finding
+from arena.doctor import Finding, can_run, examine, report
 from tests.environment import settings_from
 
 ROOT = Path(__file__).parents[1]

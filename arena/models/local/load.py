@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from arena.errors.models import ModelError
 from arena.models.local.device import choose_device, leave_a_core_free
-from arena.models.local.download import ProgressCallback, fetch
+from arena.models.local.download import ProgressCallback, fetch, whereabouts
 from arena.models.local.engine import CrashHandler, LoadedEngine, TokenEngine
 from arena.models.local.spec import ModelConfig
 
@@ -49,6 +49,20 @@ def prepare(wanted: ModelConfig, report: ProgressCallback, on_crash: CrashHandle
         why = error.sentence
     prepared = _on_transformers(wanted, report, on_crash)
     return replace(prepared, notice="not_onnx", facts={**prepared.facts, "not_onnx": why})
+
+
+def weights_whereabouts(wanted: ModelConfig) -> str:
+    """Where the files that `prepare` would load are, or would come from; downloads nothing.
+
+    Raises:
+        ModelError: they can't be had; says why and what to do.
+    """
+    from arena.models.local.onnx import load as onnx_loading
+    from arena.models.local.onnx.folder import GENAI
+
+    choice = onnx_loading.choose(wanted)
+    source, form = (choice.source, GENAI) if choice else (wanted.source, None)
+    return whereabouts(source, wanted.revision, wanted.label, form)
 
 
 def _on_transformers(
