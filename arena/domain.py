@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+
+_NOT_IN_A_SLUG = re.compile(r"[^a-z0-9.]+")
 
 
 class Side(StrEnum):
@@ -361,3 +364,8 @@ class Exclusion:
     why: str
     decided_at: datetime
     lifted: bool = False
+
+
+def slug_of(name: str) -> str:
+    """A name in lower-case letters, digits and dots with single dashes between; may be empty."""
+    return _NOT_IN_A_SLUG.sub("-", name.lower()).strip("-.")

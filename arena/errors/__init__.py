@@ -1,45 +1,8 @@
-"""Everything that can go wrong and that a person should hear of.
+"""Everything that can go wrong and that a person should hear of; `base.py` draws the tree.
 
-    ArenaError
-    ├── SettingsError            a variable has a value that is not allowed
-    ├── PresetError              a file in prompts/ is not right
-    ├── RegistryError            ARENA_MODELS is not right
-    ├── ModelError               a model cannot answer
-    │   ├── ModelUnavailable     it is not loaded, or its weights can't be had
-    │   ├── UnsupportedModel     this kind of file would load wrongly
-    │   ├── OutOfMemory          the device's memory is full, at load or while generating
-    │   ├── EngineCrashed        the generation thread died
-    │   ├── QuotaSpent           a shared GPU gives this visitor no more time
-    │   ├── ContextTooLong       prompt and answer do not fit the model's context
-    │   ├── CacheTooSmall        prompt and answer do not fit the engine's cache
-    │   ├── KeyMissing, KeyRejected, NoFreeQuota, RateLimited, ModelGone, Overloaded,
-    │   ├── NetworkFailed, StreamBroken, RequestRefused, ContentBlocked, BadReply
-    │   ├── EngineUnreachable    nothing answers at the address of an engine (a NetworkFailed)
-    │   ├── DailyRequestsSpent   the owner's cap for today is reached
-    │   ├── BudgetSpent          the owner's money for today is spent
-    │   └── PriceUnknown         a budget is set, but not what the model costs
-    ├── BattleError              the battle does not allow that now
-    │   ├── NoContestants, UnknownBattle, NotYourBattle, VoteTooEarly, AlreadyVoted,
-    │   └── BattleLocked, NothingToRetry, BattleRunning
-    ├── LimitError               a cap protects the owner
-    │   └── EmptyPrompt, PromptTooLong, TooManyTokens, TooManyTurns, ArenaBusy,
-    │       RateExceeded, DayUsedUp, OneAtATime
-    └── StoreError               the database did not take it, or does not give it back
-        ├── StoreTooNew          a newer arena wrote it
-        ├── StoreMissing         there is no store that could be moved
-        ├── StoreNotEmpty        there are battles where a store should be moved to
-        ├── DriverMissing        the package that speaks to this database is not installed
-        ├── BackupFailed         the copy on the Hub could not be read or written
-        ├── CopyDiffers          a moved store is not the same as the old one
-        ├── BadBallot            a vote has a value that is unknown
-        ├── BadGuess             a voter's guess names neither contestant
-        ├── PackageMissing       the package that reads and writes a format is not installed
-        ├── ExportNeedsFile      that format can't be written to a stream
-        ├── ExportOff, ExportBusy, ExportTooLarge   visitors can't have the votes now
-        └── NotImportable        a file is not one that can be imported
-            └── BadRow           a row of it is wrong
-
-Every class has a `code` (stable, stored, the key of its translations), a sentence for people and
-a remedy: the variable to set or the thing to do. `detail` is for the log alone: it may hold a
-provider's own words, so it must never be shown in blind mode.
+- `base.py`: the base class, and what stops a start.
+- `models.py`: a model cannot answer.
+- `battle.py`: a battle does not allow something now, or a cap protects the owner.
+- `store.py`: the database, an export or an import failed.
+- `reasons.py`: causes and remedies that fill the sentences of several errors.
 """

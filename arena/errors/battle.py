@@ -29,7 +29,7 @@ class UnknownBattle(BattleError):
 
 
 class NotYourBattle(BattleError):
-    """The visitor is not the one who started the battle."""
+    """Another visitor started the battle."""
 
     code = "not_your_battle"
     message = "Only the person who started a battle can vote on it."
@@ -44,14 +44,14 @@ class VoteTooEarly(BattleError):
 
 
 class AlreadyVoted(BattleError):
-    """There is a vote on this battle already."""
+    """The battle has its vote already; a battle has one."""
 
     code = "already_voted"
     message = "This battle has its vote already; the first one counts."
 
 
 class BattleLocked(BattleError):
-    """The names are known, so the conversation cannot go on."""
+    """The vote is cast, so the conversation cannot go on."""
 
     code = "battle_locked"
     message = "The names are revealed, so this conversation is closed."

@@ -46,7 +46,7 @@ class EngineCrashed(ModelError):
 
 
 class QuotaSpent(ModelError):
-    """A shared GPU gives this visitor no more time: it is their own share, not the owner's."""
+    """The visitor's own share of a shared GPU is spent; the owner's is not."""
 
     code = "quota_spent"
     message = "The shared GPU has no more time for you at the moment."
@@ -132,7 +132,7 @@ class NetworkFailed(ModelError):
 
 
 class EngineUnreachable(NetworkFailed):
-    """Nothing that speaks the API answers at the address of an engine that the owner declared."""
+    """No engine answers at the address that the owner declared."""
 
     code = "engine_unreachable"
     message = "No engine answers at {address}."
@@ -140,7 +140,7 @@ class EngineUnreachable(NetworkFailed):
 
 
 class StreamBroken(ModelError):
-    """The stream ended in its middle."""
+    """The stream ended before its last event."""
 
     code = "stream_broken"
     message = "The answer broke off in its middle."
@@ -148,7 +148,7 @@ class StreamBroken(ModelError):
 
 
 class RequestRefused(ModelError):
-    """The provider calls the request itself wrong."""
+    """The provider calls the request invalid."""
 
     code = "request_refused"
     message = "The provider refused the request."
@@ -164,7 +164,7 @@ class ContentBlocked(ModelError):
 
 
 class BadReply(ModelError):
-    """The provider's reply has a form that nobody documented."""
+    """The provider's reply has an undocumented form."""
 
     code = "bad_reply"
     message = "The provider's reply could not be understood."
@@ -188,7 +188,7 @@ class BudgetSpent(ModelError):
 
 
 class PriceUnknown(ModelError):
-    """A budget cannot be kept for a model whose price nobody knows."""
+    """A daily budget is set for a model without a known price."""
 
     code = "price_unknown"
     message = "A daily budget is set, but the price of {model} is not known."

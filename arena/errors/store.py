@@ -1,4 +1,4 @@
-"""The database did not take something, or does not give it back."""
+"""The database, an export or an import failed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from arena.errors.base import ArenaError
 
 
 class StoreError(ArenaError):
-    """The database did not take it, or does not give it back."""
+    """A record could not be written or read."""
 
     code = "store"
     message = "The record could not be saved or read."
@@ -14,7 +14,7 @@ class StoreError(ArenaError):
 
 
 class StoreTooNew(StoreError):
-    """A newer arena wrote the database; writing into it could lose what only that one knows."""
+    """A newer arena wrote the database; an older one could lose its new columns."""
 
     code = "store_too_new"
     message = "A newer version of the arena wrote {place}."
@@ -22,7 +22,7 @@ class StoreTooNew(StoreError):
 
 
 class StoreMissing(StoreError):
-    """There is no store that could be moved; a mistyped path must not look like an empty one."""
+    """There is no store to move; a missing file is never taken for an empty store."""
 
     code = "store_missing"
     message = "There is no store at {place}."
@@ -30,7 +30,7 @@ class StoreMissing(StoreError):
 
 
 class StoreNotEmpty(StoreError):
-    """There are battles where another store should be moved to; two stores are never mixed."""
+    """The target of a move holds battles already; two stores are never merged."""
 
     code = "store_not_empty"
     message = "{place} holds battles already."
@@ -54,15 +54,15 @@ class BackupFailed(StoreError):
 
 
 class CopyDiffers(StoreError):
-    """What arrived is not what was sent."""
+    """A moved store is not the same as the old one."""
 
     code = "copy_differs"
     message = "{place} does not hold the same as the store before it: {difference}."
     remedy = "The old store is unchanged; empty the new one and try again."
 
 
-class BadBallot(StoreError):
-    """A vote has a value that the statistics do not know; counting it as another would be a lie."""
+class BadVote(StoreError):
+    """A vote has an unknown value; it is never counted as a known one."""
 
     code = "bad_ballot"
     message = "Vote number {row} can't be counted: its {field} is {value}."
@@ -70,7 +70,7 @@ class BadBallot(StoreError):
 
 
 class BadGuess(StoreError):
-    """A voter's guess names neither of the two contestants; a typing mistake is no guess."""
+    """A voter's guess names neither of the two contestants."""
 
     code = "bad_guess"
     message = "{guess} is neither of the two contestants."
@@ -94,7 +94,7 @@ class ExportNeedsFile(StoreError):
 
 
 class ExportOff(StoreError):
-    """The owner does not hand votes out on the page."""
+    """The owner has not turned downloads on."""
 
     code = "export_off"
     message = "This arena does not offer its votes for download."
@@ -102,7 +102,7 @@ class ExportOff(StoreError):
 
 
 class ExportBusy(StoreError):
-    """Other visitors' exports take all the time."""
+    """Another export is being made."""
 
     code = "export_busy"
     message = "Another download is being made, and only one is made at a time."
@@ -110,7 +110,7 @@ class ExportBusy(StoreError):
 
 
 class ExportTooLarge(StoreError):
-    """There are more battles than the page hands out."""
+    """There are more battles than one download may have."""
 
     code = "export_too_large"
     message = "There are {battles} battles, and the page makes files of at most {most}."
@@ -118,7 +118,7 @@ class ExportTooLarge(StoreError):
 
 
 class NotImportable(StoreError):
-    """A file is not one that can be imported."""
+    """A file has none of the known forms."""
 
     code = "not_importable"
     message = "{file} can't be imported: {problem}."
@@ -128,7 +128,7 @@ class NotImportable(StoreError):
 
 
 class BadRow(NotImportable):
-    """A row of a file to import is wrong; nothing of the file was imported."""
+    """A row of a file is wrong; nothing of the file was imported."""
 
     code = "bad_row"
     message = "{file}, row {row}: {problem}."

@@ -35,7 +35,7 @@ class LeaderboardCache:
 
         Raises:
             StoreError: the votes can't be read.
-            BadBallot: one of them has a value that is unknown.
+            BadVote: one of them has a value that is unknown.
         """
         key = (rules, selection or Selection())
         async with self._turn:

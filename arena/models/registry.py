@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from arena.domain import slug_of
 from arena.errors.battle import NoContestants
 from arena.errors.models import EngineCrashed, NetworkFailed, Overloaded, RateLimited
 from arena.models.base import (
@@ -247,7 +247,7 @@ def is_google(entry: Entry) -> bool:
 def slugify(name: str) -> str:
     """Lower-case letters, digits, dots and dashes; the last part of a path or Hub id."""
     tail = name.rstrip("/").rsplit("/", 1)[-1].removesuffix(".gguf")
-    return re.sub(r"[^a-z0-9.]+", "-", tail.lower()).strip("-.") or "model"
+    return slug_of(tail) or "model"
 
 
 def build_registry(settings: Settings, book: UsageStore[Any]) -> Registry:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arena.domain import Category, Flag, Mode, Winner
-from arena.errors.store import BadBallot
+from arena.errors.store import BadVote
 
 Bools = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.int32]
@@ -202,7 +202,7 @@ class VoteTable:
         """From one object a vote.
 
         Raises:
-            BadBallot: a value is unknown; names the row, counted from 1, and the field.
+            BadVote: a value is unknown; names the row, counted from 1, and the field.
         """
         kept = list(rows)
         names = [field.name for field in fields(VoteRow)]
@@ -222,7 +222,7 @@ class VoteTable:
             contestants: what `a` and `b` point into when they are integers.
 
         Raises:
-            BadBallot: a value is unknown; names the row, counted from 1, and the field.
+            BadVote: a value is unknown; names the row, counted from 1, and the field.
             ValueError: a column is missing, unknown, or of another length.
         """
         length = _length(columns)
@@ -271,7 +271,7 @@ def _refuse(name: str, column: Column, bad: Bools) -> None:
     """Names the first bad row, if there is one."""
     if bad.any():
         row = int(np.argmax(bad))
-        raise BadBallot(row=row + 1, field=name, value=repr(column[row]))
+        raise BadVote(row=row + 1, field=name, value=repr(column[row]))
 
 
 def _codes(name: str, column: Column, words: Sequence[object]) -> Codes:

@@ -179,7 +179,7 @@ async def ballots(database: Database) -> VoteTable:
     """All votes as of one moment, oldest first, as columns for the statistics.
 
     Raises:
-        BadBallot: a value that the statistics do not know.
+        BadVote: a value that the statistics do not know.
         StoreError: the database can't be read or written.
     """
     await fill(database)

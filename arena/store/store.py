@@ -218,7 +218,7 @@ class VoteStore:
         millisecond a vote, in a thread, during which the store can be used.
 
         Raises:
-            BadBallot: a value that the statistics do not know.
+            BadVote: a value that the statistics do not know.
         """
         from arena.store import features
 

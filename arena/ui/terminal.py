@@ -32,7 +32,7 @@ async def leaderboard(
 
     Raises:
         StoreError: the votes can't be read.
-        BadBallot: one of them has a value that is unknown.
+        BadVote: one of them has a value that is unknown.
     """
     report = await LeaderboardCache(store).report(Rules(not_signed_in=signed_in_only))
     if as_json:

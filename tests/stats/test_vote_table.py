@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arena.domain import Category, Flag, Mode, Winner
-from arena.errors.store import BadBallot
+from arena.errors.store import BadVote
 from arena.stats.vote_table import (
     CATEGORIES,
     LANGUAGES,
@@ -126,7 +126,7 @@ def test_what_is_unknown_is_an_error_with_its_place(field: str, value: object) -
     good = row()
     columns: dict[str, Any] = {f.name: [getattr(good, f.name)] * 3 for f in fields(VoteRow)}
     columns[field] = [getattr(good, field), value, value]
-    with pytest.raises(BadBallot) as caught:
+    with pytest.raises(BadVote) as caught:
         VoteTable.from_columns(columns)
     assert (caught.value.values["row"], caught.value.values["field"]) == (2, field)
     assert field in caught.value.sentence
@@ -146,7 +146,7 @@ def test_codes_are_checked_like_words() -> None:
     assert ballots.voters == ("7",)
     assert ballots.prompt.tolist() == [2**40, -1]
     for field, code in (("winner", 4), ("mode", -1), ("language", 3), ("category", 6), ("b", 2)):
-        with pytest.raises(BadBallot) as caught:
+        with pytest.raises(BadVote) as caught:
             VoteTable.from_columns(good | {field: np.array([0, code])}, contestants=[B, A])
         assert (caught.value.values["row"], caught.value.values["field"]) == (2, field)
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arena.domain import Battle, Exchange, Exclusion, Flag, Mode, Winner
-from arena.errors.store import BadBallot, StoreError
+from arena.errors.store import BadVote, StoreError
 from arena.stats import leaks
 from arena.stats.vote_table import WINNERS, Contestant, VoteFlag, VoteTable
 from arena.store import features
@@ -239,7 +239,7 @@ async def test_broken_record_is_an_error(store: VoteStore, outside: Outside) -> 
 async def test_unknown_value_is_an_error(store: VoteStore) -> None:
     """A language that the statistics do not know was counted as another one."""
     await voted(store, battle(language="fr"))
-    with pytest.raises(BadBallot):
+    with pytest.raises(BadVote):
         await store.ballots()
 
 

@@ -9,13 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from arena.domain import Delta, Finished, FinishReason, GenerationParams, Message, ModelSpec
+from arena.domain import (
+    Delta,
+    Finished,
+    FinishReason,
+    GenerationParams,
+    Message,
+    ModelSpec,
+    slug_of,
+)
 from arena.errors.models import (
     ContentBlocked,
     KeyMissing,
@@ -82,9 +89,9 @@ _MAIN_RESTS_S = 900.0
 _FALLBACK_FOR = (ModelGone, NoFreeQuota, Overloaded, RateLimited)
 
 
-def slug_of(model: str) -> str:
+def model_slug(model: str) -> str:
     """A model name as a stable id: lower-case letters, digits, dots and dashes."""
-    return re.sub(r"[^a-z0-9.]+", "-", model.rsplit("/", 1)[-1].lower()).strip("-.") or "gemini"
+    return slug_of(model.rsplit("/", 1)[-1]) or "gemini"
 
 
 def key_fault(key: str) -> ModelError | None:
@@ -160,7 +167,7 @@ class GeminiModel:
         self._clock = clock
         self._sleep = sleep
         self._spec = ModelSpec(
-            id=slug_of(model),
+            id=model_slug(model),
             label=LABEL,
             provider="google",
             source=model,

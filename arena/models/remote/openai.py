@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from arena.domain import (
     Message,
     ModelSpec,
     Role,
+    slug_of,
 )
 from arena.errors.models import (
     ContentBlocked,
@@ -364,7 +364,7 @@ class OpenAiModel:
 
 def spec_of(slug: str, entry: OpenAiEntry) -> ModelSpec:
     """Who the contestant is, as far as the owner says."""
-    precision = re.sub(r"[^a-z0-9.]+", "-", entry.precision.lower()).strip("-.")
+    precision = slug_of(entry.precision)
     return ModelSpec(
         id=f"{slug}-{precision}" if precision else slug,
         label=entry.label or slug,

@@ -35,7 +35,7 @@ from arena.errors.models import (
     StreamBroken,
 )
 from arena.models.base import ChatModel, Dormant, Ready, Unavailable
-from arena.models.remote.gemini import GeminiModel, key_fault, slug_of
+from arena.models.remote.gemini import GeminiModel, key_fault, model_slug
 from arena.models.remote.gemini_errors import listed, redacted, retry_delay
 from arena.models.remote.gemini_wire import conversation, request_config
 from arena.models.remote.quota import DailyCount
@@ -1060,7 +1060,7 @@ def test_long_lists_are_shortened() -> None:
 )
 def test_slugs(name: str, slug: str) -> None:
     """An id with characters that an address or a file name cannot have."""
-    assert slug_of(name) == slug
+    assert model_slug(name) == slug
 
 
 def test_google_keys_have_no_pattern() -> None:
