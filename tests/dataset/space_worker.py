@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -18,7 +17,7 @@ from typing import Any
 
 from arena.dataset.hub import HubBackup, make_journal
 from arena.errors.battle import AlreadyVoted
-from arena.settings import settings_from
+from arena.settings import load_settings
 from arena.store.store import VoteStore
 from tests.vote_samples import battle, vote
 
@@ -29,7 +28,7 @@ class Careless(Exception):
 
 @asynccontextmanager
 async def alone() -> AsyncIterator[VoteStore]:
-    settings = settings_from(os.environ)
+    settings = load_settings()
     journal = make_journal(settings)
     store = VoteStore.open(settings.database_url, journal=journal)
     await journal.start(store)
