@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy import stats
 
-from arena.stats.bias import Check, drift, length_bias, position_bias
+from arena.stats.bias.base import CheckVerdict
+from arena.stats.bias.drift import drift
+from arena.stats.bias.length import length_bias
+from arena.stats.bias.position import position_bias
 from arena.stats.cells import shrink
 from arena.stats.intervals import (
     Estimate,
@@ -21,9 +24,10 @@ from arena.stats.intervals import (
     two_models,
     wilson,
 )
-from arena.stats.ranking import POINTS, Method, rank
+from arena.stats.ranking import CENTRE, POINTS, components_of, rank
 from arena.stats.vote_table import VoteTable
-from tests.stats.arenas import NAMES, UNBALANCED, Faults, draw_ballots, draw_outcomes
+from bench.bootstrap import percentiles, resampled
+from tests.stats.arenas import NAMES, UNBALANCED, Faults, draw_outcomes, draw_votes
 
 RATES = np.linspace(0.1, 0.9, 801)
 FIVE = np.array([0.9, 0.4, 0.0, -0.5, -0.8])
@@ -78,25 +82,28 @@ def ratings(arenas: int) -> Iterator[str]:
     for name, truth in (("near", FIVE - FIVE.mean()), ("far", FAR)):
         for ties in (0.0, 0.3):
             for votes in (20, 30, 50, 100, 200, 500, 2000, 5000):
-                for method in Method:
-                    number = arenas if method is Method.SANDWICH else max(arenas // 5, 20)
+                for method, number in (("sandwich", arenas), ("bootstrap", max(arenas // 5, 20))):
                     row = _ratings(truth, ties, votes, method, number)
-                    yield f"| {name} | {ties} | {votes} | {method.value} | {row} |"
+                    yield f"| {name} | {ties} | {votes} | {method} | {row} |"
 
 
-def _ratings(truth: np.ndarray, ties: float, votes: int, method: Method, arenas: int) -> str:
+def _ratings(truth: np.ndarray, ties: float, votes: int, method: str, arenas: int) -> str:
     rng = np.random.default_rng(votes)
     held: list[list[bool]] = []
     marked: list[list[bool]] = []
     while len(held) < arenas:
         drawn = draw_outcomes(truth, votes, rng, ties=ties, weights=UNBALANCED)
-        found = rank(drawn, method=method, resamples=400)
+        found = rank(drawn)
         if len(found.ratings) < len(truth) or not found.comparable:
             continue
         by_name = sorted(found.ratings, key=lambda rating: rating.contestant)
-        true = [1000 + POINTS * truth[NAMES.index(r.contestant)] for r in by_name]
-        held.append([r.rating.holds(t) for r, t in zip(by_name, true, strict=True)])
         marked.append([r.approximate for r in by_name])
+        if method == "sandwich":
+            true = [CENTRE + POINTS * truth[NAMES.index(r.contestant)] for r in by_name]
+            held.append([r.rating.holds(t) for r, t in zip(by_name, true, strict=True)])
+        else:
+            low, high = percentiles(resampled(components_of(drawn)[0], 400))
+            held.append(((low <= truth) & (truth <= high)).tolist())
     right, rough = np.array(held), np.array(marked)
     sure = f"{right[~rough].mean():.3f}" if (~rough).sum() > arenas / 10 else "-"
     least = right.mean(axis=0).min()
@@ -105,11 +112,12 @@ def _ratings(truth: np.ndarray, ties: float, votes: int, method: Method, arenas:
 
 def faults(arenas: int) -> Iterator[str]:
     """Power and false alarms of the checks."""
-    checks: tuple[tuple[str, Callable[[VoteTable], Check], np.ndarray, Faults], ...] = (
+    checks: tuple[tuple[str, Callable[[VoteTable], CheckVerdict], np.ndarray, Faults], ...] = (
         ("position, 5 points", lambda b: position_bias(b).verdict, FIVE, Faults(left=FIVE_POINTS)),
         ("length, 0.3 a doubling", lambda b: length_bias(b).verdict, FIVE, Faults(length=0.3)),
-        ("drift, 0.8 in all", lambda b: drift(b).verdict, FIVE[:2] / 2, Faults(drift=0.8)),
-    )
+        ("drift, 0.8 in all", lambda b: drift(b, NAMES[:2]).verdict, FIVE[:2] / 2,
+         Faults(drift=0.8)),
+    )  # fmt: skip
     yield "\nChecks: how often a planted fault is seen, and how often one that is not there"
     yield "| fault | decisive votes | seen | false alarms |\n|---|---|---|---|"
     for name, check, truth, fault in checks:
@@ -117,8 +125,8 @@ def faults(arenas: int) -> Iterator[str]:
             rng = np.random.default_rng(votes)
             shares = []
             for planted in (fault, Faults()):
-                drawn = (draw_ballots(truth, votes, rng, faults=planted) for _ in range(arenas))
-                shares.append(sum(check(ballots) is Check.SEEN for ballots in drawn) / arenas)
+                drawn = (draw_votes(truth, votes, rng, faults=planted) for _ in range(arenas))
+                shares.append(sum(check(table) is CheckVerdict.SEEN for table in drawn) / arenas)
             yield f"| {name} | {votes} | {shares[0]:.3f} | {shares[1]:.3f} |"
 
 

@@ -1,7 +1,7 @@
 """How long the statistics take for a thousand, a hundred thousand and a million votes.
 
 Five contestants, random votes, everything switched on. The peer is evalica given one row a vote,
-once; the arena gives it one row an outcome of a pair and bootstraps from the counts.
+once; the arena fits the counts of the outcomes by pair, and bootstraps from them.
 """
 
 from __future__ import annotations
@@ -19,14 +19,19 @@ import evalica
 import numpy as np
 
 from arena.leaderboard.report import make_report
-from arena.stats.bias import drift, guesses, length_bias, position_bias, voter_concentration
-from arena.stats.cells import cells
+from arena.stats.bias.drift import drift
+from arena.stats.bias.guesses import guesses
+from arena.stats.bias.length import length_bias
+from arena.stats.bias.position import position_bias
+from arena.stats.bias.voters import voter_concentration
+from arena.stats.cells import cells_of
 from arena.stats.filters import decide
 from arena.stats.intervals import two_models
 from arena.stats.outcomes import add_up
-from arena.stats.ranking import Method, rank
+from arena.stats.ranking import components_of, rank
 from arena.stats.vote_table import WINNERS, Contestant, VoteTable
 from arena.store.store import VoteStore
+from bench.bootstrap import resampled
 from bench.simulated_votes import write
 
 # Battles with their texts are slow to make up, so the store is timed with fewer votes.
@@ -81,31 +86,30 @@ def steps(votes: int) -> dict[str, Callable[[], object]]:
     """What is timed, by the words of the table."""
     coded = columns(votes)
     words = in_words(coded)
-    ballots = VoteTable.from_columns(coded, contestants=NAMES)
-    mask = decide(ballots).mask
-    outcomes = add_up(ballots, mask)
-    busiest = outcomes.busiest()
-    assert busiest is not None
-    counts = (busiest.wins_first, busiest.wins_second, busiest.ties, busiest.both_bad)
+    table = VoteTable.from_columns(coded, contestants=NAMES)
+    counted = table.take(decide(table).mask)
+    outcomes = add_up(counted)
+    busiest = max(outcomes.counts.tolist(), key=sum)
+    pair = NAMES[0], NAMES[1]
     kinds = [evalica.Winner.X, evalica.Winner.Y, evalica.Winner.Draw, evalica.Winner.Draw]
     xs, ys = coded["a"].tolist(), coded["b"].tolist()
     winners = [kinds[code] for code in coded["winner"].tolist()]
     return {
-        "columns of words into ballots": lambda: VoteTable.from_columns(words),
-        "columns of codes into ballots": lambda: VoteTable.from_columns(coded, contestants=NAMES),
-        "which votes count": lambda: decide(ballots),
-        "adding up by pair": lambda: add_up(ballots, mask),
-        "two contestants": lambda: two_models(*counts),
+        "columns of words into a table": lambda: VoteTable.from_columns(words),
+        "columns of codes into a table": lambda: VoteTable.from_columns(coded, contestants=NAMES),
+        "which votes count": lambda: decide(table),
+        "adding up by pair": lambda: add_up(counted),
+        "two contestants": lambda: two_models(*busiest),
         "ratings": lambda: rank(outcomes),
-        "ratings, bootstrap of 1,000": lambda: rank(outcomes, method=Method.BOOTSTRAP),
+        "bootstrap of 1,000": lambda: [resampled(part) for part in components_of(outcomes)],
         "peer: evalica once, a row a vote": lambda: evalica.bradley_terry(xs, ys, winners),
-        "cells": lambda: cells(ballots, mask),
-        "position": lambda: position_bias(ballots, mask),
-        "length": lambda: length_bias(ballots, mask),
-        "voters": lambda: voter_concentration(ballots, mask),
-        "drift": lambda: drift(ballots, mask),
-        "guesses": lambda: guesses(ballots, mask),
-        "the whole report": lambda: make_report(ballots, {}),
+        "cells": lambda: cells_of(counted, pair),
+        "position": lambda: position_bias(counted),
+        "length": lambda: length_bias(counted),
+        "voters": lambda: voter_concentration(counted, pair),
+        "drift": lambda: drift(counted, pair),
+        "guesses": lambda: guesses(counted),
+        "the whole report": lambda: make_report(table, {}),
     }
 
 
@@ -118,7 +122,7 @@ async def from_store(votes: int) -> dict[str, float]:
         taken = {}
         for name in ("first reading from the store (once)", "next reading from the store"):
             began = time.perf_counter()
-            await store.ballots()
+            await store.vote_table()
             taken[name] = time.perf_counter() - began
         await store.aclose()
     return taken
@@ -144,7 +148,7 @@ def run(rounds: int) -> str:
         f"| {name} | " + " | ".join(_shown(table.get((name, votes))) for votes in SIZES) + " |"
         for name in names
     ]
-    peer, own = "peer: evalica once, a row a vote", "ratings, bootstrap of 1,000"
+    peer, own = "peer: evalica once, a row a vote", "bootstrap of 1,000"
     ratio = table[own, SIZES[-1]] / table[peer, SIZES[-1]]
     lines.append(f"\nA bootstrap of {SIZES[-1]:,} votes takes {ratio:.2f} of the peer's one fit.")
     return "\n".join(lines)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from arena.domain import Winner
 from arena.leaderboard.names import ModelName
-from arena.leaderboard.report import Report, Selection, make_report
+from arena.leaderboard.report import LeaderboardReport, Selection, make_report
+from arena.stats.bias.base import CheckResult
 from arena.stats.filters import Rules
-from arena.stats.vote_table import Contestant, VoteRow, VoteTable
-from tests.stats.arenas import row
+from arena.stats.vote_table import Contestant
+from tests.stats.arenas import VoteRow, row, table_of
 
 PHI = Contestant("phi", "phi-v1")
 GEM = Contestant("gem", "gem-v1")
@@ -44,9 +45,9 @@ def votes(  # noqa: PLR0917 - counts, in the order of the leaderboard
 
 def report(
     rows: Sequence[VoteRow], rules: Rules | None = None, selection: Selection | None = None
-) -> Report:
+) -> LeaderboardReport:
     """What the leaderboard says of these votes."""
-    return make_report(VoteTable.from_rows(rows), NAMES, rules=rules, selection=selection)
+    return make_report(table_of(rows), NAMES, rules=rules, selection=selection)
 
 
 def five_hundred() -> list[VoteRow]:
@@ -56,3 +57,8 @@ def five_hundred() -> list[VoteRow]:
         *votes(PHI, SMOL, 120, 30, 8, 2),
         *votes(GEM, SMOL, 150, 20, 5, 5),
     ]
+
+
+def check(made: LeaderboardReport, name: str) -> CheckResult:
+    """One of the report's checks."""
+    return next(found for found in made.checks if found.name == name)

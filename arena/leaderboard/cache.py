@@ -6,31 +6,31 @@ import asyncio
 from typing import Final
 
 from arena.leaderboard.names import ModelName
-from arena.leaderboard.report import Report, Selection, make_report
+from arena.leaderboard.report import LeaderboardReport, Selection, make_report
 from arena.stats.filters import Rules
 from arena.stats.vote_table import VoteTable
 from arena.store.store import VoteStore
-from arena.store.votes_version import VotesVersion, called, glance
+from arena.store.votes_version import VotesVersion, newest_names, votes_version
 
 # Reports that are kept: each visitor's filters make one, and votes make all of them old.
 MOST_KEPT: Final = 64
 
 
 class LeaderboardCache:
-    """Reads the votes when they changed, and computes a report when nobody has asked for it yet.
+    """Reads the votes when they changed, and computes a report when it is first asked for.
 
     Visitors who open the page at once wait for one computation, which runs in a thread.
     """
 
     def __init__(self, store: VoteStore) -> None:
         self._store = store
-        self._turn = asyncio.Lock()
-        self._seen: VotesVersion | None = None
-        self._ballots = VoteTable.from_rows(())
+        self._lock = asyncio.Lock()
+        self._version: VotesVersion | None = None
+        self._votes: VoteTable | None = None
         self._names: dict[str, ModelName] = {}
-        self._made: dict[tuple[Rules, Selection], Report] = {}
+        self._reports: dict[tuple[Rules, Selection], LeaderboardReport] = {}
 
-    async def report(self, rules: Rules, selection: Selection | None = None) -> Report:
+    async def report(self, rules: Rules, selection: Selection | None = None) -> LeaderboardReport:
         """The leaderboard as it stands now.
 
         Raises:
@@ -38,29 +38,29 @@ class LeaderboardCache:
             BadVote: one of them has a value that is unknown.
         """
         key = (rules, selection or Selection())
-        async with self._turn:
-            await self._catch_up()
-            if key not in self._made:
+        async with self._lock:
+            votes = await self._current_votes()
+            if key not in self._reports:
                 made = await asyncio.to_thread(
-                    make_report, self._ballots, self._names, rules=key[0], selection=key[1]
+                    make_report, votes, self._names, rules=key[0], selection=key[1]
                 )
-                while len(self._made) >= MOST_KEPT:
-                    self._made.pop(next(iter(self._made)))
-                self._made[key] = made
-            return self._made[key]
+                while len(self._reports) >= MOST_KEPT:
+                    self._reports.pop(next(iter(self._reports)))
+                self._reports[key] = made
+            return self._reports[key]
 
-    async def _catch_up(self) -> None:
-        """Reads the votes anew if any was cast, brought, excluded or taken back."""
+    async def _current_votes(self) -> VoteTable:
+        """The votes, read again if any was cast, imported, excluded or taken back."""
         # Looked at before the votes are read: one that is cast in between is read again later.
-        seen = await self._store.database.read(glance)
-        if seen == self._seen:
-            return
-        ballots = await self._store.ballots()
-        ids = sorted({who.id for who in ballots.contestants})
-        found = await self._store.database.read(called, ids)
-        self._names = {
-            model: ModelName(name.label, local=name.provider == "local")
-            for model, name in found.items()
-        }
-        self._made.clear()
-        self._ballots, self._seen = ballots, seen
+        version = await self._store.database.read(votes_version)
+        if self._votes is None or version != self._version:
+            votes = await self._store.vote_table()
+            ids = sorted({who.id for who in votes.contestants})
+            names = await self._store.database.read(newest_names, ids)
+            self._names = {
+                model: ModelName(label, local=provider == "local")
+                for model, (label, provider) in names.items()
+            }
+            self._reports.clear()
+            self._votes, self._version = votes, version
+        return self._votes

@@ -1,4 +1,4 @@
-"""How the leaderboard calls contestants. Pure."""
+"""How the leaderboard names contestants. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIMULATED: Final = "(simulated)"
 
 @dataclass(frozen=True, slots=True)
 class ModelName:
-    """How a contestant is called.
+    """How a model is called.
 
     Attributes:
         local: it runs beside the arena; such a one is named first where two are compared.
@@ -28,17 +28,17 @@ class ModelName:
 def tell_apart(
     contestants: tuple[Contestant, ...], names: Mapping[str, ModelName]
 ) -> dict[Contestant, ModelName]:
-    """Names that tell everybody apart: those of one label get what served them, then their id."""
+    """Names that are all different: those of one label get what served them, then their id."""
     plain = {who: names.get(who.id, ModelName(who.id)) for who in contestants}
-    called = dict(plain)
-    # Each round tells apart whom the last one left alike; ids and served models together always do.
+    told = dict(plain)
+    # Each round tells apart those that the last one left alike; id and served model always do.
     ways: tuple[Callable[[Contestant], str], ...] = (
         lambda who: who.served_model,
         lambda who: f"{who.id}, {who.served_model}",
     )
     for more in ways:
-        labels = [name.label for name in called.values()]
+        labels = [name.label for name in told.values()]
         for who, name in plain.items():
-            if labels.count(called[who].label) > 1 and more(who):
-                called[who] = ModelName(f"{name.label} ({more(who)})", name.local)
-    return called
+            if labels.count(told[who].label) > 1 and more(who):
+                told[who] = ModelName(f"{name.label} ({more(who)})", name.local)
+    return told

@@ -5,7 +5,6 @@ Words, tables and pictures of it are made elsewhere; nothing there computes anot
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -16,19 +15,9 @@ import numpy as np
 
 from arena.domain import Category
 from arena.leaderboard.names import SIMULATED, ModelName, tell_apart
-from arena.stats.bias import (
-    Drift,
-    Guesses,
-    LengthBias,
-    PositionBias,
-    VoterConcentration,
-    drift,
-    guesses,
-    length_bias,
-    position_bias,
-    voter_concentration,
-)
-from arena.stats.cells import Cells, cells
+from arena.stats.bias.base import CheckResult
+from arena.stats.bias.run import run_checks
+from arena.stats.cells import Cell, cells_of
 from arena.stats.filters import Rules, Step, decide
 from arena.stats.intervals import Estimate, TwoModels, Verdict, two_models, wilson
 from arena.stats.outcomes import Outcomes, Pair, PairOutcomes, add_up
@@ -43,7 +32,6 @@ from arena.stats.vote_table import (
     VoteTable,
 )
 
-_log = logging.getLogger(__name__)
 _DAY_S: Final = 86_400
 
 
@@ -113,22 +101,6 @@ class Day:
     counted: int
 
 
-@dataclass(frozen=True, slots=True)
-class Checks:
-    """What else than the better answer may have moved the votes.
-
-    Attributes:
-        length: None where its regression did not converge.
-        voters, drift: of the pair that the headline is about.
-    """
-
-    position: PositionBias
-    length: LengthBias | None
-    voters: VoterConcentration
-    drift: Drift
-    guesses: Guesses
-
-
 class Headline(StrEnum):
     """Which sentence a person wants first."""
 
@@ -143,7 +115,7 @@ class Headline(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class LeaderboardReport:
     """Everything the leaderboard says.
 
     Attributes:
@@ -157,6 +129,8 @@ class Report:
         ranking: for three and more.
         shown_pair: the two whom the sentence, the cells and some checks are about: the only pair,
             or the two best that met.
+        cells: the shown pair by kind of question.
+        checks: what else than the better answer may have moved the votes.
         days: every day that has votes, in order.
     """
 
@@ -175,8 +149,8 @@ class Report:
     pairs: tuple[PairResult, ...]
     ranking: Ranking | None
     shown_pair: PairResult | None
-    cells: Cells
-    checks: Checks
+    cells: tuple[Cell, ...]
+    checks: tuple[CheckResult, ...]
     days: tuple[Day, ...]
 
     def name(self, who: Contestant) -> str:
@@ -195,111 +169,105 @@ class Report:
 
 
 def make_report(
-    ballots: VoteTable,
+    votes: VoteTable,
     names: Mapping[str, ModelName],
     *,
     rules: Rules | None = None,
     selection: Selection | None = None,
-) -> Report:
+) -> LeaderboardReport:
     """All numbers of the leaderboard.
 
     Args:
-        ballots: n votes.
-        names: how contestants are called, by id; who is missing is called by its id.
+        votes: all of them.
+        names: how models are called, by id; one that is missing is called by its id.
         rules: which votes count; the defaults if None.
-        selection: which part of the votes is looked at. A pair that is not in the ballots has no
+        selection: which part of the votes is looked at. A pair that is not in the table has no
             votes.
     """
     rules = Rules() if rules is None else rules
     selection = Selection() if selection is None else selection
-    called = tell_apart(ballots.contestants, names)
-    met = _all_pairs(ballots, called)
-    ballots = ballots.take(_selected(ballots, selection))
-    decision = decide(ballots, rules)
-    counted = ballots.take(decision.mask)
+    labels = tell_apart(votes.contestants, names)
+    met = _all_pairs(votes, labels)
+    votes = votes.take(_selected(votes, selection))
+    decision = decide(votes, rules)
+    counted = votes.take(decision.mask)
     made_up = _simulated(counted)
     outcomes = add_up(counted)
     ranking = rank(outcomes) if len(outcomes.contestants) > 2 else None
-    standings = _standings(counted, outcomes, ranking, called)
+    standings = _standings(counted, outcomes, ranking, labels)
     place = {standing.contestant: number for number, standing in enumerate(standings)}
     results = (_pair_result(found, place) for found in outcomes.listed())
     pairs = tuple(sorted(results, key=lambda pair: (place[pair.first], place[pair.second])))
     shown = pairs[0] if pairs else None
     both = None if shown is None else (shown.first, shown.second)
-    return Report(
+    return LeaderboardReport(
         selection=selection,
         rules=rules,
-        votes=len(ballots),
+        votes=len(votes),
         counted=decision.counted,
         imported=int((counted.has(VoteFlag.IMPORTED) & ~made_up).sum()),
         simulated=int(made_up.sum()),
-        newest=datetime.fromtimestamp(ballots.cast_at.max(), UTC) if len(ballots) else None,
+        newest=datetime.fromtimestamp(votes.cast_at.max(), UTC) if len(votes) else None,
         funnel=decision.funnel,
         met=met,
-        names=called,
-        headline=_headline(len(ballots), shown, ranking),
+        names=labels,
+        headline=_headline(len(votes), shown, ranking),
         standings=standings,
         pairs=pairs,
         ranking=ranking,
         shown_pair=shown,
-        cells=cells(counted, pairs=() if both is None else (both,)),
-        checks=Checks(
-            position_bias(counted),
-            _length(counted),
-            voter_concentration(counted, pair=both),
-            drift(counted, pair=both),
-            guesses(counted),
-        ),
-        days=_days(ballots, decision.mask),
+        cells=cells_of(counted, both),
+        checks=run_checks(counted, both),
+        days=_days(votes, decision.mask),
     )
 
 
 def _order(
-    called: Mapping[Contestant, ModelName],
+    names: Mapping[Contestant, ModelName],
 ) -> Callable[[Contestant], tuple[bool, Contestant]]:
     """Who is named first of two: the local one, then by id."""
-    return lambda who: (not called[who].local, who)
+    return lambda who: (not names[who].local, who)
 
 
-def _all_pairs(ballots: VoteTable, called: Mapping[Contestant, ModelName]) -> tuple[Pair, ...]:
+def _all_pairs(votes: VoteTable, names: Mapping[Contestant, ModelName]) -> tuple[Pair, ...]:
     found = [
-        sorted((pair.first, pair.second), key=_order(called)) for pair in add_up(ballots).listed()
+        sorted((pair.first, pair.second), key=_order(names)) for pair in add_up(votes).listed()
     ]
     return tuple((first, second) for first, second in sorted(found))
 
 
-def _selected(ballots: VoteTable, selection: Selection) -> Bools:
-    chosen = np.ones(len(ballots), np.bool_)
+def _selected(votes: VoteTable, selection: Selection) -> Bools:
+    chosen = np.ones(len(votes), np.bool_)
     if selection.category is not None:
-        chosen &= ballots.category == CATEGORIES.index(selection.category)
+        chosen &= votes.category == CATEGORIES.index(selection.category)
     if selection.language is not None:
-        chosen &= ballots.language == LANGUAGES.index(selection.language)
+        chosen &= votes.language == LANGUAGES.index(selection.language)
     if selection.pair is not None:
-        codes = [n for n, who in enumerate(ballots.contestants) if who in selection.pair]
-        chosen &= np.isin(ballots.a, codes) & np.isin(ballots.b, codes) & (ballots.a != ballots.b)
+        codes = [n for n, who in enumerate(votes.contestants) if who in selection.pair]
+        chosen &= np.isin(votes.a, codes) & np.isin(votes.b, codes) & (votes.a != votes.b)
     return chosen
 
 
-def _simulated(ballots: VoteTable) -> Bools:
-    made_up = [who.served_model.endswith(SIMULATED) for who in ballots.contestants]
+def _simulated(votes: VoteTable) -> Bools:
+    made_up = [who.served_model.endswith(SIMULATED) for who in votes.contestants]
     table = np.array(made_up or [False], np.bool_)
-    return np.asarray(table[ballots.a] | table[ballots.b])
+    return np.asarray(table[votes.a] | table[votes.b])
 
 
 def _standings(
-    ballots: VoteTable,
+    votes: VoteTable,
     outcomes: Outcomes,
     ranking: Ranking | None,
-    called: Mapping[Contestant, ModelName],
+    names: Mapping[Contestant, ModelName],
 ) -> tuple[Standing, ...]:
     """By rank, or with two contestants the local one first."""
     rated = {} if ranking is None else {r.contestant: r for r in ranking.ratings}
-    order = list(rated) or sorted(outcomes.contestants, key=_order(called))
-    code = {who: number for number, who in enumerate(ballots.contestants)}
+    order = list(rated) or sorted(outcomes.contestants, key=_order(names))
+    code = {who: number for number, who in enumerate(votes.contestants)}
     listed = outcomes.listed()
-    who = np.concatenate([ballots.a, ballots.b])
-    tokens, total = _both(ballots, "tokens"), _both(ballots, "total")
-    ttft, cost, chars = (_both(ballots, name) for name in ("ttft", "cost", "chars"))
+    who = np.concatenate([votes.a, votes.b])
+    tokens, total = _both(votes, "tokens"), _both(votes, "total")
+    ttft, cost, chars = (_both(votes, name) for name in ("ttft", "cost", "chars"))
     seconds = np.where(total - ttft > 0.001, total - ttft, np.nan)
     speed = np.where(tokens > 1, (tokens - 1) / seconds, np.nan)
     found = []
@@ -309,7 +277,7 @@ def _standings(
         found.append(
             Standing(
                 contestant=contestant,
-                name=called[contestant],
+                name=names[contestant],
                 votes=wins + losses + ties + both_bad,
                 wins=wins,
                 losses=losses,
@@ -326,9 +294,9 @@ def _standings(
     return tuple(found)
 
 
-def _both(ballots: VoteTable, name: str) -> Floats:
+def _both(votes: VoteTable, name: str) -> Floats:
     """A measure of the left side, then of the right side; shape (2n,)."""
-    left, right = getattr(ballots, f"{name}_a"), getattr(ballots, f"{name}_b")
+    left, right = getattr(votes, f"{name}_a"), getattr(votes, f"{name}_b")
     return np.concatenate([left, right])
 
 
@@ -370,21 +338,13 @@ def _headline(votes: int, shown: PairResult | None, ranking: Ranking | None) -> 
     return Headline.EVEN if shown.result.more is None else Headline.OPEN
 
 
-def _length(ballots: VoteTable) -> LengthBias | None:
-    try:
-        return length_bias(ballots)
-    except ArithmeticError:
-        _log.warning("the check of lengths did not converge", exc_info=True)
-        return None
-
-
-def _days(ballots: VoteTable, counted: Bools) -> tuple[Day, ...]:
-    if not len(ballots):
+def _days(votes: VoteTable, counted: Bools) -> tuple[Day, ...]:
+    if not len(votes):
         return ()
-    day = np.floor(ballots.cast_at / _DAY_S).astype(np.int64)
-    days, index, votes = np.unique(day, return_inverse=True, return_counts=True)
-    counts = np.bincount(index[counted], minlength=len(days))
+    day = np.floor(votes.cast_at / _DAY_S).astype(np.int64)
+    days, index, cast = np.unique(day, return_inverse=True, return_counts=True)
+    kept = np.bincount(index[counted], minlength=len(days))
     return tuple(
-        Day(date(1970, 1, 1) + timedelta(days=number), cast, count)
-        for number, cast, count in zip(days.tolist(), votes.tolist(), counts.tolist(), strict=True)
+        Day(date(1970, 1, 1) + timedelta(days=number), *numbers)
+        for number, *numbers in zip(days.tolist(), cast.tolist(), kept.tolist(), strict=True)
     )

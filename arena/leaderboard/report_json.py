@@ -25,8 +25,8 @@ cannot be kept. Shares are 0 to 1, times are in seconds, money is in US dollars,
                     `contestants`; null with two, and between groups that never met
     cells           first, second, category, language, wins_first, wins_second, ties, both_bad,
                     shown, rate, shrunk, adjusted_p, verdict
-    checks          position, length, voters, drift, guesses: each with `verdict` and its numbers;
-                    guesses are those before the vote that named one of the two for side a
+    checks          position, length, voters, drift, guesses: each with `verdict` and its numbers,
+                    which `arena/stats/bias/` explains; all are null where it could not be computed
     days            a list of {"day", "votes", "counted"}
 """
 
@@ -35,8 +35,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, Final
 
-from arena.leaderboard.report import Report, Standing
-from arena.stats.bias import Check
+from arena.leaderboard.report import LeaderboardReport, PairResult, Standing
+from arena.stats.bias.base import CheckResult, CheckVerdict, PairCheckResult
 from arena.stats.cells import Cell
 from arena.stats.intervals import Estimate, TwoModels
 from arena.stats.outcomes import Pair
@@ -46,7 +46,7 @@ Json = dict[str, Any]
 VERSION: Final = 1
 
 
-def report_json(report: Report) -> Json:
+def report_json(report: LeaderboardReport) -> Json:
     """Everything the report says, as values that JSON knows."""
     selection = report.selection
     return {
@@ -77,8 +77,8 @@ def report_json(report: Report) -> Json:
             for pair in report.pairs
         ],
         "expected": _expected(report),
-        "cells": [_cell(cell) for cell in report.cells.cells],
-        "checks": _checks(report),
+        "cells": _cells(report.cells, report.shown_pair),
+        "checks": {found.name: _check(found) for found in report.checks},
         "days": [
             {"day": day.day.isoformat(), "votes": day.votes, "counted": day.counted}
             for day in report.days
@@ -149,68 +149,38 @@ def _two(result: TwoModels) -> Json:
     }
 
 
-def _expected(report: Report) -> list[list[Json | None]] | None:
+def _expected(report: LeaderboardReport) -> list[list[Json | None]] | None:
     if report.ranking is None:
         return None
     return [[_estimate(rate) for rate in row] for row in report.ranking.win_rates]
 
 
-def _cell(cell: Cell) -> Json:
-    return {
-        "first": _who(cell.first),
-        "second": _who(cell.second),
-        "category": cell.category.value if cell.category else None,
-        "language": cell.language,
-        **_counts(cell.result),
-        "shown": cell.shown,
-        "rate": _estimate(cell.result.rate),
-        "shrunk": _estimate(cell.shrunk),
-        "adjusted_p": cell.adjusted_p,
-        "verdict": cell.verdict.value,
-    }
+def _cells(cells: tuple[Cell, ...], shown: PairResult | None) -> list[Json]:
+    return [
+        {
+            "first": _who(shown.first),
+            "second": _who(shown.second),
+            "category": cell.category.value,
+            "language": cell.language,
+            **_counts(cell.result),
+            "shown": cell.shown,
+            "rate": _estimate(cell.result.rate),
+            "shrunk": _estimate(cell.shrunk),
+            "adjusted_p": cell.adjusted_p,
+            "verdict": cell.verdict.value,
+        }
+        for cell in cells
+        if shown is not None
+    ]
 
 
-def _checks(report: Report) -> Json:
-    position, length = report.checks.position, report.checks.length
-    voters, drift = report.checks.voters, report.checks.drift
-    guesses = report.checks.guesses
+def _check(found: CheckResult) -> Json:
+    """Verdict, pair where it is about one, how many votes, and the check's own figures."""
+    pair = {"pair": _pair(found.pair)} if isinstance(found, PairCheckResult) else {}
+    told = {"verdict": found.verdict.value, **pair, found.counted: found.n, **found.figures()}
+    if found.verdict is CheckVerdict.FAILED:
+        return dict.fromkeys(told)
     return {
-        "position": {
-            "verdict": position.verdict.value,
-            "decisive": position.n,
-            "left_wins": _estimate(position.left_wins),
-            "between_equals": _estimate(position.between_equals),
-        },
-        "length": {
-            "verdict": length.verdict.value if length else None,
-            "decisive": length.n if length else None,
-            "longer_wins": _estimate(length.longer_wins) if length else None,
-            "twice_as_long": _estimate(length.twice_as_long) if length else None,
-        },
-        "voters": {
-            "verdict": voters.verdict.value,
-            "pair": _pair(voters.pair),
-            "decisive": voters.n,
-            "voters": voters.voters,
-            "effective_voters": voters.effective_voters,
-            "top_share": voters.top_share,
-            "rate": _estimate(voters.rate),
-            "lowest": voters.lowest,
-            "highest": voters.highest,
-        },
-        "drift": {
-            "verdict": drift.verdict.value,
-            "pair": _pair(drift.pair),
-            "decisive": drift.n,
-            "boundary": None if drift.verdict is Check.TOO_FEW else drift.boundary,
-            "before": _estimate(drift.before),
-            "after": _estimate(drift.after),
-            "change": _estimate(drift.change),
-        },
-        "guesses": {
-            "verdict": guesses.verdict.value,
-            "guesses": guesses.n,
-            "right": _estimate(guesses.right),
-            "chance": guesses.chance,
-        },
+        name: _estimate(value) if isinstance(value, Estimate) else value
+        for name, value in told.items()
     }

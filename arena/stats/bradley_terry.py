@@ -1,4 +1,4 @@
-"""The Bradley-Terry model: fitting many tables at once, its covariance, and the bootstrap.
+"""The Bradley-Terry model: fitting many tables at once, and its covariance.
 
 Contestant i beats j with probability 1/(1 + exp(t_j - t_i)); a tie is half a win for each
 (R. A. Bradley and M. E. Terry (1952), Biometrika 39, 324-345). Strengths t are natural log-odds
@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from arena.stats.vote_table import Bools, Codes, Floats, Ints
+from arena.stats.vote_table import Bools, Codes, Floats
 
 _MOST_STEPS: Final = 200
 # Newton's step is cut to this many log-odds, so that a start far away does not overshoot.
@@ -23,8 +23,6 @@ _LONGEST_STEP: Final = 1.5
 # than 0.5, over which the curvature grows by exp(0.5) at most, which is less than 2.
 _SURE_STEP: Final = 0.25
 _CONVERGED: Final = 1e-10
-# Numbers held at once while resamples are fitted: 16 MB an array.
-_CHUNK: Final = 2_000_000
 
 
 def wins_from(pairs: Codes, first: Floats, second: Floats, size: int) -> Floats:
@@ -45,12 +43,16 @@ def wins_from(pairs: Codes, first: Floats, second: Floats, size: int) -> Floats:
     return table
 
 
-def probabilities(strengths: Floats) -> Floats:
-    """How often the row beats the column: shape (..., m) to (..., m, m)."""
-    difference = strengths[..., :, None] - strengths[..., None, :]
-    # exp of a large number is infinite and one over it 0, which is right.
-    with np.errstate(over="ignore"):
-        return np.asarray(1.0 / (1.0 + np.exp(-difference)))
+def differences(strengths: Floats) -> Floats:
+    """By how much the row is stronger than the column: shape (..., m) to (..., m, m)."""
+    return np.asarray(strengths[..., :, None] - strengths[..., None, :])
+
+
+def probabilities(difference: Floats) -> Floats:
+    """How often who is that much stronger wins, 1/(1 + exp(-difference)); of any shape."""
+    from scipy.special import expit
+
+    return np.asarray(expit(difference))
 
 
 def fit(wins: Floats, start: Floats | None = None) -> Floats:
@@ -98,13 +100,12 @@ def _shortening(wins: Floats, at: Floats, step: Floats) -> Floats:
 
 
 def _log_likelihood(wins: Floats, strengths: Floats) -> Floats:
-    difference = strengths[..., :, None] - strengths[..., None, :]
-    return np.asarray(-(wins * np.logaddexp(0.0, -difference)).sum(axis=(-2, -1)))
+    return np.asarray(-(wins * np.logaddexp(0.0, -differences(strengths))).sum(axis=(-2, -1)))
 
 
 def _newton_step(wins: Floats, at: Floats) -> Floats:
     votes = wins + wins.swapaxes(-2, -1)
-    expected = probabilities(at)
+    expected = probabilities(differences(at))
     unexpected = expected.swapaxes(-2, -1)
     # Wins against expected losses, pair by pair: the difference of the sums, which says the same,
     # would lose a quarter of a win beside a million.
@@ -150,7 +151,7 @@ def covariance(wins: Floats, ties: Floats, strengths: Floats) -> Floats:
         strengths: shape (m,), of `fit`.
     """
     votes = wins + wins.T
-    expected = probabilities(strengths)
+    expected = probabilities(differences(strengths))
     binomial = votes * expected * expected.T
     # What makes the bread regular is a matrix of equal numbers, which the meat's sums of 0 remove.
     bread = np.linalg.inv(_made_regular(laplacian(binomial)))
@@ -158,46 +159,8 @@ def covariance(wins: Floats, ties: Floats, strengths: Floats) -> Floats:
     return np.asarray(bread @ meat @ bread)
 
 
-def resampled(
-    counts: Ints,
-    pairs: Codes,
-    *,
-    prior: Floats,
-    start: Floats,
-    resamples: int,
-    rng: np.random.Generator,
-) -> Floats:
-    """Strengths of bootstrap resamples, drawn from the counts of outcomes by pair.
-
-    A resample of n votes is one multinomial draw over the cells (pair, outcome) with their shares,
-    so its cost does not grow with n.
-
-    Args:
-        counts: shape (k, 3), wins of the first, of the second, and half wins of each, by pair.
-        pairs: shape (k, 2), codes below m.
-        prior: shape (k,), pseudo-wins that both sides of a pair have in every resample.
-        start: shape (m,), the strengths of all votes.
-        resamples: how many, r.
-        rng: draws them.
-
-    Returns:
-        Shape (r, m), each row with mean 0.
-    """
-    size, votes = len(start), int(counts.sum())
-    shares = counts.ravel() / votes
-    chunk = max(1, _CHUNK // (size * size))
-    rows = []
-    for begin in range(0, resamples, chunk):
-        number = min(chunk, resamples - begin)
-        drawn = rng.multinomial(votes, shares, size=number).reshape(number, -1, 3)
-        first = drawn[..., 0] + drawn[..., 2] / 2.0 + prior
-        second = drawn[..., 1] + drawn[..., 2] / 2.0 + prior
-        rows.append(fit(wins_from(pairs, first, second, size), start))
-    return np.concatenate(rows) if rows else np.zeros((0, size))
-
-
 def reachable(links: Bools) -> Bools:
-    """Who can be reached from whom along links; shape (m, m), everybody reaches themselves."""
+    """Which nodes are reached from which along links; shape (m, m), each reaches itself."""
     size = len(links)
     found = links | np.eye(size, dtype=np.bool_)
     for _ in range(size.bit_length()):

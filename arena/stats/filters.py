@@ -144,24 +144,24 @@ class Decision:
         return self.funnel[-1].left
 
 
-def decide(ballots: VoteTable, rules: Rules | None = None) -> Decision:
+def decide(votes: VoteTable, rules: Rules | None = None) -> Decision:
     """Which votes count under these rules, and why the others do not.
 
     Every reason is looked at for every vote by itself, so no rule can bring a vote back or push
     another one out: with a rule switched off, all that counted still counts.
 
     Args:
-        ballots: n votes.
+        votes: n of them.
         rules: the defaults if None.
     """
     rules = Rules() if rules is None else rules
-    left = np.ones(len(ballots), np.bool_)
+    left = np.ones(len(votes), np.bool_)
     funnel = []
     for step, reasons in STEPS.items():
         removed: dict[FilterReason, int] = {}
         for reason in reasons:
             if _applies(rules, reason):
-                out = left & _CHECKS[reason](ballots)
+                out = left & _CHECKS[reason](votes)
                 left &= ~out
                 if out.any():
                     removed[reason] = int(out.sum())
@@ -175,48 +175,48 @@ def _applies(rules: Rules, reason: FilterReason) -> bool:
     return reason is FilterReason.SAME_CONTESTANT or bool(getattr(rules, reason.value))
 
 
-def seconds_needed(ballots: VoteTable) -> Floats:
+def seconds_needed(votes: VoteTable) -> Floats:
     """The shortest time in which somebody can have judged both answers; shape (n,), seconds.
 
     A quarter of the shown characters at TOP_SPEED, ten seconds at most; nan where a length is
     unknown.
     """
-    speed = np.array([TOP_SPEED[language] for language in LANGUAGES])[ballots.language]
-    shown = ballots.chars_a + ballots.chars_b
+    speed = np.array([TOP_SPEED[language] for language in LANGUAGES])[votes.language]
+    shown = votes.chars_a + votes.chars_b
     return np.asarray(np.minimum(SHARE_READ * shown / speed, ALWAYS_ENOUGH_S))
 
 
-def seconds_had(ballots: VoteTable) -> Floats:
+def seconds_had(votes: VoteTable) -> Floats:
     """How long there was something to read before the vote; shape (n,), seconds.
 
     Answers are read while they are written, so this is the time from the first text to the vote.
     Where the times of writing are unknown, it is `read_seconds` alone; where that is unknown, nan.
     """
-    total = np.fmax(ballots.total_a, ballots.total_b)
-    first = np.fmin(ballots.ttft_a, ballots.ttft_b)
+    total = np.fmax(votes.total_a, votes.total_b)
+    first = np.fmin(votes.ttft_a, votes.ttft_b)
     writing = np.nan_to_num(np.maximum(total - first, 0.0), nan=0.0)
-    return np.asarray(ballots.read_seconds + writing)
+    return np.asarray(votes.read_seconds + writing)
 
 
-def _too_fast(ballots: VoteTable) -> Bools:
+def _too_fast(votes: VoteTable) -> Bools:
     """What is unknown is not held against a vote: comparisons with nan are false."""
-    return seconds_had(ballots) < seconds_needed(ballots)
+    return seconds_had(votes) < seconds_needed(votes)
 
 
-def _repeated(ballots: VoteTable) -> Bools:
+def _repeated(votes: VoteTable) -> Bools:
     """All but the first vote of one voter on one prompt and pair; unknown prompts are all new."""
-    first, second, outcome = outcome_codes(ballots)
-    same_for_repeats = (first, second, ballots.prompt, ballots.voter)
-    known = np.flatnonzero(ballots.prompt >= 0)
+    first, second, outcome = outcome_codes(votes)
+    same_for_repeats = (first, second, votes.prompt, votes.voter)
+    known = np.flatnonzero(votes.prompt >= 0)
     rows = known[_has_twin(_mixed([key[known] for key in same_for_repeats]))]
     # Votes of the same moment are told apart by what they say, so that row order never matters.
-    keys = [key[rows] for key in (outcome, ballots.cast_at, *same_for_repeats)]
+    keys = [key[rows] for key in (outcome, votes.cast_at, *same_for_repeats)]
     order = np.lexsort(keys)
     same = np.ones(max(len(order) - 1, 0), np.bool_)
     for key in keys[2:]:
         in_order = key[order]
         same &= in_order[1:] == in_order[:-1]
-    repeated = np.zeros(len(ballots), np.bool_)
+    repeated = np.zeros(len(votes), np.bool_)
     repeated[rows[order[1:][same]]] = True
     return repeated
 
@@ -243,15 +243,15 @@ def _has_twin(values: npt.NDArray[np.uint64]) -> Bools:
 
 
 _CHECKS: Final[Mapping[FilterReason, Callable[[VoteTable], Bools]]] = {
-    FilterReason.NAMES_SHOWN: lambda ballots: ballots.mode != MODES.index(Mode.BLIND),
-    FilterReason.SAME_CONTESTANT: lambda ballots: ballots.a == ballots.b,
-    FilterReason.TRUNCATED: lambda ballots: ballots.has(VoteFlag.TRUNCATED),
-    FilterReason.EDITED_AFTER_LEAK: lambda ballots: ballots.has(VoteFlag.LEAK_EDITED),
-    FilterReason.NAMED_ITSELF: lambda ballots: ballots.has(VoteFlag.LEAK_A | VoteFlag.LEAK_B),
-    FilterReason.NAMED_IN_PROMPT: lambda ballots: ballots.has(VoteFlag.LEAK_PROMPT),
-    FilterReason.EXCLUDED: lambda ballots: ballots.has(VoteFlag.EXCLUDED),
-    FilterReason.NOT_SIGNED_IN: lambda ballots: ~ballots.signed_in,
-    FilterReason.IMPORTED: lambda ballots: ballots.has(VoteFlag.IMPORTED),
+    FilterReason.NAMES_SHOWN: lambda votes: votes.mode != MODES.index(Mode.BLIND),
+    FilterReason.SAME_CONTESTANT: lambda votes: votes.a == votes.b,
+    FilterReason.TRUNCATED: lambda votes: votes.has(VoteFlag.TRUNCATED),
+    FilterReason.EDITED_AFTER_LEAK: lambda votes: votes.has(VoteFlag.LEAK_EDITED),
+    FilterReason.NAMED_ITSELF: lambda votes: votes.has(VoteFlag.LEAK_A | VoteFlag.LEAK_B),
+    FilterReason.NAMED_IN_PROMPT: lambda votes: votes.has(VoteFlag.LEAK_PROMPT),
+    FilterReason.EXCLUDED: lambda votes: votes.has(VoteFlag.EXCLUDED),
+    FilterReason.NOT_SIGNED_IN: lambda votes: ~votes.signed_in,
+    FilterReason.IMPORTED: lambda votes: votes.has(VoteFlag.IMPORTED),
     FilterReason.REPEATED: _repeated,
     FilterReason.TOO_FAST: _too_fast,
 }

@@ -3,7 +3,7 @@
 With tens of votes the usual `rate ± 2 standard errors` is wrong: on 0 of 12 it has no width. The
 intervals here keep their promise at such numbers; tests sum the binomial probabilities to show it.
 Every vote is taken as independent of the others: votes of one busy voter are not, which
-`bias.voter_concentration` looks at.
+`bias/voters.py` looks at.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import NormalDist
+from typing import Final
 
-CONFIDENCE = 0.95
-POWER = 0.80
+CONFIDENCE: Final = 0.95
+# How often the votes that are said to be needed find a difference of the present size.
+POWER: Final = 0.80
+# How many standard deviations a two-sided interval reaches.
+Z: Final = NormalDist().inv_cdf((1.0 + CONFIDENCE) / 2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +39,12 @@ class Estimate:
         return self.low <= number <= self.high
 
 
-def normal_quantile(confidence: float) -> float:
-    """How many standard deviations a two-sided interval reaches, e.g. 1.96 for 0.95.
-
-    Raises:
-        ValueError: the confidence is not between 0 and 1.
-    """
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence must be between 0 and 1, not {confidence}")
-    return NormalDist().inv_cdf((1.0 + confidence) / 2.0)
-
-
 def _checked(successes: int, trials: int) -> None:
     if not 0 <= successes <= trials:
         raise ValueError(f"{successes} of {trials} is not a share")
 
 
-def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Estimate:
+def wilson(successes: int, trials: int) -> Estimate:
     """A share with Wilson's score interval; [0, 1] without trials.
 
     E. B. Wilson (1927), JASA 22, 209-212; recommended for small numbers by Brown, Cai and DasGupta
@@ -59,48 +52,41 @@ def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Estim
     interval holds it in 95.5% of all samples of 12 on average, and never in less than 91%.
 
     Raises:
-        ValueError: more successes than trials, negative numbers, or a confidence out of (0, 1).
+        ValueError: more successes than trials, or negative numbers.
     """
     _checked(successes, trials)
-    return score_interval(successes / trials if trials else None, trials, confidence)
+    return score_interval(successes / trials if trials else None, trials)
 
 
-def score_interval(share: float | None, trials: float, confidence: float = CONFIDENCE) -> Estimate:
+def score_interval(share: float | None, trials: float) -> Estimate:
     """Wilson's interval of a share whose worth in trials need not be a whole number.
 
     Args:
         share: 0 to 1; None without trials.
         trials: how many independent trials the share is worth.
-        confidence: 0 to 1.
-
-    Raises:
-        ValueError: the confidence is out of its range.
     """
-    z = normal_quantile(confidence)
     if share is None or trials <= 0:
         return Estimate(share, 0.0, 1.0)
-    shrink = 1.0 + z * z / trials
-    middle = (share + z * z / (2 * trials)) / shrink
-    half = z / shrink * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    shrink = 1.0 + Z * Z / trials
+    middle = (share + Z * Z / (2 * trials)) / shrink
+    half = Z / shrink * math.sqrt(share * (1 - share) / trials + Z * Z / (4 * trials * trials))
     # At the ends the formula is exactly 0 and 1; rounding must not hide that.
     low = 0.0 if share == 0.0 else max(0.0, middle - half)
     high = 1.0 if share == 1.0 else min(1.0, middle + half)
     return Estimate(share, low, high)
 
 
-def difference(
-    successes: int, trials: int, others: int, other_trials: int, confidence: float = CONFIDENCE
-) -> Estimate:
+def difference(successes: int, trials: int, others: int, other_trials: int) -> Estimate:
     """How much larger the second share is than the first, with Newcombe's score interval.
 
     R. G. Newcombe (1998), Statistics in Medicine 17, 873-890, method 10: the distances to the
     ends of both Wilson intervals, added by Pythagoras. -1 to 1.
 
     Raises:
-        ValueError: more successes than trials, negative numbers, or a confidence out of (0, 1).
+        ValueError: more successes than trials, or negative numbers.
     """
-    first = wilson(successes, trials, confidence)
-    second = wilson(others, other_trials, confidence)
+    first = wilson(successes, trials)
+    second = wilson(others, other_trials)
     if first.value is None or second.value is None:
         return Estimate(None, -1.0, 1.0)
     change = second.value - first.value
@@ -145,8 +131,8 @@ def p_any_time(wins: int, decisive: int) -> float:
     return math.exp(-log_ratio) if log_ratio > 0 else 1.0
 
 
-def decisive_votes_needed(rate: float, confidence: float = CONFIDENCE, power: float = POWER) -> int:
-    """How many decisive votes find that win rate to be different from one half.
+def decisive_votes_needed(rate: float) -> int:
+    """How many decisive votes find that win rate to be different from one half, in POWER of cases.
 
     With z for the two-sided confidence, y for the power, d = |rate - 1/2|:
     m = ((z/2 + y·sqrt(rate·(1 - rate))) / d)², then, since the test is exact,
@@ -155,8 +141,6 @@ def decisive_votes_needed(rate: float, confidence: float = CONFIDENCE, power: fl
 
     Args:
         rate: share of the decisive votes that one of the two wins in the long run, 0 to 1.
-        confidence: of the two-sided test.
-        power: how often it should be found.
 
     Raises:
         ValueError: the rate is one half, which no number of votes can tell from one half.
@@ -164,8 +148,8 @@ def decisive_votes_needed(rate: float, confidence: float = CONFIDENCE, power: fl
     distance = abs(rate - 0.5)
     if not 0.0 < distance <= 0.5:
         raise ValueError(f"no number of votes separates a rate of {rate} from one half")
-    z, y = normal_quantile(confidence), normal_quantile(2.0 * power - 1.0)
-    plain = ((z / 2.0 + y * math.sqrt(rate * (1.0 - rate))) / distance) ** 2
+    y = NormalDist().inv_cdf(POWER)
+    plain = ((Z / 2.0 + y * math.sqrt(rate * (1.0 - rate))) / distance) ** 2
     return math.ceil(plain / 4.0 * (1.0 + math.sqrt(1.0 + 2.0 / (plain * distance))) ** 2)
 
 
@@ -218,8 +202,6 @@ class TwoModels:
     p_any_time: float
     verdict: Verdict
     more: MoreVotes | None
-    confidence: float = CONFIDENCE
-    power: float = POWER
 
     @property
     def decisive(self) -> int:
@@ -232,64 +214,48 @@ class TwoModels:
         return self.decisive + self.ties + self.both_bad
 
 
-def two_models(
-    wins_first: int,
-    wins_second: int,
-    ties: int = 0,
-    both_bad: int = 0,
-    *,
-    confidence: float = CONFIDENCE,
-    power: float = POWER,
-) -> TwoModels:
+def two_models(wins_first: int, wins_second: int, ties: int = 0, both_bad: int = 0) -> TwoModels:
     """What votes between two contestants say.
 
     Ties and both-bad say nothing about who is better and are given apart: with them as half wins,
     twelve both-bads would look like twelve votes for `equally good`.
 
     Raises:
-        ValueError: a negative number of votes, or a confidence or power out of range.
+        ValueError: a negative number of votes.
     """
     if min(wins_first, wins_second, ties, both_bad) < 0:
         raise ValueError("there are no negative numbers of votes")
     decisive = wins_first + wins_second
     votes = decisive + ties + both_bad
     p_value = binomial_p(wins_first, decisive)
-    verdict = _verdict(wins_first, wins_second, p_value <= 1.0 - confidence)
+    verdict = Verdict.NO_VOTES if decisive == 0 else verdict_at(p_value, wins_first, wins_second)
     return TwoModels(
         wins_first=wins_first,
         wins_second=wins_second,
         ties=ties,
         both_bad=both_bad,
-        rate=wilson(wins_first, decisive, confidence),
-        tie_rate=wilson(ties, votes, confidence),
-        both_bad_rate=wilson(both_bad, votes, confidence),
+        rate=wilson(wins_first, decisive),
+        tie_rate=wilson(ties, votes),
+        both_bad_rate=wilson(both_bad, votes),
         p_value=p_value,
         p_any_time=p_any_time(wins_first, decisive),
         verdict=verdict,
-        more=_more(
-            wins_first, decisive, votes, verdict=verdict, confidence=confidence, power=power
-        ),
-        confidence=confidence,
-        power=power,
+        more=_more(wins_first, decisive, votes, verdict),
     )
 
 
-def _verdict(wins_first: int, wins_second: int, separated: bool) -> Verdict:  # noqa: FBT001
-    if wins_first + wins_second == 0:
-        return Verdict.NO_VOTES
-    if not separated:
+def verdict_at(p_value: float, wins_first: int, wins_second: int) -> Verdict:
+    """Which of the two is ahead, if the p-value is small enough for CONFIDENCE."""
+    if p_value > 1.0 - CONFIDENCE:
         return Verdict.NOT_SEPARATED
     return Verdict.FIRST if wins_first > wins_second else Verdict.SECOND
 
 
-def _more(
-    wins: int, decisive: int, votes: int, *, verdict: Verdict, confidence: float, power: float
-) -> MoreVotes | None:
+def _more(wins: int, decisive: int, votes: int, verdict: Verdict) -> MoreVotes | None:
     if verdict in (Verdict.FIRST, Verdict.SECOND):
         return MoreVotes(0, 0)
     if 2 * wins == decisive:
         return None
-    needed = decisive_votes_needed(wins / decisive, confidence, power)
     # Not separated means that at least one more is needed, whatever rounding says.
-    missing = max(1, needed - decisive)
+    missing = max(1, decisive_votes_needed(wins / decisive) - decisive)
     return MoreVotes(missing, math.ceil(missing * votes / decisive))

@@ -6,15 +6,13 @@ can depend on either.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from arena.domain import Winner
-from arena.stats.vote_table import WINNERS, Bools, Codes, Contestant, Ints, VoteTable
+from arena.stats.vote_table import WINNERS, Codes, Contestant, Ints, VoteTable
 
 Pair = tuple[Contestant, Contestant]
 
@@ -42,16 +40,6 @@ class PairOutcomes:
     both_bad: int = 0
 
     @property
-    def decisive(self) -> int:
-        """Votes for one of the two."""
-        return self.wins_first + self.wins_second
-
-    @property
-    def votes(self) -> int:
-        """Votes of any kind."""
-        return self.decisive + self.ties + self.both_bad
-
-    @property
     def swapped(self) -> PairOutcomes:
         """The same votes seen from the second."""
         return PairOutcomes(
@@ -75,11 +63,6 @@ class Outcomes:
     pairs: Codes
     counts: Ints
 
-    @property
-    def votes(self) -> int:
-        """Votes of any kind."""
-        return int(self.counts.sum())
-
     def listed(self) -> tuple[PairOutcomes, ...]:
         """Every pair that has votes, in order."""
         return tuple(
@@ -87,149 +70,49 @@ class Outcomes:
             for (i, j), counts in zip(self.pairs.tolist(), self.counts.tolist(), strict=True)
         )
 
-    def pair(self, first: Contestant, second: Contestant) -> PairOutcomes:
-        """The votes between two, seen from the first; zeros if they never met."""
-        for found in self.listed():
-            if (found.first, found.second) == (first, second):
-                return found
-            if (found.first, found.second) == (second, first):
-                return found.swapped
-        return PairOutcomes(first, second)
 
-    def busiest(self) -> PairOutcomes | None:
-        """The pair with the most votes, the first such in order; None without votes."""
-        found = self.listed()
-        return max(found, key=lambda pair: pair.votes) if found else None
-
-
-def outcome_codes(ballots: VoteTable) -> tuple[Codes, Codes, Codes]:
+def outcome_codes(votes: VoteTable) -> tuple[Codes, Codes, Codes]:
     """Per vote the smaller and the larger code of its contestants, and who of them won.
 
     Returns:
         Three arrays of shape (n,); the last has FIRST_WINS to BOTH_BAD.
     """
-    crossed = ballots.a > ballots.b
-    first = np.minimum(ballots.a, ballots.b)
-    second = np.maximum(ballots.a, ballots.b)
-    return first, second, _OUTCOME[crossed.astype(np.int8), ballots.winner].astype(np.int32)
+    crossed = votes.a > votes.b
+    first = np.minimum(votes.a, votes.b)
+    second = np.maximum(votes.a, votes.b)
+    return first, second, _OUTCOME[crossed.astype(np.int8), votes.winner].astype(np.int32)
 
 
-def add_up(ballots: VoteTable, mask: Bools | None = None) -> Outcomes:
-    """Adds up votes by pair.
-
-    Args:
-        ballots: n votes.
-        mask: shape (n,), which of them count; all if None. A vote between a contestant and itself
-            never does.
-    """
-    counted = ballots.a != ballots.b
-    if mask is not None:
-        counted = counted & mask
-    size = len(ballots.contestants)
-    first, second, outcome = outcome_codes(ballots)
-    cells = (first.astype(np.int64) * size + second) * 4 + outcome
-    table = np.bincount(cells[counted], minlength=size * size * 4).reshape(size * size, 4)
-    return _without_empty(ballots.contestants, table.astype(np.int64))
-
-
-def outcomes_of(pairs: Iterable[PairOutcomes]) -> Outcomes:
-    """The same from counts that somebody else added up; a pair may come more than once.
-
-    Raises:
-        ValueError: a negative count, or a contestant against itself.
-    """
-    listed = list(pairs)
-    contestants = tuple(sorted({who for pair in listed for who in (pair.first, pair.second)}))
-    place = {who: code for code, who in enumerate(contestants)}
-    size = len(contestants)
-    table = np.zeros((size * size, 4), np.int64)
-    for pair in listed:
-        counts = (pair.wins_first, pair.wins_second, pair.ties, pair.both_bad)
-        if min(counts) < 0 or pair.first == pair.second:
-            raise ValueError(f"not votes between two: {pair}")
-        right = pair if pair.first < pair.second else pair.swapped
-        row = place[right.first] * size + place[right.second]
-        table[row] += (right.wins_first, right.wins_second, right.ties, right.both_bad)
-    return _without_empty(contestants, table)
-
-
-def _without_empty(contestants: tuple[Contestant, ...], table: npt.NDArray[np.int64]) -> Outcomes:
-    """Only pairs and contestants that have votes, with new codes."""
-    size = len(contestants)
-    rows = np.flatnonzero(table.sum(axis=1))
-    pairs = np.stack([rows // size, rows % size], axis=1) if size else np.zeros((0, 2), np.int64)
+def add_up(votes: VoteTable) -> Outcomes:
+    """Adds up votes by pair. A vote between a contestant and itself never counts."""
+    size = len(votes.contestants)
+    first, second, outcome = outcome_codes(votes)
+    cells = ((first.astype(np.int64) * size + second) * 4 + outcome)[first != second]
+    table = np.bincount(cells, minlength=size * size * 4).reshape(size * size, 4)
+    # Only pairs and contestants that have votes, with new codes.
+    met = np.flatnonzero(table.sum(axis=1))
+    pairs = np.stack([met // max(size, 1), met % max(size, 1)], axis=1)
     kept, codes = np.unique(pairs, return_inverse=True)
     own: Codes = codes.reshape(pairs.shape).astype(np.int32)
-    counts = table[rows]
+    counts = table[met].astype(np.int64)
     for array in (own, counts):
         array.setflags(write=False)
-    return Outcomes(tuple(contestants[code] for code in kept.tolist()), own, counts)
+    return Outcomes(tuple(votes.contestants[code] for code in kept.tolist()), own, counts)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class DecisiveVotes:
-    """Decisive votes between different contestants.
-
-    Attributes:
-        rows: their indices into the ballots.
-        first, second: codes of the pair, the smaller first.
-        first_won, first_left, left_won: what happened.
-    """
-
-    rows: Ints
-    first: Ints
-    second: Ints
-    first_won: Bools
-    first_left: Bools
-    left_won: Bools
-
-
-def decisive_votes(ballots: VoteTable, mask: Bools | None) -> DecisiveVotes:
-    """Who won each decisive vote that counts, and on which side; `mask` has shape (n,)."""
-    first, second, outcome = outcome_codes(ballots)
-    counted = ((outcome == FIRST_WINS) | (outcome == SECOND_WINS)) & (first != second)
-    if mask is not None:
-        counted &= mask
-    rows = np.flatnonzero(counted)
-    first_won = outcome[rows] == FIRST_WINS
-    first_left = ballots.a[rows] == first[rows]
-    return DecisiveVotes(
-        rows,
-        first[rows].astype(np.int64),
-        second[rows].astype(np.int64),
-        first_won,
-        first_left,
-        first_won == first_left,
-    )
-
-
-def votes_of_pair(
-    ballots: VoteTable, mask: Bools | None, pair: Pair | None
-) -> tuple[Pair | None, Ints, Ints]:
-    """The votes of one pair.
-
-    Args:
-        ballots: n votes.
-        mask: shape (n,), which of them count; all if None.
-        pair: whom; the two with the most votes if None.
+def votes_of_pair(votes: VoteTable, pair: Pair | None) -> tuple[Ints, Ints]:
+    """The votes of one pair; none of no pair.
 
     Returns:
-        The pair (None if there is none), the rows of its votes, and their outcomes from
-        FIRST_WINS to BOTH_BAD, seen from its first.
+        The rows of its votes, and their outcomes from FIRST_WINS to BOTH_BAD, seen from its first.
 
     Raises:
-        ValueError: the pair names somebody who is not in the ballots.
+        ValueError: the pair has a contestant who is not in the table.
     """
     if pair is None:
-        busiest = add_up(ballots, mask).busiest()
-        if busiest is None:
-            return None, np.zeros(0, np.int64), np.zeros(0, np.int64)
-        pair = (busiest.first, busiest.second)
-    i, j = (ballots.contestants.index(who) for who in pair)
-    first, second, outcome = outcome_codes(ballots)
-    counted = (first == min(i, j)) & (second == max(i, j))
-    if mask is not None:
-        counted &= mask
-    rows = np.flatnonzero(counted)
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    i, j = (votes.contestants.index(who) for who in pair)
+    first, second, outcome = outcome_codes(votes)
+    rows = np.flatnonzero((first == min(i, j)) & (second == max(i, j)))
     seen = outcome[rows].astype(np.int64)
-    return pair, rows, seen if i < j else np.array([1, 0, 2, 3])[seen]
+    return rows, seen if i < j else np.array([1, 0, 2, 3])[seen]

@@ -11,13 +11,13 @@ it is what D. Firth's correction (1993, Biometrika 80, 27-38) gives when the pai
 It does not grow with the votes, so it is soon forgotten. Pairs that never met get none: the prior
 must not connect what no vote connects.
 
-**Intervals.** By default from the sandwich covariance (`bradley_terry.covariance`) on the scale of
+**Intervals** come from the sandwich covariance (`bradley_terry.covariance`) on the scale of
 log-odds. In simulated arenas of five contestants within 1.7 log-odds of each other, with pairs met
 1 to 10 times as often, they hold the truth in 94 to 99% of cases from 20 votes on; the percentile
 bootstrap holds it in 87 to 93% at 20 to 50 votes (`python -m bench coverage` prints the figures).
 Where the strongest beats the weakest 99 times of 100, they have 89 to 94% below 100 votes. So a
 rating is marked as approximate where its contestant has fewer than FEW wins or losses. Votes are
-taken as independent: see `bias.voter_concentration`.
+taken as independent: see `bias/voters.py`.
 """
 
 from __future__ import annotations
@@ -25,45 +25,27 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 import numpy as np
 
 from arena.stats.bradley_terry import (
     covariance,
+    differences,
     fit,
     probabilities,
     reachable,
-    resampled,
     wins_from,
 )
-from arena.stats.intervals import CONFIDENCE, Estimate, normal_quantile
+from arena.stats.intervals import Estimate, Z
 from arena.stats.outcomes import BOTH_BAD, TIES, Outcomes
 from arena.stats.vote_table import Codes, Contestant, Floats, Ints
 
+# The mean of a component's ratings, and the points of one unit of log-odds.
 CENTRE: Final = 1000.0
 POINTS: Final = 400.0 / math.log(10.0)
-RESAMPLES: Final = 1000
-SEED: Final = 20_261_124
-# Wins or losses, ties half, below which a rating's interval is called approximate, and votes of a
-# component below which all of the bootstrap's are: on 12 wins of 12 it gives no width at all.
+# Wins or losses, ties half, below which a rating's interval is called approximate.
 FEW: Final = 5.0
-FEW_TO_RESAMPLE: Final = 500
-
-
-class BothBad(StrEnum):
-    """What a vote for `both bad` is: half a win for each, as LMArena counts it, or no vote."""
-
-    HALF = "half"
-    OUT = "out"
-
-
-class Method(StrEnum):
-    """Where intervals come from."""
-
-    SANDWICH = "sandwich"
-    BOOTSTRAP = "bootstrap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +54,14 @@ class Rating:
 
     Attributes:
         rating: in points of the Elo scale, with its interval.
-        best_rank, worst_rank: ranks that cannot be ruled out, from 1: nobody above the first and
-            below the last has an interval that overlaps this one's. Ranks are among those of the
-            same component.
-        wins, losses: ties (and both-bad, where they count) as half.
+        best_rank, worst_rank: ranks that cannot be ruled out, from 1: every contestant above the
+            first or below the last has an interval that does not overlap this one's. Ranks are
+            among those of the same component.
+        wins, losses: ties and both-bad as half.
         component: index into `Ranking.components`; ratings of different ones cannot be compared.
         held_by_prior: the votes alone would give no finite rating, e.g. after wins only.
-        approximate: fewer than FEW wins or losses, or fewer than FEW_TO_RESAMPLE votes to
-            bootstrap from, so the interval may hold the truth less often than it says.
+        approximate: fewer than FEW wins or losses, so the interval may hold the truth less often
+            than it says.
     """
 
     contestant: Contestant
@@ -92,36 +74,22 @@ class Rating:
     held_by_prior: bool
     approximate: bool
 
-    @property
-    def votes(self) -> float:
-        """Votes that this contestant took part in and that count here."""
-        return self.wins + self.losses
-
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
     """All ratings, best first within each component, the component with most votes first.
 
     Attributes:
+        ratings: their mean is 1000 in each component.
         win_rates: m by m in the order of `ratings`: how often the row is expected to beat the
             column, ties as half; None between components.
         components: groups that votes connect. More than one means that ratings of different
             groups say nothing about each other.
-        anchor: whose rating is 1000; None if 1000 is the mean of each component. The anchor moves
-            the scale as a whole: intervals stay those of the distance to the mean, so that the
-            anchor has one too.
-        prior_votes: pseudo-votes in all.
     """
 
     ratings: tuple[Rating, ...]
     win_rates: tuple[tuple[Estimate | None, ...], ...]
     components: tuple[tuple[Contestant, ...], ...]
-    votes: int
-    prior_votes: float
-    anchor: Contestant | None
-    both_bad: BothBad
-    method: Method
-    confidence: float
 
     @property
     def comparable(self) -> bool:
@@ -135,8 +103,8 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Table:
-    """The votes of one component.
+class Component:
+    """The votes of one group of contestants that votes connect.
 
     Attributes:
         codes: shape (m,), its contestants in the outcomes' codes.
@@ -152,6 +120,7 @@ class _Table:
 
     @property
     def votes(self) -> int:
+        """Votes of any kind."""
         return int(self.counts.sum())
 
     def wins(self, *, with_prior: bool = True) -> Floats:
@@ -169,57 +138,33 @@ class _Table:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fitted:
-    """The strengths of one component, in points around 0, and the ends of all intervals."""
+    """What one component's votes say, in log-odds.
 
-    table: _Table
-    points: Floats
-    low: Floats
-    high: Floats
-    rate_low: Floats
-    rate_high: Floats
-
-
-def rank(
-    outcomes: Outcomes,
-    *,
-    anchor: Contestant | None = None,
-    both_bad: BothBad = BothBad.HALF,
-    method: Method = Method.SANDWICH,
-    confidence: float = CONFIDENCE,
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
-) -> Ranking:
-    """Rates all contestants that have votes.
-
-    Args:
-        outcomes: votes by pair.
-        anchor: who is put at 1000; the mean if None, or if it has no votes (`Ranking.anchor` is
-            None then).
-        both_bad: what such a vote is.
-        method: where intervals come from.
-        confidence: of all intervals, 0 to 1.
-        resamples: how many the bootstrap draws.
-        seed: of the bootstrap's draws; the same seed gives the same intervals.
-
-    Raises:
-        ValueError: the confidence is out of its range, or fewer than 100 resamples.
+    Attributes:
+        strengths: shape (m,), mean 0.
+        half: shape (m,), half widths of their intervals.
+        half_apart: shape (m, m), half widths of the intervals of their differences.
     """
-    normal_quantile(confidence)  # for its check
-    if resamples < 100:
-        raise ValueError(f"no interval can be read off {resamples} resamples")
-    fitted = [
-        _fit(table, method, confidence, resamples, np.random.default_rng(seed))
-        for table in _components(outcomes, both_bad)
-    ]
+
+    component: Component
+    strengths: Floats
+    half: Floats
+    half_apart: Floats
+
+    @property
+    def order(self) -> list[int]:
+        """Own codes, best first; equals in the order of their names."""
+        points = (POINTS * self.strengths).round(6).tolist()
+        return sorted(range(len(points)), key=lambda i: (-points[i], i))
+
+
+def rank(outcomes: Outcomes) -> Ranking:
+    """Rates all contestants that have votes."""
+    fitted = [_fitted(component) for component in components_of(outcomes)]
     ratings: list[Rating] = []
-    used_anchor: Contestant | None = None
     for number, part in enumerate(fitted):
-        names = [outcomes.contestants[code] for code in part.table.codes.tolist()]
-        shift = 0.0
-        if anchor in names:
-            used_anchor = anchor
-            shift = float(part.points[names.index(anchor)])
-        ratings.extend(_ratings(part, names, number, CENTRE - shift, method))
+        names = [outcomes.contestants[code] for code in part.component.codes.tolist()]
+        ratings.extend(_ratings(part, names, number))
     return Ranking(
         ratings=tuple(ratings),
         win_rates=_win_rates(fitted),
@@ -227,122 +172,74 @@ def rank(
             tuple(rating.contestant for rating in ratings if rating.component == number)
             for number in range(len(fitted))
         ),
-        votes=sum(part.table.votes for part in fitted),
-        prior_votes=sum(2.0 * float(part.table.prior.sum()) for part in fitted),
-        anchor=used_anchor,
-        both_bad=both_bad,
-        method=method,
-        confidence=confidence,
     )
 
 
-def _components(outcomes: Outcomes, both_bad: BothBad) -> list[_Table]:
-    """One table a group that votes connect; most votes first, then by name."""
-    half = outcomes.counts[:, TIES].copy()
-    if both_bad is BothBad.HALF:
-        half += outcomes.counts[:, BOTH_BAD]
+def components_of(outcomes: Outcomes) -> list[Component]:
+    """One component a group that votes connect; most votes first, then by name.
+
+    A vote for `both bad` is half a win for each, like a tie, as LMArena counts it.
+    """
+    half = outcomes.counts[:, TIES] + outcomes.counts[:, BOTH_BAD]
     counts = np.stack([outcomes.counts[:, 0], outcomes.counts[:, 1], half], axis=1)
-    met = counts.sum(axis=1) > 0
-    pairs, counts = outcomes.pairs[met], counts[met]
+    pairs = outcomes.pairs
     links = np.zeros((len(outcomes.contestants),) * 2, np.bool_)
     links[pairs[:, 0], pairs[:, 1]] = links[pairs[:, 1], pairs[:, 0]] = True
-    groups = {tuple(np.flatnonzero(row).tolist()) for row in reachable(links)}
-    tables = []
-    for group in sorted(groups):
-        if len(group) > 1:
-            inside = np.isin(pairs[:, 0], group)
-            codes = np.array(group, np.int32)
-            own = np.searchsorted(codes, pairs[inside]).astype(np.int32)
-            prior = np.full(len(own), (len(group) - 1) / len(own) / 2.0)
-            tables.append(_Table(codes, own, counts[inside], prior))
-    return sorted(tables, key=lambda table: -table.votes)
+    components = []
+    for group in sorted({tuple(np.flatnonzero(row).tolist()) for row in reachable(links)}):
+        inside = np.isin(pairs[:, 0], group)
+        codes = np.array(group, np.int32)
+        own = np.searchsorted(codes, pairs[inside]).astype(np.int32)
+        prior = np.full(len(own), (len(group) - 1) / len(own) / 2.0)
+        components.append(Component(codes, own, counts[inside], prior))
+    return sorted(components, key=lambda component: -component.votes)
 
 
-def _fit(
-    table: _Table,
-    method: Method,
-    confidence: float,
-    resamples: int,
-    rng: np.random.Generator,
-) -> _Fitted:
-    strengths = fit(table.wins()[None])[0]
-    difference = strengths[:, None] - strengths[None, :]
-    if method is Method.SANDWICH:
-        z = normal_quantile(confidence)
-        spread = covariance(table.wins(), table.ties(), strengths)
-        variance = np.maximum(np.diag(spread), 0.0)
-        half = z * np.sqrt(variance)
-        apart = z * np.sqrt(np.maximum(variance[:, None] + variance[None, :] - 2.0 * spread, 0.0))
-        low, high = strengths - half, strengths + half
-        rate_low, rate_high = difference - apart, difference + apart
-    else:
-        drawn = resampled(
-            table.counts,
-            table.pairs,
-            prior=table.prior,
-            start=strengths,
-            resamples=resamples,
-            rng=rng,
-        )
-        ends = [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0]
-        low, high = np.quantile(drawn, ends, axis=0)
-        rate_low, rate_high = np.stack(
-            [np.quantile(drawn[:, [i]] - drawn, ends, axis=0) for i in range(len(strengths))],
-            axis=1,
-        )
-    return _Fitted(table, POINTS * strengths, POINTS * low, POINTS * high, rate_low, rate_high)
+def _fitted(component: Component) -> _Fitted:
+    strengths = fit(component.wins()[None])[0]
+    spread = covariance(component.wins(), component.ties(), strengths)
+    variance = np.maximum(np.diag(spread), 0.0)
+    apart = np.maximum(variance[:, None] + variance[None, :] - 2.0 * spread, 0.0)
+    return _Fitted(component, strengths, Z * np.sqrt(variance), Z * np.sqrt(apart))
 
 
-def _order(part: _Fitted) -> list[int]:
-    """Own codes of a component, best first; equals in the order of their names."""
-    return sorted(range(len(part.points)), key=lambda i: (-round(float(part.points[i]), 6), i))
-
-
-def _ratings(
-    part: _Fitted, names: Sequence[Contestant], component: int, shift: float, method: Method
-) -> list[Rating]:
-    table = part.table
-    too_few_to_resample = method is Method.BOOTSTRAP and table.votes < FEW_TO_RESAMPLE
-    won = table.wins(with_prior=False)
+def _ratings(part: _Fitted, names: Sequence[Contestant], number: int) -> list[Rating]:
+    points = CENTRE + POINTS * part.strengths
+    low, high = points - POINTS * part.half, points + POINTS * part.half
+    won = part.component.wins(with_prior=False)
     # Between two groups of which one never beat the other, only the prior holds the distance.
     held = not reachable(won > 0).all()
     found = []
-    for i in _order(part):
+    for i in part.order:
         wins, losses = float(won[i].sum()), float(won[:, i].sum())
         found.append(
             Rating(
                 contestant=names[i],
-                rating=Estimate(
-                    shift + float(part.points[i]),
-                    shift + float(part.low[i]),
-                    shift + float(part.high[i]),
-                ),
-                best_rank=1 + int((part.low > part.high[i]).sum()),
-                worst_rank=len(names) - int((part.high < part.low[i]).sum()),
+                rating=Estimate(float(points[i]), float(low[i]), float(high[i])),
+                best_rank=1 + int((low > high[i]).sum()),
+                worst_rank=len(names) - int((high < low[i]).sum()),
                 wins=wins,
                 losses=losses,
-                component=component,
+                component=number,
                 held_by_prior=held,
-                approximate=min(wins, losses) < FEW or too_few_to_resample,
+                approximate=min(wins, losses) < FEW,
             )
         )
     return found
 
 
 def _win_rates(fitted: Sequence[_Fitted]) -> tuple[tuple[Estimate | None, ...], ...]:
-    from scipy.special import expit
-
-    total = sum(len(part.points) for part in fitted)
+    total = sum(len(part.strengths) for part in fitted)
     rows: list[tuple[Estimate | None, ...]] = []
     before = 0
     for part in fitted:
-        order = _order(part)
-        rates = probabilities(part.points / POINTS)
-        low, high = expit(part.rate_low), expit(part.rate_high)
-        for i in order:
+        order = part.order
+        apart = differences(part.strengths)
+        ends = (probabilities(apart + sign * part.half_apart) for sign in (0.0, -1.0, 1.0))
+        rates = np.stack([end[np.ix_(order, order)] for end in ends], axis=-1)
+        for line in rates.tolist():
             row: list[Estimate | None] = [None] * total
-            for column, j in enumerate(order, start=before):
-                row[column] = Estimate(float(rates[i, j]), float(low[i, j]), float(high[i, j]))
+            row[before : before + len(order)] = [Estimate(*rate) for rate in line]
             rows.append(tuple(row))
         before += len(order)
     return tuple(rows)

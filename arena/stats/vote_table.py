@@ -22,8 +22,8 @@ Bools = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+ColumnValues = Sequence[Any] | npt.NDArray[Any]
 
-NAN: Final = float("nan")
 WINNERS: Final = tuple(Winner)
 MODES: Final = tuple(Mode)
 LANGUAGES: Final = ("ja", "en", "other")
@@ -76,7 +76,7 @@ class VoteFlag(IntFlag):
 
     @classmethod
     def of(cls, flags: Iterable[Flag]) -> VoteFlag:
-        """The marks of a battle's flags.
+        """The same flags of a battle.
 
         Raises:
             KeyError: a flag that the statistics have not been told of.
@@ -87,62 +87,7 @@ class VoteFlag(IntFlag):
         return found
 
 
-NO_MARKS: Final = VoteFlag(0)
-_EVERY_MARK: Final = sum(VoteFlag)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VoteRow:
-    """One vote. What is unknown of the measures is nan.
-
-    Attributes:
-        a, b: who answered on the left and on the right.
-        language: of the prompt, `ja`, `en` or `other`.
-        voter: salted hash.
-        cast_at: seconds since the epoch.
-        prompt: anything that is the same for the same prompt, such as its hash; empty if unknown.
-        read_seconds: from the moment when both answers were complete to the vote.
-        chars_a, chars_b: characters of the shown answer, all turns together.
-        tokens_a, tokens_b: the same in the model's own tokens.
-        ttft_a, ttft_b: seconds to the first visible text of the first turn.
-        total_a, total_b: seconds from request to end, all turns together.
-        cost_a, cost_b: US dollars.
-    """
-
-    a: Contestant
-    b: Contestant
-    winner: Winner
-    mode: Mode
-    language: str
-    category: Category
-    voter: str
-    cast_at: float
-    signed_in: bool = False
-    prompt: str = ""
-    marks: VoteFlag = NO_MARKS
-    read_seconds: float = NAN
-    chars_a: float = NAN
-    chars_b: float = NAN
-    tokens_a: float = NAN
-    tokens_b: float = NAN
-    ttft_a: float = NAN
-    ttft_b: float = NAN
-    total_a: float = NAN
-    total_b: float = NAN
-    cost_a: float = NAN
-    cost_b: float = NAN
-
-
-_REQUIRED: Final = ("a", "b", "winner", "mode", "language", "category", "voter", "cast_at")
-_MEASURES: Final = tuple(f.name for f in fields(VoteRow) if isinstance(f.default, float))
-_WORDS: Final[dict[str, tuple[object, ...]]] = {
-    "winner": WINNERS,
-    "mode": MODES,
-    "language": LANGUAGES,
-    "category": CATEGORIES,
-    "signed_in": (False, True),
-}
-Column = Sequence[Any] | npt.NDArray[Any]
+_EVERY_FLAG: Final = sum(VoteFlag)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,13 +96,20 @@ class VoteTable:
 
     Attributes:
         contestants: all of them, in order; what `a` and `b` point into.
-        voters: all of them, in order; what `voter` points into.
-        a, b: codes of the contestants on the left and on the right.
-        winner, mode, language, category: codes into WINNERS, MODES, LANGUAGES, CATEGORIES.
+        voters: salted hashes of all of them, in order; what `voter` points into.
+        a, b: codes of who answered on the left and on the right.
+        winner, mode, language, category: codes into WINNERS, MODES, LANGUAGES, CATEGORIES; the
+            language is the prompt's.
+        cast_at: seconds since the epoch.
         prompt: the same code for the same prompt; -1 where unknown.
-        marks: bits of `VoteFlag`.
-
-    The other columns are those of `VoteRow`.
+        flags: bits of `VoteFlag`.
+        read_seconds: from the moment when both answers were complete to the vote; like all
+            measures below, nan where unknown.
+        chars_a, chars_b: characters of the shown answer, all turns together.
+        tokens_a, tokens_b: the same in the model's own tokens.
+        ttft_a, ttft_b: seconds to the first visible text of the first turn.
+        total_a, total_b: seconds from request to end, all turns together.
+        cost_a, cost_b: US dollars.
     """
 
     contestants: tuple[Contestant, ...]
@@ -172,7 +124,7 @@ class VoteTable:
     cast_at: Floats
     signed_in: Bools
     prompt: Ints
-    marks: Codes
+    flags: Codes
     read_seconds: Floats
     chars_a: Floats
     chars_b: Floats
@@ -188,41 +140,30 @@ class VoteTable:
     def __len__(self) -> int:
         return len(self.winner)
 
-    def has(self, mark: VoteFlag) -> Bools:
-        """Which votes have any of these marks; shape (n,)."""
-        return np.asarray((self.marks & int(mark)) != 0)
+    def has(self, flags: VoteFlag) -> Bools:
+        """Which votes have any of these flags; shape (n,)."""
+        return np.asarray((self.flags & int(flags)) != 0)
 
     def take(self, selection: Bools | Ints) -> Self:
         """Only those votes, by mask or by index; contestants and voters keep their codes."""
-        chosen = {name: _frozen(getattr(self, name)[selection]) for name in _ARRAYS}
+        chosen = {name: _frozen(getattr(self, name)[selection]) for name in COLUMNS}
         return type(self)(self.contestants, self.voters, **chosen)
 
     @classmethod
-    def from_rows(cls, rows: Iterable[VoteRow]) -> Self:
-        """From one object a vote.
-
-        Raises:
-            BadVote: a value is unknown; names the row, counted from 1, and the field.
-        """
-        kept = list(rows)
-        names = [field.name for field in fields(VoteRow)]
-        return cls.from_columns({name: [getattr(row, name) for row in kept] for name in names})
-
-    @classmethod
     def from_columns(
-        cls, columns: Mapping[str, Column], *, contestants: Sequence[Contestant] | None = None
+        cls, columns: Mapping[str, ColumnValues], *, contestants: Sequence[Contestant] | None = None
     ) -> Self:
-        """From one sequence a field of `VoteRow`; the quick way for many votes.
+        """From one sequence a column.
 
         Args:
-            columns: by name, all of one length. Those without a default in `VoteRow` must be
-                there. Words may be given as words or as an integer array of their codes, `a` and
-                `b` also as (id, served model) tuples, `voter` and `prompt` as integers; None is an
-                unknown measure.
-            contestants: what `a` and `b` point into when they are integers.
+            columns: by name, all of one length. Those of _REQUIRED must be there; the others are
+                unknown, or false, where they are not. Words may be given as words or as an integer
+                array of their codes, `a` and `b` as contestants or (id, served model) tuples or
+                codes, `voter` and `prompt` as words or integers; None is an unknown measure.
+            contestants: what `a` and `b` point into when they are codes.
 
         Raises:
-            BadVote: a value is unknown; names the row, counted from 1, and the field.
+            BadVote: a value is unknown; names the row, counted from 1, and the column.
             ValueError: a column is missing, unknown, or of another length.
         """
         length = _length(columns)
@@ -232,19 +173,26 @@ class VoteTable:
             "a": a,
             "b": b,
             "voter": voter,
-            "cast_at": _measure("cast_at", columns["cast_at"]),
             "prompt": _prompts(columns.get("prompt", np.full(length, -1))),
-            "marks": _marks(columns.get("marks", np.zeros(length, np.int32))),
+            "flags": _flags(columns.get("flags", np.zeros(length, np.int32))),
         }
         for name, words in _WORDS.items():
             made[name] = _codes(name, columns.get(name, np.zeros(length, np.int32)), words)
         made["signed_in"] = made["signed_in"].astype(np.bool_)
-        for name in _MEASURES:
-            made[name] = _measure(name, columns.get(name, np.full(length, NAN)))
+        for name in set(COLUMNS) - set(made):
+            made[name] = _measure(name, columns.get(name, np.full(length, np.nan)))
         return cls(known, voters, **{name: _frozen(array) for name, array in made.items()})
 
 
-_ARRAYS: Final = tuple(f.name for f in fields(VoteTable) if f.name not in ("contestants", "voters"))
+COLUMNS: Final = tuple(f.name for f in fields(VoteTable) if f.name not in ("contestants", "voters"))
+_REQUIRED: Final = ("a", "b", "winner", "mode", "language", "category", "voter", "cast_at")
+_WORDS: Final[dict[str, tuple[object, ...]]] = {
+    "winner": WINNERS,
+    "mode": MODES,
+    "language": LANGUAGES,
+    "category": CATEGORIES,
+    "signed_in": (False, True),
+}
 
 
 def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -252,9 +200,9 @@ def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return array
 
 
-def _length(columns: Mapping[str, Column]) -> int:
+def _length(columns: Mapping[str, ColumnValues]) -> int:
     missing = [name for name in _REQUIRED if name not in columns]
-    unknown = sorted(set(columns) - {field.name for field in fields(VoteRow)})
+    unknown = sorted(set(columns) - set(COLUMNS))
     if missing or unknown:
         raise ValueError(f"columns missing: {missing}, unknown: {unknown}")
     lengths = {name: len(column) for name, column in columns.items()}
@@ -263,18 +211,18 @@ def _length(columns: Mapping[str, Column]) -> int:
     return lengths["a"]
 
 
-def _is_coded(column: Column) -> bool:
+def _is_coded(column: ColumnValues) -> bool:
     return isinstance(column, np.ndarray) and column.dtype.kind in "iub"
 
 
-def _refuse(name: str, column: Column, bad: Bools) -> None:
+def _refuse(name: str, column: ColumnValues, bad: Bools) -> None:
     """Names the first bad row, if there is one."""
     if bad.any():
         row = int(np.argmax(bad))
         raise BadVote(row=row + 1, field=name, value=repr(column[row]))
 
 
-def _codes(name: str, column: Column, words: Sequence[object]) -> Codes:
+def _codes(name: str, column: ColumnValues, words: Sequence[object]) -> Codes:
     """Codes of words of a closed list, checked."""
     if _is_coded(column):
         given = np.asarray(column)
@@ -288,12 +236,12 @@ def _codes(name: str, column: Column, words: Sequence[object]) -> Codes:
         raise
 
 
-def _looked_up(column: Column, table: Mapping[Any, int]) -> Codes:
+def _looked_up(column: ColumnValues, table: Mapping[Any, int]) -> Codes:
     values = column.tolist() if isinstance(column, np.ndarray) else column
     return np.fromiter(map(table.__getitem__, values), np.int32, count=len(values))
 
 
-def _numbered(*columns: Column) -> dict[Any, int]:
+def _numbered(*columns: ColumnValues) -> dict[Any, int]:
     """A number for each value, in the order in which the values appear."""
     seen: dict[Any, None] = {}
     for column in columns:
@@ -303,7 +251,7 @@ def _numbered(*columns: Column) -> dict[Any, int]:
 
 
 def _sides(
-    column_a: Column, column_b: Column, contestants: Sequence[Contestant] | None
+    column_a: ColumnValues, column_b: ColumnValues, contestants: Sequence[Contestant] | None
 ) -> tuple[tuple[Contestant, ...], Codes, Codes]:
     if contestants is not None:
         names: Sequence[Any] = contestants
@@ -313,24 +261,24 @@ def _sides(
         table = _numbered(column_a, column_b)
         a, b = _looked_up(column_a, table), _looked_up(column_b, table)
         names = list(table)
+        strange = np.array([not _is_contestant(value) for value in names], np.bool_)
         for name, column, codes in (("a", column_a, a), ("b", column_b, b)):
-            strange = np.array([not _names_somebody(value) for value in names], np.bool_)
             _refuse(name, column, strange[codes])
-    people = [value if isinstance(value, Contestant) else Contestant(*value) for value in names]
-    known = tuple(sorted(set(people)))
+    found = [value if isinstance(value, Contestant) else Contestant(*value) for value in names]
+    known = tuple(sorted(set(found)))
     # Codes by the order of the names, so that nothing depends on which vote came first.
     place = {who: code for code, who in enumerate(known)}
-    moved = np.array([place[who] for who in people], np.int32)
+    moved = np.array([place[who] for who in found], np.int32)
     return known, moved[a], moved[b]
 
 
-def _names_somebody(value: object) -> bool:
+def _is_contestant(value: object) -> bool:
     if isinstance(value, tuple):
         return len(value) == 2 and all(isinstance(part, str) for part in value) and bool(value[0])
     return isinstance(value, Contestant) and bool(value.id)
 
 
-def _voters(column: Column) -> tuple[tuple[str, ...], Codes]:
+def _voters(column: ColumnValues) -> tuple[tuple[str, ...], Codes]:
     if _is_coded(column):
         numbers, inverse = np.unique(column, return_inverse=True)
         return tuple(map(str, numbers.tolist())), inverse.astype(np.int32)
@@ -344,7 +292,7 @@ def _voters(column: Column) -> tuple[tuple[str, ...], Codes]:
     return tuple(names), moved[codes]
 
 
-def _prompts(column: Column) -> Ints:
+def _prompts(column: ColumnValues) -> Ints:
     """Codes of prompts; their order means nothing. 64 bits, so that a hash may be one."""
     if _is_coded(column):
         return np.array(column, dtype=np.int64)
@@ -354,16 +302,16 @@ def _prompts(column: Column) -> Ints:
     return np.where(unknown[codes], -1, codes).astype(np.int64)
 
 
-def _marks(column: Column) -> Codes:
+def _flags(column: ColumnValues) -> Codes:
     given = np.asarray(column)
     if given.dtype.kind not in "iu" and len(column):
-        _refuse("marks", column, np.array([not isinstance(v, int) for v in column], np.bool_))
+        _refuse("flags", column, np.array([not isinstance(v, int) for v in column], np.bool_))
     given = given.astype(np.int64)
-    _refuse("marks", column, (given < 0) | ((given & ~_EVERY_MARK) != 0))
+    _refuse("flags", column, (given < 0) | ((given & ~_EVERY_FLAG) != 0))
     return given.astype(np.int32)
 
 
-def _measure(name: str, column: Column) -> Floats:
+def _measure(name: str, column: ColumnValues) -> Floats:
     """Numbers that are not negative, nan where unknown; the time of a vote is always known."""
     try:
         values = np.array(column, dtype=np.float64)
@@ -379,5 +327,5 @@ def _measure(name: str, column: Column) -> Floats:
 def _number(value: object) -> float:
     """A number, nan for nothing, infinity for what is no number."""
     if value is None:
-        return NAN
+        return np.nan
     return float(value) if isinstance(value, int | float) else float("inf")

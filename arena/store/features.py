@@ -1,6 +1,6 @@
 """What is dear to find out about a battle with a vote: found once, kept, never the source of truth.
 
-The table `features` is filled when somebody asks for the ballots, some battles at a time, so that
+The table `features` is filled when the table of votes is asked for, some battles at a time, so that
 no visitor waits for it. It can be emptied at any time.
 """
 
@@ -10,17 +10,16 @@ import hashlib
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, Row, Select, or_, select
 
 from arena.domain import Answer, Battle, Conversation, Side
 from arena.stats import leaks
-from arena.stats.vote_table import VoteFlag, VoteTable
+from arena.stats.vote_table import COLUMNS, VoteFlag, VoteTable
 from arena.store.exclusions import in_force
 from arena.store.queries import battles_of
 from arena.store.schema import battles, exclusions, features, votes
@@ -81,14 +80,14 @@ def features_of(battle: Battle, cast_at: datetime) -> Features:
     sides = {f"{name}_a": value for name, value in a.items()}
     sides |= {f"{name}_b": value for name, value in b.items()}
     return Features(
-        marks=int(marks_of(battle)),
+        marks=int(flags_of(battle)),
         prompt=prompt_code([turn.prompt for turn in battle.conversation_a]),
         read_seconds=read,
         **sides,
     )
 
 
-def marks_of(battle: Battle) -> VoteFlag:
+def flags_of(battle: Battle) -> VoteFlag:
     """The battle's flags, whether it was imported, and where a contestant was named.
 
     The visitor's system prompt counts as a prompt. The text of a failed attempt was seen, so it
@@ -96,20 +95,20 @@ def marks_of(battle: Battle) -> VoteFlag:
     the visitor went on with another prompt or a retry.
     """
     labels = tuple(battle.spec(side).label for side in battle.sides)
-    marks = VoteFlag.of(battle.flags)
+    flags = VoteFlag.of(battle.flags)
     if battle.source:
-        marks |= VoteFlag.IMPORTED
+        flags |= VoteFlag.IMPORTED
     prompts = [turn.prompt for side in battle.sides for turn in battle.conversation(side)]
     said = dict.fromkeys([*prompts, battle.system_prompt or ""])
     if any(leaks.names_anyone(text, labels) for text in said):
-        marks |= VoteFlag.LEAK_PROMPT
+        flags |= VoteFlag.LEAK_PROMPT
     for side in battle.sides:
         named = [leaks.names_anyone(text, labels) for text in _shown(battle.conversation(side))]
         if any(named):
-            marks |= _LEAKS[side]
+            flags |= _LEAKS[side]
         if any(named[:-1]):
-            marks |= VoteFlag.LEAK_EDITED
-    return marks
+            flags |= VoteFlag.LEAK_EDITED
+    return flags
 
 
 def prompt_code(prompts: Sequence[str]) -> int:
@@ -175,7 +174,7 @@ async def fill(database: Database) -> int:
     return number
 
 
-async def ballots(database: Database) -> VoteTable:
+async def vote_table(database: Database) -> VoteTable:
     """All votes as of one moment, oldest first, as columns for the statistics.
 
     Raises:
@@ -250,7 +249,7 @@ def _columns(connection: Connection) -> dict[str, Any]:
     """One list a column of `VoteTable`, all of one moment."""
     rows = connection.execute(_joined()).all()
     if not rows:
-        return {name: [] for name in _names_of_columns()}
+        return {name: [] for name in COLUMNS}
     # Votes that came in since the table was filled are few: they are worked on here.
     fresh = _fresh(connection, [row for row in rows if row.is_old])
     excluded = set(connection.scalars(in_force().with_only_columns(exclusions.c.battle_id)))
@@ -270,9 +269,9 @@ def _columns(connection: Connection) -> dict[str, Any]:
         "cast_at": [moment.timestamp() for moment in by_name["cast_at"]],
         "signed_in": by_name["signed_in"],
         "prompt": found["prompt"],
-        "marks": [
-            marks | guess | (out if battle_id in excluded else 0)
-            for marks, guess, battle_id in zip(
+        "flags": [
+            flags | guess | (out if battle_id in excluded else 0)
+            for flags, guess, battle_id in zip(
                 found["marks"], guessed, by_name["battle_id"], strict=True
             )
         ],
@@ -281,15 +280,10 @@ def _columns(connection: Connection) -> dict[str, Any]:
 
 
 def _guessed(guess: str | None, model_a: str, model_b: str | None) -> int:
-    """The mark of a guess; none where it named neither, or both are one contestant."""
+    """The flag of a guess; none where it named neither, or both are one contestant."""
     if guess is None or model_a == model_b or guess not in (model_a, model_b):
         return 0
     return int(VoteFlag.GUESSED_RIGHT if guess == model_a else VoteFlag.GUESSED_WRONG)
-
-
-def _names_of_columns() -> Iterable[str]:
-    always = ("a", "b", "winner", "mode", "language", "category", "voter", "cast_at", "signed_in")
-    return chain(always, _FOUND)
 
 
 def _known(served: Sequence[str | None]) -> list[str]:

@@ -210,7 +210,7 @@ class VoteStore:
         """
         return await self.database.read(tally, signed_in_only=signed_in_only)
 
-    async def ballots(self) -> VoteTable:
+    async def vote_table(self) -> VoteTable:
         """All votes as of one moment, oldest first, as columns for the statistics.
 
         Every vote is there, those of excluded battles too; `arena.stats.filters` decides which
@@ -222,7 +222,7 @@ class VoteStore:
         """
         from arena.store import features
 
-        return await features.ballots(self.database)
+        return await features.vote_table(self.database)
 
     async def take(self, windows: Sequence[RateWindow]) -> Refusal | None:
         """Counts one use in every window if all have room, and in none otherwise.

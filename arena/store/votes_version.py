@@ -1,6 +1,6 @@
 """What the leaderboard asks of the store beside the votes themselves, in SQL.
 
-Whether anything changed since it last read them, and how contestants are called.
+Whether anything changed since it last read them, and what models are called.
 """
 
 from __future__ import annotations
@@ -29,23 +29,15 @@ class VotesVersion:
     newest_decision: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Called:
-    """How the newest battle of a contestant called it."""
-
-    label: str
-    provider: str
-
-
-def glance(connection: Connection) -> VotesVersion:
+def votes_version(connection: Connection) -> VotesVersion:
     """The state of the votes at this moment."""
     cast = select(func.count(), func.max(votes.c.cast_at)).select_from(votes)
     decided = select(func.count(), func.max(exclusions.c.decided_at)).select_from(exclusions)
     return VotesVersion(*connection.execute(cast).one(), *connection.execute(decided).one())
 
 
-def called(connection: Connection, ids: Sequence[str]) -> dict[str, Called]:
-    """How those contestants are called, as the newest battle of each says.
+def newest_names(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Label and provider of those models by id, as the newest battle of each says.
 
     Labels may change and models may leave the arena; the record keeps what the page said.
     """
@@ -62,5 +54,5 @@ def called(connection: Connection, ids: Sequence[str]) -> dict[str, Called]:
             if row is not None and (newest is None or row[0] > newest[0]):
                 newest = (row[0], row[1])
         if newest is not None:
-            found[model_id] = Called(newest[1]["label"], newest[1]["provider"])
+            found[model_id] = newest[1]["label"], newest[1]["provider"]
     return found

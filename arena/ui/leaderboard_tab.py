@@ -14,7 +14,7 @@ from arena.dataset.public import PublicExports
 from arena.domain import Category
 from arena.errors.base import ArenaError
 from arena.leaderboard.cache import LeaderboardCache
-from arena.leaderboard.report import Report, Selection
+from arena.leaderboard.report import LeaderboardReport, Selection
 from arena.stats.filters import Rules
 from arena.stats.outcomes import Pair
 from arena.stats.vote_table import LANGUAGES
@@ -178,7 +178,7 @@ class LeaderboardTab:
         """
         return Rules(truncated=not truncated, not_signed_in=self.signed_in_only or signed_in)
 
-    def _shown(self, report: Report, language: str) -> Updates:
+    def _shown(self, report: LeaderboardReport, language: str) -> Updates:
         pairs = [_all(language), *_pairs(report, language)]
         chosen = report.selection.pair
         return {
@@ -201,7 +201,7 @@ def _all(language: str) -> tuple[str, str]:
     return say(language, "board.filter.all"), ALL
 
 
-def _pairs(report: Report, language: str) -> Choices:
+def _pairs(report: LeaderboardReport, language: str) -> Choices:
     return [(f"{report.name(a)} – {report.name(b)}", pair_key((a, b))) for a, b in report.met]
 
 

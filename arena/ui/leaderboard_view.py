@@ -1,6 +1,6 @@
 """The leaderboard's HTML. Pure: a report in, text out; no Gradio, no I/O.
 
-Every value that somebody else chose (labels, served models) goes through `escape`.
+Every value that comes from outside (labels, served models) goes through `escape`.
 """
 
 from __future__ import annotations
@@ -9,19 +9,24 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from arena.leaderboard.names import SIMULATED
-from arena.leaderboard.report import Report, Standing
-from arena.stats.bias import Check
-from arena.stats.cells import Cell
+from arena.leaderboard.report import LeaderboardReport, Standing
+from arena.stats.bias.base import CheckVerdict
+from arena.stats.cells import FEWEST, Cell
 from arena.stats.intervals import Estimate, TwoModels, Verdict
 from arena.ui import leaderboard_words as words
 from arena.ui.i18n import say
 from arena.ui.leaderboard_words import many
 
-Column = tuple[str, Callable[[Standing], str]]
-LIGHTS = {Check.NONE_SEEN: "ok", Check.SEEN: "warn", Check.TOO_FEW: "off", "failed": "warn"}
+StandingColumn = tuple[str, Callable[[Standing], str]]
+LIGHTS = {
+    CheckVerdict.NONE_SEEN: "ok",
+    CheckVerdict.SEEN: "warn",
+    CheckVerdict.TOO_FEW: "off",
+    CheckVerdict.FAILED: "warn",
+}
 
 
-def lead_html(report: Report, language: str) -> str:
+def lead_html(report: LeaderboardReport, language: str) -> str:
     """The sentence a person wants first, and what must be known of it."""
     notes = "".join(
         f'<p class="{"made-up" if report.simulated and not number else "note"}">{escape(note)}</p>'
@@ -36,7 +41,7 @@ def counting_html(language: str) -> str:
     return f'<p class="empty">{escape(say(language, "board.counting"))}</p>'
 
 
-def board_html(report: Report, language: str) -> str:
+def board_html(report: LeaderboardReport, language: str) -> str:
     """Which votes count, the table, and everything that belongs to it."""
     if not report.votes:
         return ""
@@ -47,7 +52,7 @@ def board_html(report: Report, language: str) -> str:
     return "".join(parts)
 
 
-def details_html(report: Report, language: str) -> str:
+def details_html(report: LeaderboardReport, language: str) -> str:
     """What is below the first screen: the matrix, the cells, the checks, how to read it."""
     if not report.standings:
         return ""
@@ -81,7 +86,7 @@ def _table(head: Sequence[str], rows: Sequence[str], *, numbers: bool = True) ->
     )
 
 
-def _funnel(report: Report, language: str) -> str:
+def _funnel(report: LeaderboardReport, language: str) -> str:
     """From all votes to those that count, as a row of numbers."""
     steps = "".join(
         f"<li><b>{step.left:,}</b><span>{escape(say(language, f'board.step.{step.name}'))}</span>"
@@ -101,7 +106,7 @@ def _funnel(report: Report, language: str) -> str:
     return f'<div class="lb-funnel"><ol aria-label="{escape(title)}">{steps}</ol>{fold}</div>'
 
 
-def _model(report: Report, standing: Standing, language: str) -> str:
+def _model(report: LeaderboardReport, standing: Standing, language: str) -> str:
     made_up = say(language, "board.made_up")
     told = SIMULATED in standing.name.label or not standing.simulated
     tag = "" if told else f' <i class="made-up">{escape(made_up)}</i>'
@@ -124,9 +129,9 @@ def interval_bar(estimate: Estimate, *, low: float = 0.0, high: float = 1.0) -> 
     )
 
 
-def _measures(language: str, report: Report) -> list[Column]:
+def _measures(language: str, report: LeaderboardReport) -> list[StandingColumn]:
     """The columns about speed and cost; the cost is left out where nothing costs anything."""
-    columns: list[Column] = [
+    columns: list[StandingColumn] = [
         ("speed", lambda s: words.speed(s.speed)),
         ("first_text", lambda s: words.seconds(s.first_text)),
     ]
@@ -137,7 +142,10 @@ def _measures(language: str, report: Report) -> list[Column]:
 
 
 def _rows(
-    report: Report, columns: Sequence[Column], language: str, mark: Callable[[int], str]
+    report: LeaderboardReport,
+    columns: Sequence[StandingColumn],
+    language: str,
+    mark: Callable[[int], str],
 ) -> list[str]:
     rows = []
     for number, standing in enumerate(report.standings):
@@ -147,7 +155,7 @@ def _rows(
     return rows
 
 
-def _head(columns: Sequence[Column], language: str) -> list[str]:
+def _head(columns: Sequence[StandingColumn], language: str) -> list[str]:
     names = ["model", *(name for name, _ in columns)]
     return [escape(say(language, f"board.col.{name}")) for name in names]
 
@@ -156,11 +164,11 @@ def _rate_cell(standing: Standing) -> str:
     return f"{words.share(standing.win_rate)}{interval_bar(standing.win_rate)}"
 
 
-def _two(report: Report, language: str) -> str:
+def _two(report: LeaderboardReport, language: str) -> str:
     """Two contestants: one bar with all votes, and a row for each."""
     shown = report.shown_pair
     assert shown is not None  # noqa: S101 -- there are standings, so the two have met
-    columns: list[Column] = [
+    columns: list[StandingColumn] = [
         ("wins", lambda s: f"{s.wins:,}"),
         ("win_rate", _rate_cell),
         *_measures(language, report),
@@ -197,7 +205,7 @@ def _with_share(name: str, estimate: Estimate, language: str) -> str:
     return f"{say(language, f'board.{name}')} {words.share(estimate)}"
 
 
-def _ranking(report: Report, language: str) -> str:
+def _ranking(report: LeaderboardReport, language: str) -> str:
     """Three and more: by rating, a table for each group that votes connect."""
     ranking = report.ranking
     assert ranking is not None  # noqa: S101 -- the caller looked
@@ -211,7 +219,7 @@ def _ranking(report: Report, language: str) -> str:
         bar = interval_bar(rating.rating, low=low, high=high)
         return f"{words.points(rating.rating)}{bar}"
 
-    columns: list[Column] = [
+    columns: list[StandingColumn] = [
         ("rating", rating_cell),
         ("win_rate", lambda s: words.share(s.win_rate)),
         ("votes", lambda s: f"{s.votes:,}"),
@@ -227,8 +235,10 @@ def _ranking(report: Report, language: str) -> str:
     return _section("ranking", say(language, "board.table_title"), body)
 
 
-def _in_groups(report: Report, rows: Sequence[str], width: int, language: str) -> list[str]:
-    """The same rows with a line before each group, since ranks begin anew there."""
+def _in_groups(
+    report: LeaderboardReport, rows: Sequence[str], width: int, language: str
+) -> list[str]:
+    """The same rows with a line before each group, since ranks begin at 1 there."""
     grouped: list[str] = []
     before: int | None = None
     for standing, row in zip(report.standings, rows, strict=True):
@@ -246,7 +256,7 @@ def _how(language: str) -> str:
     return _fold(say(language, "board.how"), text)
 
 
-def _matrix(report: Report, language: str) -> str:
+def _matrix(report: LeaderboardReport, language: str) -> str:
     """Who is expected to beat whom, with the votes between them."""
     ranking = report.ranking
     assert ranking is not None  # noqa: S101 -- the caller looked
@@ -263,7 +273,9 @@ def _matrix(report: Report, language: str) -> str:
     return _section("matrix", title, _table(head, rows))
 
 
-def _matrix_cell(report: Report, i: int, j: int, rate: Estimate | None, language: str) -> str:
+def _matrix_cell(
+    report: LeaderboardReport, i: int, j: int, rate: Estimate | None, language: str
+) -> str:
     if i == j or rate is None or rate.value is None:
         return f'<td class="num">{"" if i == j else words.UNKNOWN}</td>'
     met = report.pair(report.standings[i].contestant, report.standings[j].contestant)
@@ -275,21 +287,21 @@ def _matrix_cell(report: Report, i: int, j: int, rate: Estimate | None, language
     )
 
 
-def _cells(report: Report, language: str) -> str:
+def _cells(report: LeaderboardReport, language: str) -> str:
     """The pair by kind of question, without reading patterns into noise."""
     shown, found = report.shown_pair, report.cells
-    if shown is None or not found.cells:
+    if shown is None or not found:
         return ""
     names = {"a": report.name(shown.first), "b": report.name(shown.second)}
     columns = ("cell", "decisive", "own_rate", "shrunk", "verdict")
     head = [escape(say(language, f"board.col.{name}").format(**names)) for name in columns]
-    rows = [_cell_row(report, cell, language) for cell in found.cells if cell.shown]
-    hidden = len(found.cells) - len(rows)
+    rows = [_cell_row(report, cell, language) for cell in found if cell.shown]
+    hidden = len(found) - len(rows)
     notes = []
     if rows:
-        notes.append(say(language, "board.cells_note", compared=found.compared))
+        notes.append(say(language, "board.cells_note", compared=len(rows)))
     if hidden:
-        notes.append(many(language, "hidden", hidden, fewest=found.fewest))
+        notes.append(many(language, "hidden", hidden, fewest=FEWEST))
     if len(report.standings) > 2:
         notes.append(say(language, "board.cells_note_pair"))
     note = f'<p class="note">{escape(" ".join(notes))}</p>'
@@ -297,7 +309,7 @@ def _cells(report: Report, language: str) -> str:
     return _section("cells", say(language, "board.cells_title", **names), table + note)
 
 
-def _cell_row(report: Report, cell: Cell, language: str) -> str:
+def _cell_row(report: LeaderboardReport, cell: Cell, language: str) -> str:
     rate = cell.result.rate
     shrunk = words.share(cell.shrunk) if cell.shrunk else words.UNKNOWN
     decided = cell.verdict in (Verdict.FIRST, Verdict.SECOND)
@@ -311,7 +323,7 @@ def _cell_row(report: Report, cell: Cell, language: str) -> str:
     )
 
 
-def _checks(report: Report, language: str) -> str:
+def _checks(report: LeaderboardReport, language: str) -> str:
     """What else may have moved the votes, each with a plain verdict."""
     items = "".join(
         f'<li><span class="chip {LIGHTS[c.state]}">'

@@ -6,20 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from arena.leaderboard.report import Checks, Headline, Report
-from arena.stats.bias import (
-    FEWEST_A_HALF,
-    FEWEST_FOR_LENGTH,
-    FEWEST_FOR_POSITION,
-    FEWEST_FOR_VOTERS,
-    FEWEST_GUESSES,
-    Check,
-)
+from arena.leaderboard.report import Headline, LeaderboardReport
+from arena.stats.bias.base import CheckResult, CheckVerdict, Figure
 from arena.stats.cells import Cell
 from arena.stats.filters import FilterReason
 from arena.stats.intervals import Estimate, TwoModels, Verdict
 from arena.stats.ranking import Rating
-from arena.ui.i18n import say
+from arena.ui.i18n import say, say_or
 
 UNKNOWN = "–"
 
@@ -108,7 +101,7 @@ def listed(language: str, names: Sequence[str]) -> str:
     return f"{head}{say(language, 'board.and')}{names[-1]}"
 
 
-def sentence(report: Report, language: str) -> str:
+def sentence(report: LeaderboardReport, language: str) -> str:
     """What a person wants to know first."""
     kind = report.headline
     if kind is Headline.EMPTY:
@@ -121,7 +114,7 @@ def sentence(report: Report, language: str) -> str:
     return _about_two(report, language)
 
 
-def _about_two(report: Report, language: str) -> str:
+def _about_two(report: LeaderboardReport, language: str) -> str:
     shown = report.shown_pair
     assert shown is not None  # noqa: S101 -- every headline about two has them
     result = shown.result
@@ -148,7 +141,7 @@ def _turned(rate: Estimate) -> Estimate:
     return Estimate(value, 1.0 - rate.high, 1.0 - rate.low)
 
 
-def _about_many(report: Report, language: str) -> str:
+def _about_many(report: LeaderboardReport, language: str) -> str:
     ranking = report.ranking
     assert ranking is not None  # noqa: S101 -- the caller looked
     group = [rating for rating in ranking.ratings if rating.component == 0]
@@ -168,7 +161,7 @@ def _about_many(report: Report, language: str) -> str:
     )
 
 
-def notes(report: Report, language: str) -> list[str]:
+def notes(report: LeaderboardReport, language: str) -> list[str]:
     """What must be known of the sentence, each in a line of its own."""
     found = []
     if report.simulated:
@@ -189,7 +182,7 @@ def notes(report: Report, language: str) -> list[str]:
     return found
 
 
-def reasons(report: Report) -> list[tuple[FilterReason, int]]:
+def reasons(report: LeaderboardReport) -> list[tuple[FilterReason, int]]:
     """Why votes do not count, most frequent first."""
     found = [item for step in report.funnel for item in step.removed_by_reason.items()]
     return sorted(found, key=lambda item: -item[1])
@@ -202,15 +195,12 @@ def language_name(language: str, code: str) -> str:
 
 def cell_name(cell: Cell, language: str) -> str:
     """Which questions a cell is about."""
-    parts = []
-    if cell.category is not None:
-        parts.append(say(language, f"category.{cell.category}"))
-    if cell.language is not None:
-        parts.append(language_name(language, cell.language))
-    return " · ".join(parts)
+    return (
+        f"{say(language, f'category.{cell.category}')} · {language_name(language, cell.language)}"
+    )
 
 
-def verdict(report: Report, found: Verdict, language: str) -> str:
+def verdict(report: LeaderboardReport, found: Verdict, language: str) -> str:
     """What the votes of a cell say."""
     shown = report.shown_pair
     a, b = (report.name(shown.first), report.name(shown.second)) if shown else ("", "")
@@ -233,88 +223,45 @@ class CheckWords:
     """One check: what it looks at, what it found in a word, and in a sentence."""
 
     name: str
-    state: str
+    state: CheckVerdict
     title: str
     text: str
 
 
-def checks(report: Report, language: str) -> list[CheckWords]:
-    """All five checks."""
-    found, shown = report.checks, report.shown_pair
-    a = report.name(shown.first) if shown else ""
+def checks(report: LeaderboardReport, language: str) -> list[CheckWords]:
+    """All checks, each by its name: `board.check.NAME`."""
     return [
-        _check("position", *_position(found, language), language),
-        _check("length", *_length(found, language), language),
-        _check("voters", *_voters(found, language), language),
-        _check("drift", *_drift(found, a, language), language),
-        _check("guess", *_guess(found, language), language),
+        CheckWords(
+            say(language, f"board.check.{found.name}"),
+            found.verdict,
+            say(language, f"board.check.state.{found.verdict}"),
+            _check_text(found, report, language),
+        )
+        for found in report.checks
     ]
 
 
-def _check(name: str, state: str, text: str, language: str) -> CheckWords:
-    return CheckWords(say(language, f"board.check.{name}"), state, _state(state, language), text)
-
-
-def _state(state: str, language: str) -> str:
-    return say(language, f"board.check.state.{state}")
-
-
-def _too_few(number_: int, need: int, language: str, key: str = "too_few") -> tuple[str, str]:
-    decisive = many(language, "decisive", number_)
-    return Check.TOO_FEW, say(language, f"board.check.{key}", n=decisive, need=need)
-
-
-def _position(found: Checks, language: str) -> tuple[str, str]:
-    bias = found.position
-    if bias.verdict is Check.TOO_FEW or bias.between_equals is None:
-        if bias.n >= FEWEST_FOR_POSITION:
-            return Check.TOO_FEW, say(language, "board.check.no_sides")
-        return _too_few(bias.n, FEWEST_FOR_POSITION, language)
-    key = f"board.check.position.{bias.verdict}"
-    return bias.verdict, say(language, key, share=share(bias.between_equals))
-
-
-def _length(found: Checks, language: str) -> tuple[str, str]:
-    bias = found.length
-    if bias is None:
-        return "failed", say(language, "board.check.length.failed")
-    if bias.verdict is Check.TOO_FEW or bias.twice_as_long is None:
-        return _too_few(bias.n, FEWEST_FOR_LENGTH, language)
-    key = f"board.check.length.{bias.verdict}"
-    return bias.verdict, say(language, key, share=share(bias.twice_as_long))
-
-
-def _voters(found: Checks, language: str) -> tuple[str, str]:
-    bias = found.voters
-    if bias.verdict is Check.TOO_FEW:
-        return _too_few(bias.n, FEWEST_FOR_VOTERS, language)
-    key = f"board.check.voters.{bias.verdict}"
-    return bias.verdict, say(language, key, voters=bias.voters, share=percent(bias.top_share))
-
-
-def _drift(found: Checks, a: str, language: str) -> tuple[str, str]:
-    bias = found.drift
-    if bias.verdict is Check.TOO_FEW:
-        return _too_few(bias.n, FEWEST_A_HALF, language, "too_few_halves")
-    key = f"board.check.drift.{bias.verdict}"
-    values = {"before": percent(bias.before.value), "after": percent(bias.after.value)}
-    return bias.verdict, say(language, key, a=a, **values)
-
-
-def _guess(found: Checks, language: str) -> tuple[str, str]:
-    told = found.guesses
-    verdict: str = told.verdict
-    if told.right.value is None:
-        return verdict, say(language, "board.check.guess.none")
-    if told.verdict is Check.SEEN and told.right.value < told.chance:
-        key = "board.check.guess.seen_below"
-    else:
-        key = f"board.check.guess.{told.verdict}"
-    return verdict, say(
-        language,
-        "board.check.guess.said",
-        share=share(told.right),
-        n=many(language, "guesses", told.n),
-        chance=percent(told.chance),
-        verdict=say(language, key, need=FEWEST_GUESSES),
+def _check_text(found: CheckResult, report: LeaderboardReport, language: str) -> str:
+    """The check's own text of what it found, or that of all checks, filled with its figures."""
+    common = f"board.check.{found.sentence}"
+    own = f"board.check.{found.name}.{found.sentence}"
+    text = say_or(language, own, "") or say(language, common)
+    shown = report.shown_pair
+    return text.format(
+        n=many(language, found.counted, found.n),
+        need=found.needed,
+        a=report.name(shown.first) if shown else "",
+        **{name: _FigureText(figure) for name, figure in found.figures().items()},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _FigureText:
+    """A figure in a text: `{name}` with its interval, `{name:%}` as a percentage alone."""
+
+    figure: Figure
+
+    def __format__(self, form: str) -> str:
+        if isinstance(self.figure, Estimate):
+            return percent(self.figure.value) if form else share(self.figure)
+        return percent(self.figure) if form else str(self.figure)

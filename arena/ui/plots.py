@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from arena.leaderboard.report import Report, Standing
-from arena.stats.bias import Check
+from arena.leaderboard.report import LeaderboardReport, Standing
+from arena.stats.bias.base import CheckVerdict
 from arena.stats.intervals import Estimate, Verdict
 from arena.ui import leaderboard_words as words
 from arena.ui.i18n import say
@@ -47,7 +47,7 @@ class Picture:
     figure: str
 
 
-def pictures(report: Report, language: str) -> dict[str, Picture]:
+def pictures(report: LeaderboardReport, language: str) -> dict[str, Picture]:
     """Those that have enough data, by name in the order of `NAMES`. Slow the first time."""
     found = {}
     for name, make in _MAKERS.items():
@@ -105,7 +105,7 @@ def _half() -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class IntervalRow:
     """One line of a picture with intervals."""
 
     name: str
@@ -114,7 +114,7 @@ class _Row:
     colour: str = BLUE
 
 
-def _intervals(rows: Sequence[_Row], **layout: object) -> go.Figure:
+def _intervals(rows: Sequence[IntervalRow], **layout: object) -> go.Figure:
     """Points with their intervals, the first row on top."""
     import plotly.graph_objects as go
 
@@ -166,16 +166,16 @@ def _wrapped(text: str, width: int = 18) -> str:
     return "<br>".join(_plain(line) for line in lines)
 
 
-def _cells(report: Report, language: str) -> Picture | None:
+def _cells(report: LeaderboardReport, language: str) -> Picture | None:
     shown = report.shown_pair
-    cells = [cell for cell in report.cells.cells if cell.shown]
+    cells = [cell for cell in report.cells if cell.shown]
     if shown is None or len(cells) < 2:
         return None
     rows = []
     for cell in cells:
         name, n = words.cell_name(cell, language), cell.result.decisive
         rows.append(
-            _Row(
+            IntervalRow(
                 f"{_plain(name)} ({n})",
                 cell.result.rate,
                 f"{_plain(name)}: {words.share(cell.result.rate)}",
@@ -199,12 +199,12 @@ def _span(estimates: Sequence[Estimate]) -> tuple[float, float]:
     return min(e.low for e in estimates), max(e.high for e in estimates)
 
 
-def _ratings(report: Report, language: str) -> Picture | None:
+def _ratings(report: LeaderboardReport, language: str) -> Picture | None:
     rated = [s for s in report.standings if s.rating is not None]
     if not rated:
         return None
     rows = [
-        _Row(
+        IntervalRow(
             _wrapped(f"{standing.name.label} ({standing.votes:,})"),
             standing.rating.rating,
             f"{_plain(standing.name.label)}: {words.points(standing.rating.rating)}",
@@ -216,7 +216,7 @@ def _ratings(report: Report, language: str) -> Picture | None:
     return _picture(_intervals(rows), title, report.counted, language)
 
 
-def _pairs(report: Report, language: str) -> Picture | None:
+def _pairs(report: LeaderboardReport, language: str) -> Picture | None:
     """What was seen, not what is expected: the share of decisive votes, and how many."""
     import plotly.graph_objects as go
 
@@ -252,7 +252,7 @@ def _pairs(report: Report, language: str) -> Picture | None:
     return _picture(figure, say(language, "board.plot.pairs"), report.counted, language)
 
 
-def _days(report: Report, language: str) -> Picture | None:
+def _days(report: LeaderboardReport, language: str) -> Picture | None:
     import plotly.graph_objects as go
 
     if len(report.days) < FEWEST_DAYS:
@@ -283,22 +283,15 @@ def _days(report: Report, language: str) -> Picture | None:
     return _picture(figure, say(language, "board.plot.days"), report.votes, language)
 
 
-def _checks(report: Report, language: str) -> Picture | None:
-    position, length = report.checks.position, report.checks.length
-    found: list[tuple[str, int, Estimate | None]] = []
-    if position.verdict is not Check.TOO_FEW:
-        found.append(("left_side", position.n, position.between_equals))
-    if length is not None and length.verdict is not Check.TOO_FEW:
-        found.append(("twice_as_long", length.n, length.twice_as_long))
-    rows = [
-        _Row(
-            f"{_plain(say(language, f'board.plot.{key}'))} ({n:,})", estimate,
-            f"{_plain(say(language, f'board.plot.{key}'))}: {words.share(estimate)}",
-            GREY if estimate.holds(0.5) else CLAY,
-        )
-        for key, n, estimate in found
-        if estimate is not None
-    ]  # fmt: skip
+def _checks(report: LeaderboardReport, language: str) -> Picture | None:
+    rows = []
+    for found in report.checks:
+        estimate = found.between_equals_share
+        if estimate is not None and found.verdict is not CheckVerdict.TOO_FEW:
+            name = _plain(say(language, f"board.check.{found.name}.picture"))
+            text = f"{name}: {words.share(estimate)}"
+            colour = GREY if estimate.holds(0.5) else CLAY
+            rows.append(IntervalRow(f"{name} ({found.n:,})", estimate, text, colour))
     if not rows:
         return None
     low, high = _span([row.estimate for row in rows])
@@ -308,7 +301,7 @@ def _checks(report: Report, language: str) -> Picture | None:
 
 
 def _trade_off(
-    report: Report, language: str, name: str, measure: Callable[[Standing], float | None]
+    report: LeaderboardReport, language: str, name: str, measure: Callable[[Standing], float | None]
 ) -> Picture | None:
     """What a contestant takes against how much it is liked."""
     import plotly.graph_objects as go
@@ -368,17 +361,17 @@ def _text_places(xs: Sequence[float], ys: Sequence[float]) -> list[str]:
     return places
 
 
-def _speed(report: Report, language: str) -> Picture | None:
+def _speed(report: LeaderboardReport, language: str) -> Picture | None:
     return _trade_off(report, language, "speed", lambda standing: standing.speed)
 
 
-def _cost(report: Report, language: str) -> Picture | None:
+def _cost(report: LeaderboardReport, language: str) -> Picture | None:
     return _trade_off(
         report, language, "cost", lambda s: None if s.cost is None else 1000.0 * s.cost
     )
 
 
-_MAKERS: Final[Mapping[str, Callable[[Report, str], Picture | None]]] = {
+_MAKERS: Final[Mapping[str, Callable[[LeaderboardReport, str], Picture | None]]] = {
     "cells": _cells,
     "ratings": _ratings,
     "pairs": _pairs,

@@ -7,8 +7,9 @@ import unicodedata
 from collections.abc import Callable, Sequence
 
 from arena.leaderboard.cache import LeaderboardCache
-from arena.leaderboard.report import Report, Standing
+from arena.leaderboard.report import LeaderboardReport, Standing
 from arena.leaderboard.report_json import report_json
+from arena.stats.cells import FEWEST
 from arena.stats.filters import Rules
 from arena.store.store import VoteStore
 from arena.ui import leaderboard_words as words
@@ -16,7 +17,7 @@ from arena.ui.i18n import say
 from arena.ui.leaderboard_words import many
 
 GAP = "  "
-Column = tuple[str, Callable[[Standing], str]]
+StandingColumn = tuple[str, Callable[[Standing], str]]
 
 
 async def leaderboard(
@@ -40,7 +41,7 @@ async def leaderboard(
     return board_text(report, language)
 
 
-def board_text(report: Report, language: str) -> str:
+def board_text(report: LeaderboardReport, language: str) -> str:
     """The whole leaderboard, without the pictures.
 
     Args:
@@ -91,7 +92,7 @@ def _safe_table(rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
     return table([[printable(text) for text in row] for row in rows], left=left)
 
 
-def _funnel(report: Report, language: str) -> str:
+def _funnel(report: LeaderboardReport, language: str) -> str:
     steps = " → ".join(
         f"{step.left:,} {say(language, f'board.step.{step.name}')}" for step in report.funnel
     )
@@ -102,8 +103,8 @@ def _funnel(report: Report, language: str) -> str:
     return _titled(say(language, "board.votes_title"), steps, *reasons)
 
 
-def _standings(report: Report, language: str) -> str:
-    columns: list[Column] = [("model", lambda s: s.name.label)]
+def _standings(report: LeaderboardReport, language: str) -> str:
+    columns: list[StandingColumn] = [("model", lambda s: s.name.label)]
     if report.ranking is None:
         columns += [("wins", lambda s: f"{s.wins:,}")]
     else:
@@ -127,7 +128,7 @@ def _standings(report: Report, language: str) -> str:
     return _titled(title, _safe_table([head, *rows], left=left))
 
 
-def _pairs(report: Report, language: str) -> str:
+def _pairs(report: LeaderboardReport, language: str) -> str:
     """Every pair with its counts."""
     keys = ("board.col.wins", "board.ties", "board.both_bad", "board.col.win_rate")
     head = ["", *(say(language, key) for key in keys)]
@@ -146,10 +147,10 @@ def _pairs(report: Report, language: str) -> str:
     return _titled(say(language, "board.filter.pair"), _safe_table([head, *rows]), test)
 
 
-def _cells(report: Report, language: str) -> str:
+def _cells(report: LeaderboardReport, language: str) -> str:
     shown = report.shown_pair
-    cells = [cell for cell in report.cells.cells if cell.shown]
-    if shown is None or not report.cells.cells:
+    cells = [cell for cell in report.cells if cell.shown]
+    if shown is None or not report.cells:
         return ""
     names = {"a": report.name(shown.first), "b": report.name(shown.second)}
     columns = ("cell", "verdict", "decisive", "own_rate", "shrunk")
@@ -165,17 +166,17 @@ def _cells(report: Report, language: str) -> str:
         for cell in cells
     ]
     found = report.cells
-    hidden = len(found.cells) - len(cells)
+    hidden = len(found) - len(cells)
     notes = [
-        say(language, "board.cells_note", compared=found.compared) if cells else "",
-        many(language, "hidden", hidden, fewest=found.fewest) if hidden else "",
+        say(language, "board.cells_note", compared=len(cells)) if cells else "",
+        many(language, "hidden", hidden, fewest=FEWEST) if hidden else "",
     ]
     body = _safe_table([head, *rows], left=2) if cells else ""
     title = say(language, "board.cells_title", **names)
     return "\n".join(line for line in _titled(title, body, *notes).split("\n") if line)
 
 
-def _checks(report: Report, language: str) -> str:
+def _checks(report: LeaderboardReport, language: str) -> str:
     rows = [[c.title, c.name, c.text] for c in words.checks(report, language)]
     note = say(language, "board.checks_note")
     return _titled(say(language, "board.checks_title"), _safe_table(rows, left=3), note)

@@ -100,9 +100,9 @@ async def test_import_brings_all_of_it(store: VoteStore, exported: Path) -> None
     assert (cast.guess, cast.grade_a, cast.grade_b, cast.signed_in) == ("phi", "ok", None, True)
     out = await store.exclusions()
     assert out == {found[1][0].id: Exclusion(found[1][0].id, "同じ人", NOON)}
-    ballots = await store.ballots()
-    assert list(ballots.has(VoteFlag.IMPORTED)) == [True, True]
-    assert len(ballots.voters) == 1
+    table = await store.vote_table()
+    assert list(table.has(VoteFlag.IMPORTED)) == [True, True]
+    assert len(table.voters) == 1
 
 
 async def test_importing_again_changes_nothing(
@@ -324,9 +324,9 @@ async def test_lmarena_rows_come_in(store: VoteStore, tmp_path: Path) -> None:
     assert one.conversation_a == (Exchange("Hi", one.conversation_a[0].answer),)
     cast = await store.get_vote(one.id)
     assert cast == Vote(one.id, Winner.BOTH_BAD, one.voter, NOON, source="lmarena")
-    ballots = await store.ballots()
-    assert len(ballots.voters) == 1
-    assert ballots.has(VoteFlag.IMPORTED).all()
+    table = await store.vote_table()
+    assert len(table.voters) == 1
+    assert table.has(VoteFlag.IMPORTED).all()
     assert (await import_file(store, path)).known == 2
 
 

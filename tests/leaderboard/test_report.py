@@ -13,11 +13,12 @@ from arena.leaderboard.cache import MOST_KEPT, LeaderboardCache
 from arena.leaderboard.names import SIMULATED, ModelName
 from arena.leaderboard.report import Headline, Selection, make_report
 from arena.leaderboard.report_json import VERSION, report_json
+from arena.stats.bias.base import PairCheckResult
 from arena.stats.filters import FilterReason, Rules, StepName
-from arena.stats.vote_table import Contestant, VoteFlag, VoteTable
+from arena.stats.vote_table import Contestant, VoteFlag
 from arena.store.store import VoteStore
-from tests.boards import DAY, GEM, PHI, QWEN, SMOL, five_hundred, report, votes
-from tests.stats.arenas import row
+from tests.boards import DAY, GEM, PHI, QWEN, SMOL, check, five_hundred, report, votes
+from tests.stats.arenas import row, table_of
 from tests.vote_samples import battle, spec, vote
 
 
@@ -73,8 +74,10 @@ def test_ranking_of_three() -> None:
     assert rate.low > 0.75
     assert found.shown_pair is not None
     assert (found.shown_pair.first, found.shown_pair.second) == (GEM, PHI)
-    assert found.checks.voters.pair == (GEM, PHI)
-    assert {(cell.first, cell.second) for cell in found.cells.cells} == {(GEM, PHI)}
+    voters = check(found, "voters")
+    assert isinstance(voters, PairCheckResult)
+    assert voters.pair == (GEM, PHI)
+    assert report_json(found)["cells"][0]["first"] == {"id": "gem", "served_model": "gem-v1"}
 
 
 def test_order_of_votes_changes_nothing() -> None:
@@ -92,9 +95,9 @@ def test_funnel_and_rules() -> None:
     rows = [
         *votes(PHI, GEM, 4, 4),
         *votes(PHI, GEM, 1, 0, mode=Mode.OPEN, voter="o"),
-        *votes(PHI, GEM, 2, 0, marks=VoteFlag.TRUNCATED, voter="t"),
-        *votes(PHI, GEM, 1, 0, marks=VoteFlag.LEAK_A, voter="l"),
-        *votes(PHI, GEM, 1, 0, marks=VoteFlag.EXCLUDED, voter="e"),
+        *votes(PHI, GEM, 2, 0, flags=VoteFlag.TRUNCATED, voter="t"),
+        *votes(PHI, GEM, 1, 0, flags=VoteFlag.LEAK_A, voter="l"),
+        *votes(PHI, GEM, 1, 0, flags=VoteFlag.EXCLUDED, voter="e"),
     ]
     found = report(rows)
     assert (found.votes, found.counted) == (13, 10)
@@ -132,12 +135,12 @@ def test_simulated_and_imported_votes_are_counted_apart() -> None:
     rows = [
         *votes(PHI, GEM, 3, 1, voter="a"),
         *votes(PHI, made_up, 2, 0),
-        *votes(PHI, GEM, 2, 0, marks=VoteFlag.IMPORTED, prompt="p"),
+        *votes(PHI, GEM, 2, 0, flags=VoteFlag.IMPORTED, prompt="p"),
     ]
     found = report(rows)
     assert (found.imported, found.simulated) == (2, 2)
     assert [s.contestant for s in found.standings if s.simulated] == [made_up]
-    both = report(votes(PHI, made_up, 2, 0, marks=VoteFlag.IMPORTED))
+    both = report(votes(PHI, made_up, 2, 0, flags=VoteFlag.IMPORTED))
     assert (both.imported, both.simulated) == (0, 2), "a simulated vote is not called imported too"
 
 
@@ -166,8 +169,8 @@ def test_one_label_for_two_contestants_is_told_apart() -> None:
     assert {s.name.label for s in found.standings} == {"Phi", "Gem (gem-v1)", "Gem (gem-v2)"}
     twins = [Contestant("one", "v"), Contestant("two", "v")]
     names = {"one": ModelName("Same"), "two": ModelName("Same")}
-    called = make_report(VoteTable.from_rows(votes(twins[0], twins[1], 1, 0)), names).names
-    assert {name.label for name in called.values()} == {"Same (one, v)", "Same (two, v)"}
+    told = make_report(table_of(votes(twins[0], twins[1], 1, 0)), names).names
+    assert {name.label for name in told.values()} == {"Same (one, v)", "Same (two, v)"}
 
 
 def test_days_are_those_of_utc() -> None:
@@ -275,10 +278,10 @@ async def test_board_forgets_old_reports(store: VoteStore) -> None:
     for number in range(MOST_KEPT + 5):
         made = Selection(pair=(PHI, Contestant(str(number), "")))
         assert (await board.report(Rules(), made)).headline is Headline.EMPTY
-    assert len(board._made) == MOST_KEPT
+    assert len(board._reports) == MOST_KEPT
 
 
 def test_names_fall_back_to_ids() -> None:
     """A contestant without a record must still be shown, under what is known of it."""
-    found = make_report(VoteTable.from_rows(votes(PHI, GEM, 1, 0)), {})
+    found = make_report(table_of(votes(PHI, GEM, 1, 0)), {})
     assert [s.name.label for s in found.standings] == ["gem", "phi"]

@@ -2,23 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from itertools import combinations
 
 import numpy as np
 from hypothesis import settings
 
 from arena.domain import Category, Mode, Winner
-from arena.stats.outcomes import Outcomes, PairOutcomes, outcomes_of
-from arena.stats.vote_table import Contestant, Floats, VoteRow, VoteTable
+from arena.stats.outcomes import Outcomes, PairOutcomes
+from arena.stats.vote_table import Contestant, Floats, VoteFlag, VoteTable
 
-# A machine that is busy with something else is no failure.
+NAN = float("nan")
+NO_FLAGS = VoteFlag(0)
 ANY_TIME = settings(deadline=None)
 NAMES = tuple(Contestant(f"model-{letter}", "v1") for letter in "abcdefghij")
 A, B, C = NAMES[:3]
 # How often each pair of five meets: one pair in ten times as many battles as another.
 UNBALANCED = (10, 1, 1, 5, 8, 2, 1, 6, 1, 3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoteRow:
+    """One vote, a field a column of `VoteTable`."""
+
+    a: Contestant
+    b: Contestant
+    winner: Winner
+    mode: Mode
+    language: str
+    category: Category
+    voter: str
+    cast_at: float
+    signed_in: bool = False
+    prompt: str = ""
+    flags: VoteFlag = NO_FLAGS
+    read_seconds: float = NAN
+    chars_a: float = NAN
+    chars_b: float = NAN
+    tokens_a: float = NAN
+    tokens_b: float = NAN
+    ttft_a: float = NAN
+    ttft_b: float = NAN
+    total_a: float = NAN
+    total_b: float = NAN
+    cost_a: float = NAN
+    cost_b: float = NAN
+
+
+def columns_of(rows: Sequence[VoteRow]) -> dict[str, list[object]]:
+    """The votes as columns."""
+    return {f.name: [getattr(row, f.name) for row in rows] for f in fields(VoteRow)}
+
+
+def table_of(rows: Sequence[VoteRow]) -> VoteTable:
+    """The votes as a table."""
+    return VoteTable.from_columns(columns_of(rows))
+
+
+def outcomes_of(pairs: Iterable[PairOutcomes]) -> Outcomes:
+    """Counts as an arena's outcomes; no pair comes twice."""
+    listed = sorted(
+        (p if p.first < p.second else p.swapped for p in pairs), key=lambda p: (p.first, p.second)
+    )
+    who = sorted({name for p in listed for name in (p.first, p.second)})
+    codes = [(who.index(p.first), who.index(p.second)) for p in listed]
+    counts = [(p.wins_first, p.wins_second, p.ties, p.both_bad) for p in listed]
+    return Outcomes(
+        tuple(who),
+        np.array(codes, np.int32).reshape(-1, 2),
+        np.array(counts, np.int64).reshape(-1, 4),
+    )
 
 
 def row(
@@ -76,7 +130,7 @@ def draw_outcomes(
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What else than strength moves the votes of `draw_ballots`.
+    """What else than strength moves the votes of `draw_votes`.
 
     Attributes:
         left: log-odds that the left side has on top.
@@ -91,7 +145,7 @@ class Faults:
     stuffed: int = 0
 
 
-def draw_ballots(
+def draw_votes(
     strengths: Floats,
     votes: int,
     rng: np.random.Generator,

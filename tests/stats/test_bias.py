@@ -12,36 +12,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arena.domain import Winner
-from arena.stats.bias import (
-    Check,
-    Drift,
-    LengthBias,
-    PositionBias,
-    VoterConcentration,
-    drift,
-    length_bias,
-    position_bias,
-    voter_concentration,
-)
-from arena.stats.intervals import Verdict, two_models
-from arena.stats.logistic import fit_logistic
-from arena.stats.vote_table import VoteRow, VoteTable
-from tests.stats.arenas import ANY_TIME, NAMES, A, B, C, Faults, draw_ballots, row
+from arena.stats.bias.base import CheckResult, CheckVerdict
+from arena.stats.bias.drift import drift
+from arena.stats.bias.guesses import guesses
+from arena.stats.bias.length import length_bias
+from arena.stats.bias.logistic import fit_logistic
+from arena.stats.bias.position import position_bias
+from arena.stats.bias.run import run_checks
+from arena.stats.bias.voters import voter_concentration
+from arena.stats.intervals import two_models
+from arena.stats.vote_table import VoteFlag, VoteTable
+from tests.stats.arenas import ANY_TIME, NAMES, A, B, C, Faults, VoteRow, draw_votes, row, table_of
 
 TWO = np.array([0.5, -0.5])
 FIVE = np.array([0.8, 0.2, 0.0, -0.3, -0.7])
 # A left side that wins 55% of equals.
 FIVE_POINTS = float(np.log(0.55 / 0.45))
-Found = PositionBias | LengthBias | VoterConcentration | Drift
+PAIR = (A, B)
 
 
 def seen_in(
-    check: Callable[[VoteTable], Found], arenas: int, votes: int, faults: Faults, seed: int
+    check: Callable[[VoteTable], CheckResult], arenas: int, votes: int, faults: Faults, seed: int
 ) -> float:
     """In how many simulated arenas the check sees something."""
     rng = np.random.default_rng(seed)
-    drawn = (draw_ballots(FIVE, votes, rng, faults=faults) for _ in range(arenas))
-    return sum(check(ballots).verdict is Check.SEEN for ballots in drawn) / arenas
+    drawn = (draw_votes(FIVE, votes, rng, faults=faults) for _ in range(arenas))
+    return sum(check(table).verdict is CheckVerdict.SEEN for table in drawn) / arenas
 
 
 @pytest.mark.parametrize(
@@ -52,7 +48,7 @@ def seen_in(
     ],
 )
 def test_planted_faults_are_found_and_absent_ones_are_not(
-    check: Callable[[VoteTable], Found], faults: Faults
+    check: Callable[[VoteTable], CheckResult], faults: Faults
 ) -> None:
     """Five points for the left, or 0.3 log-odds a doubling, at 2,000 decisive votes.
 
@@ -67,8 +63,8 @@ def test_drift_is_found_where_it_is() -> None:
     rng = np.random.default_rng(3)
 
     def share(faults: Faults, arenas: int) -> float:
-        found = [drift(draw_ballots(TWO, 2000, rng, faults=faults)) for _ in range(arenas)]
-        return sum(f.verdict is Check.SEEN for f in found) / arenas
+        found = [drift(draw_votes(TWO, 2000, rng, faults=faults), PAIR) for _ in range(arenas)]
+        return sum(f.verdict is CheckVerdict.SEEN for f in found) / arenas
 
     assert share(Faults(drift=0.8), 60) >= 0.9
     assert share(Faults(), 100) <= 0.1
@@ -80,7 +76,7 @@ def test_intervals_of_position_hold_the_truth(votes: int) -> None:
     rng = np.random.default_rng(4)
     held = 0
     for _ in range(300):
-        found = position_bias(draw_ballots(TWO, votes, rng, faults=Faults(left=FIVE_POINTS)))
+        found = position_bias(draw_votes(TWO, votes, rng, faults=Faults(left=FIVE_POINTS)))
         assert found.between_equals is not None
         held += found.between_equals.holds(0.55)
     assert held / 300 >= 0.93
@@ -94,7 +90,7 @@ def test_position_by_hand() -> None:
     """
     rows = [row(Winner.MODEL_A)] * 30 + [row(Winner.MODEL_B)] * 10
     rows += [row(Winner.MODEL_B, a=B, b=A)] * 10 + [row(Winner.MODEL_A, a=B, b=A)] * 10
-    found = position_bias(VoteTable.from_rows([*rows, row(Winner.TIE), row(a=C, b=C)]))
+    found = position_bias(table_of([*rows, row(Winner.TIE), row(a=C, b=C)]))
     assert found.n == 60
     assert found.left_wins.value == pytest.approx(40 / 60)
     assert found.between_equals is not None
@@ -103,47 +99,47 @@ def test_position_by_hand() -> None:
     assert np.log(odds.high / (1 - odds.high)) == pytest.approx(
         np.log(3) / 2 + 1.959964 * (1 / 3) ** 0.5 / 2, rel=1e-6
     )
-    assert found.verdict is Check.NONE_SEEN
+    assert found.verdict is CheckVerdict.NONE_SEEN
 
 
 def test_a_strong_model_on_the_left_is_no_bias() -> None:
     """The left wins 70% here, because the better model sat there; between equals it wins half."""
     rows = [row(Winner.MODEL_A)] * 80 + [row(Winner.MODEL_B)] * 20
     rows += [row(Winner.MODEL_B, a=B, b=A)] * 16 + [row(Winner.MODEL_A, a=B, b=A)] * 4
-    found = position_bias(VoteTable.from_rows(rows))
+    found = position_bias(table_of(rows))
     assert found.left_wins.low > 0.6
     assert found.between_equals is not None
     assert found.between_equals.value == pytest.approx(0.5)
-    assert found.verdict is Check.NONE_SEEN
+    assert found.verdict is CheckVerdict.NONE_SEEN
 
 
 def test_a_left_that_always_wins_is_seen() -> None:
     """The plainest bias of all divides by zero."""
     rows = [row(Winner.MODEL_A), row(Winner.MODEL_A, a=B, b=A)] * 30
-    found = position_bias(VoteTable.from_rows(rows))
-    assert found.verdict is Check.SEEN
+    found = position_bias(table_of(rows))
+    assert found.verdict is CheckVerdict.SEEN
     assert found.between_equals is not None
     assert 0.8 < found.between_equals.low < 1.0
 
 
 def test_sides_that_never_changed_say_nothing() -> None:
     """With A always left, a strong A and a lucky left are the same votes."""
-    found = position_bias(VoteTable.from_rows([row(Winner.MODEL_A)] * 100))
-    assert (found.verdict, found.between_equals, found.n) == (Check.TOO_FEW, None, 100)
+    found = position_bias(table_of([row(Winner.MODEL_A)] * 100))
+    assert (found.verdict, found.between_equals, found.n) == (CheckVerdict.TOO_FEW, None, 100)
 
 
 def test_a_long_writer_that_is_better_is_no_effect_of_length() -> None:
     """In these arenas the stronger write longer; strength taken out, nothing is left."""
-    ballots = draw_ballots(FIVE, 4000, np.random.default_rng(8))
-    found = length_bias(ballots)
+    table = draw_votes(FIVE, 4000, np.random.default_rng(8))
+    found = length_bias(table)
     assert found.longer_wins.low > 0.5
-    assert found.verdict is Check.NONE_SEEN
+    assert found.verdict is CheckVerdict.NONE_SEEN
 
 
 def test_the_effect_of_length_is_a_doublings() -> None:
     """0.7 log-odds a doubling: the longer of two equals, at twice the length, wins 66.8%."""
     rng = np.random.default_rng(9)
-    found = length_bias(draw_ballots(FIVE, 20_000, rng, faults=Faults(length=0.7)))
+    found = length_bias(draw_votes(FIVE, 20_000, rng, faults=Faults(length=0.7)))
     assert found.twice_as_long is not None
     assert found.twice_as_long.value == pytest.approx(0.668, abs=0.02)
     assert found.twice_as_long.holds(1 / (1 + np.exp(-0.7)))
@@ -153,20 +149,19 @@ def test_unknown_and_equal_lengths() -> None:
     """An empty or unknown length has no ratio, and equal ones have no longer answer."""
     rows = [row(chars_a=100.0, chars_b=50.0), row(Winner.MODEL_B, chars_a=100.0, chars_b=50.0)] * 30
     odd = [row(chars_a=0.0, chars_b=9.0), row(chars_b=9.0), row(chars_a=9.0, chars_b=9.0)]
-    found = length_bias(VoteTable.from_rows([*rows, *odd]))
+    found = length_bias(table_of([*rows, *odd]))
     assert found.n == 61
     assert found.longer_wins.value == pytest.approx(0.5)
-    same = length_bias(VoteTable.from_rows([row(chars_a=9.0, chars_b=9.0)] * 80))
-    assert (same.verdict, same.twice_as_long) == (Check.TOO_FEW, None)
+    same = length_bias(table_of([row(chars_a=9.0, chars_b=9.0)] * 80))
+    assert (same.verdict, same.twice_as_long) == (CheckVerdict.TOO_FEW, None)
 
 
 def test_one_voter_is_the_whole_result() -> None:
     """Twelve wins by one person are one opinion: the interval is as wide as one vote's."""
-    found = voter_concentration(VoteTable.from_rows([row()] * 12))
-    assert found.result.verdict is Verdict.FIRST
-    assert found.verdict is Check.SEEN
+    found = voter_concentration(table_of([row()] * 12), PAIR)
+    assert found.verdict is CheckVerdict.SEEN
     assert (found.voters, found.effective_voters, found.top_share) == (1, 1.0, 1.0)
-    assert (found.without_top, found.lowest, found.highest) == (None, None, None)
+    assert (found.lowest, found.highest) == (None, None)
     assert found.rate.low < 0.25
 
 
@@ -178,29 +173,26 @@ def test_a_result_that_hangs_on_one_voter_by_hand() -> None:
     rows = [row(voter="busy")] * 30
     for number in range(10):
         rows += [row(voter=f"x{number}"), row(Winner.MODEL_B, voter=f"y{number}")]
-    found = voter_concentration(VoteTable.from_rows(rows))
-    assert found.verdict is Check.SEEN
+    found = voter_concentration(table_of(rows), PAIR)
+    assert found.verdict is CheckVerdict.SEEN
     assert (found.n, found.voters, found.top_share) == (50, 21, 0.6)
     assert found.effective_voters == pytest.approx(1 / (0.36 + 20 * 0.0004))
-    assert found.result == two_models(40, 10)
-    assert found.without_top == two_models(10, 10)
     assert (found.lowest, found.highest) == pytest.approx((0.5, 40 / 49))
     assert found.rate.holds(0.5)
-    assert not found.result.rate.holds(0.5)
+    assert not two_models(40, 10).rate.holds(0.5)
 
 
 def test_many_voters_of_one_mind_are_no_concentration() -> None:
     """A small voter whose loss moves a close result by a hair is not a busy one."""
     rows = [row(voter=f"v{n}") for n in range(15)]
     rows += [row(Winner.MODEL_B, voter=f"w{n}") for n in range(5)]
-    found = voter_concentration(VoteTable.from_rows(rows))
-    assert found.result.verdict is Verdict.FIRST
-    assert found.verdict is Check.NONE_SEEN
+    found = voter_concentration(table_of(rows), PAIR)
+    assert found.verdict is CheckVerdict.NONE_SEEN
     assert found.effective_voters == pytest.approx(20.0)
-    assert found.rate.low == pytest.approx(found.result.rate.low, abs=0.03)
+    assert found.rate.low == pytest.approx(two_models(15, 5).rate.low, abs=0.03)
     # All of one mind: no difference between voters to see, yet not wider than their number.
-    sure = voter_concentration(VoteTable.from_rows([row(voter=f"v{n}") for n in range(12)]))
-    assert sure.rate.low == pytest.approx(sure.result.rate.low)
+    sure = voter_concentration(table_of([row(voter=f"v{n}") for n in range(12)]), PAIR)
+    assert sure.rate.low == pytest.approx(two_models(12, 0).rate.low)
 
 
 def test_a_small_voter_is_not_busy_even_if_a_close_result_turns() -> None:
@@ -208,20 +200,19 @@ def test_a_small_voter_is_not_busy_even_if_a_close_result_turns() -> None:
     rows = [row(voter="two")] * 2 + [row(voter=f"v{n}") for n in range(13)]
     rows += [row(Winner.MODEL_B, voter=f"w{n}") for n in range(5)]
     rows += [row(Winner.TIE, voter=f"t{n}") for n in range(5)]
-    found = voter_concentration(VoteTable.from_rows(rows))
+    found = voter_concentration(table_of(rows), PAIR)
     assert found.top_share == pytest.approx(2 / 25)
-    assert found.without_top is not None
-    assert found.without_top.verdict is not found.result.verdict
-    assert found.verdict is Check.NONE_SEEN
+    assert two_models(13, 5, ties=5).verdict is not two_models(15, 5, ties=5).verdict
+    assert found.verdict is CheckVerdict.NONE_SEEN
 
 
 def test_the_busiest_voter_has_the_most_votes() -> None:
     """Somebody with few votes of another mind is not the busiest."""
     rows = [row(voter="busy"), row(Winner.MODEL_B, voter="busy")] * 10
     rows += [row(voter="other")] * 5
-    found = voter_concentration(VoteTable.from_rows(rows))
+    found = voter_concentration(table_of(rows), PAIR)
     assert found.top_share == pytest.approx(20 / 25)
-    assert found.without_top == two_models(5, 0)
+    assert found.highest == 1.0
 
 
 def test_busy_voters_of_equal_mind_widen_the_interval() -> None:
@@ -231,7 +222,7 @@ def test_busy_voters_of_equal_mind_widen_the_interval() -> None:
         for number in range(10)
         for _ in range(10)
     ]
-    found = voter_concentration(VoteTable.from_rows(rows))
+    found = voter_concentration(table_of(rows), PAIR)
     ten = two_models(7, 3).rate
     assert found.rate.low == pytest.approx(ten.low, abs=0.04)
     assert found.rate.high == pytest.approx(ten.high, abs=0.04)
@@ -248,38 +239,35 @@ def test_drift_by_hand() -> None:
         for number in range(40)
     ]
     others = [row(a=A, b=C, cast_at=50.0)] * 30 + [row(Winner.TIE, cast_at=50.0)]
-    found = drift(VoteTable.from_rows([*rows, *others]))
+    found = drift(table_of([*rows, *others]), PAIR)
     assert (found.pair, found.n, found.boundary) == ((A, B), 80, 100.0)
     assert (found.before.value, found.after.value, found.change.value) == (0.75, 0.25, -0.5)
     assert found.change.high < -0.25
-    assert found.verdict is Check.SEEN
-    turned = drift(VoteTable.from_rows(rows), pair=(B, A))
+    assert found.verdict is CheckVerdict.SEEN
+    turned = drift(table_of(rows), pair=(B, A))
     assert turned.change.value == 0.5
 
 
 def test_votes_of_one_moment_have_no_halves() -> None:
     """An imported file without times must not show a change by the order of its lines."""
-    found = drift(VoteTable.from_rows([row()] * 50 + [row(Winner.MODEL_B)] * 50))
-    assert found.verdict is Check.TOO_FEW
+    found = drift(table_of([row()] * 50 + [row(Winner.MODEL_B)] * 50), PAIR)
+    assert found.verdict is CheckVerdict.TOO_FEW
 
 
 @pytest.mark.parametrize("votes", [0, 1, 9])
 def test_too_few_votes_say_nothing(votes: int) -> None:
-    """`No bias seen` on nine votes reads as `no bias`."""
-    ballots = VoteTable.from_rows([row(chars_a=9.0, chars_b=8.0)] * votes)
-    for check in (position_bias, length_bias, voter_concentration, drift):
-        found = check(ballots)  # type: ignore[operator]
-        assert (found.verdict, found.n) == (Check.TOO_FEW, votes)
+    """A check of nine votes has no verdict: `none seen` on them would read as `no bias`."""
+    table = table_of([row(chars_a=9.0, chars_b=8.0, flags=VoteFlag.GUESSED_RIGHT)] * votes)
+    for found in run_checks(table, PAIR if votes else None):
+        assert (found.verdict, found.n) == (CheckVerdict.TOO_FEW, votes)
 
 
-@pytest.mark.parametrize("check", [position_bias, length_bias, voter_concentration, drift])
-def test_only_what_counts_is_looked_at(check: Callable[..., Found]) -> None:
-    """Votes that were taken out must not come back as a bias."""
-    clean = draw_ballots(FIVE, 400, np.random.default_rng(1))
-    rows = np.arange(400)
-    mask = rows % 2 == 0
-    assert check(clean, mask) == check(clean.take(rows[mask]))
-    assert check(clean, np.zeros(400, np.bool_)).verdict is Check.TOO_FEW
+def test_every_check_has_a_name_of_its_own() -> None:
+    """Names are the keys of JSON and texts."""
+    found = run_checks(draw_votes(FIVE, 400, np.random.default_rng(1)), PAIR)
+    names = [check.name for check in found]
+    assert len(set(names)) == len(names)
+    assert all(check.needed > 0 and check.sentence for check in found)
 
 
 SMALL = st.lists(
@@ -316,16 +304,19 @@ def test_order_changes_nothing_and_sides_only_the_position(
     """A check that depends on the order of a file finds what somebody sorted."""
     shuffled = rows[:]
     rng.shuffle(shuffled)
-    one, other = VoteTable.from_rows(rows), VoteTable.from_rows(shuffled)
-    turned = VoteTable.from_rows([mirrored(vote) for vote in rows])
+    one, other = table_of(rows), table_of(shuffled)
+    turned = table_of([mirrored(vote) for vote in rows])
     assert position_bias(one) == position_bias(other)
-    assert voter_concentration(one) == voter_concentration(other) == voter_concentration(turned)
-    assert drift(one) == drift(other) == drift(turned)
+    pair = one.contestants[0], one.contestants[1]
+    assert voter_concentration(one, pair) == voter_concentration(other, pair)
+    assert voter_concentration(one, pair) == voter_concentration(turned, pair)
+    assert drift(one, pair) == drift(other, pair) == drift(turned, pair)
+    assert guesses(one) == guesses(other)
     straight, crossed = position_bias(one).between_equals, position_bias(turned).between_equals
     if straight is not None and crossed is not None and straight.value is not None:
         assert crossed.value == pytest.approx(1.0 - straight.value)
         assert crossed.low == pytest.approx(1.0 - straight.high)
-    lengths = [length_bias(ballots).twice_as_long for ballots in (one, other, turned)]
+    lengths = [length_bias(table).twice_as_long for table in (one, other, turned)]
     if lengths[0] is not None and lengths[1] is not None and lengths[2] is not None:
         assert lengths[0].value == pytest.approx(lengths[1].value, abs=1e-6)
         assert lengths[0].value == pytest.approx(lengths[2].value, abs=1e-6)

@@ -1,4 +1,4 @@
-"""The fit that resamples use: against a published table, evalica, and itself."""
+"""The fit of ratings: against a published table, evalica, and itself."""
 
 from __future__ import annotations
 
@@ -8,14 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from arena.stats.bradley_terry import (
-    covariance,
-    fit,
-    probabilities,
-    reachable,
-    resampled,
-    wins_from,
-)
+from arena.stats.bradley_terry import covariance, differences, fit, probabilities, reachable
 from arena.stats.vote_table import Floats
 from tests.stats.arenas import ANY_TIME
 
@@ -73,7 +66,7 @@ def test_two_by_hand() -> None:
     assert strengths.tolist() == pytest.approx([np.log(3) / 2, -np.log(3) / 2])
     spread = covariance(wins, np.zeros((2, 2)), strengths)
     assert spread.diagonal().tolist() == pytest.approx([(1 / 9 + 1 / 3) / 4] * 2)
-    assert probabilities(strengths)[0, 1] == pytest.approx(0.75)
+    assert probabilities(differences(strengths))[0, 1] == pytest.approx(0.75)
 
 
 def test_ties_narrow_by_hand() -> None:
@@ -99,7 +92,7 @@ def test_ties_narrow_by_hand() -> None:
     )
 )
 def test_the_fit_is_evalicas(numbers: list[float]) -> None:
-    """The bootstrap must resample the very rating that is shown; counts up to a million."""
+    """Counts up to a million, alone or in a stack, give the strengths that evalica gives."""
     size = round(len(numbers) ** 0.5)
     wins = np.array(numbers).reshape(size, size)
     np.fill_diagonal(wins, 0.0)
@@ -109,7 +102,7 @@ def test_the_fit_is_evalicas(numbers: list[float]) -> None:
     found = fit(np.stack([wins, 2 * wins]))
     np.testing.assert_allclose(found[0], by_evalica(wins), atol=1e-6)
     np.testing.assert_allclose(found[0], found[1], atol=1e-6)
-    expected = ((wins + wins.T) * probabilities(found[0])).sum(axis=1)
+    expected = ((wins + wins.T) * probabilities(differences(found[0]))).sum(axis=1)
     np.testing.assert_allclose(expected, wins.sum(axis=1), rtol=1e-6, atol=1e-6)
 
 
@@ -133,36 +126,6 @@ def test_tables_without_an_answer_are_refused() -> None:
     """An undefeated contestant has no finite strength without a prior; not some large number."""
     with pytest.raises((ArithmeticError, np.linalg.LinAlgError)):
         fit(np.array([[[0.0, 5.0], [0.0, 0.0]]]))
-
-
-def test_resamples_have_the_spread_that_the_formula_says() -> None:
-    """Two ways to the same number: draws of 1,500 votes, and the sandwich."""
-    pairs = np.array([[0, 1], [0, 2], [1, 2]], np.int32)
-    counts = np.array([[300, 150, 100], [200, 60, 40], [250, 250, 150]])
-    prior = np.full(3, 1 / 3)
-    first = counts[:, 0] + counts[:, 2] / 2 + prior
-    second = counts[:, 1] + counts[:, 2] / 2 + prior
-    wins = wins_from(pairs, first, second, 3)
-    halves = counts[:, 2].astype(np.float64)
-    strengths = fit(wins[None])[0]
-    drawn = resampled(
-        counts, pairs, prior=prior, start=strengths, resamples=4000, rng=np.random.default_rng(3)
-    )
-    assert drawn.shape == (4000, 3)
-    np.testing.assert_allclose(drawn.sum(axis=1), 0.0, atol=1e-9)
-    spread = covariance(wins, wins_from(pairs, halves, halves, 3), strengths)
-    np.testing.assert_allclose(drawn.std(axis=0), np.sqrt(spread.diagonal()), rtol=0.06)
-    np.testing.assert_allclose(drawn.mean(axis=0), strengths, atol=0.005)
-
-
-def test_every_resample_has_the_prior() -> None:
-    """12 wins of 12: each resample is the same votes, so each is the shown 12.5 to 0.5."""
-    pairs, counts = np.array([[0, 1]], np.int32), np.array([[12, 0, 0]])
-    shown = fit(np.array([[[0.0, 12.5], [0.5, 0.0]]]))[0]
-    drawn = resampled(
-        counts, pairs, prior=np.array([0.5]), start=shown, resamples=5, rng=np.random.default_rng(0)
-    )
-    np.testing.assert_allclose(drawn, np.tile(shown, (5, 1)), atol=1e-9)
 
 
 def test_who_reaches_whom() -> None:

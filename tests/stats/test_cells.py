@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from arena.domain import Category, Winner
-from arena.stats.cells import FEWEST, Cell, Cells, cells, holm, shrink
+from arena.stats.cells import Cell, cells_of, holm, shrink
 from arena.stats.intervals import Verdict, two_models, wilson
-from arena.stats.vote_table import CATEGORIES, LANGUAGES, VoteRow, VoteTable
-from tests.stats.arenas import ANY_TIME, A, B, C, row
+from arena.stats.vote_table import CATEGORIES, LANGUAGES
+from tests.stats.arenas import ANY_TIME, NAMES, A, B, C, VoteRow, row, table_of
 
 COUNTS = st.lists(
     st.integers(0, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))),
@@ -30,8 +30,8 @@ def votes_of(wins: int, losses: int, ties: int = 0, **where: object) -> list[Vot
     return rows + [row(Winner.TIE, **where) for _ in range(ties)]
 
 
-def found_in(found: Cells, category: Category | None, language: str | None) -> Cell:
-    return next(c for c in found.cells if (c.category, c.language) == (category, language))
+def found_in(found: tuple[Cell, ...], category: Category, language: str) -> Cell:
+    return next(c for c in found if (c.category, c.language) == (category, language))
 
 
 MATH_EN: dict[str, object] = {"category": Category.MATH, "language": "en"}
@@ -46,11 +46,9 @@ ROWS = [
 
 def test_cells_by_hand() -> None:
     """14:1 has p = 32/32768, and two cells are shown, so 64/32768; 2:3 is hidden."""
-    found = cells(VoteTable.from_rows(ROWS))
-    assert len(found.cells) == 3
-    assert (found.compared, found.fewest) == (2, FEWEST)
+    found = cells_of(table_of(ROWS), (A, B))
+    assert [cell.shown for cell in found] == [False, True, True]
     strong = found_in(found, Category.MATH, "en")
-    assert (strong.first, strong.second) == (A, B)
     assert strong.result == two_models(14, 1, ties=2)
     assert strong.adjusted_p == pytest.approx(64 / 32768)
     assert strong.verdict is Verdict.FIRST
@@ -67,41 +65,14 @@ def test_cells_by_hand() -> None:
     assert 0.5 < strong.shrunk.value < 14 / 15
 
 
-def test_one_way_of_splitting_only() -> None:
-    """By category alone, languages are added up, not dropped."""
-    ballots = VoteTable.from_rows(ROWS)
-    by_category = cells(ballots, by_language=False)
-    assert found_in(by_category, Category.MATH, None).result == two_models(16, 4, ties=2)
-    by_language = cells(ballots, by_category=False)
-    assert found_in(by_language, None, "en").result == two_models(19, 7, ties=2)
-    whole = cells(ballots, by_category=False, by_language=False)
-    assert [cell.result for cell in whole.cells] == [two_models(21, 10, ties=2)]
-
-
-def test_pairs_are_seen_from_the_first_that_is_named() -> None:
-    """A rate of the wrong one of two looks as good as the right one."""
-    ballots = VoteTable.from_rows([*ROWS, row(a=C, b=A), row(a=C, b=C)])
-    turned = cells(ballots, pairs=[(B, A)])
-    strong = found_in(turned, Category.MATH, "en")
-    assert (strong.first, strong.result, strong.verdict) == (
-        B,
-        two_models(1, 14, ties=2),
-        Verdict.SECOND,
-    )
-    every = cells(ballots)
-    assert {(c.first, c.second) for c in every.cells} == {(A, B), (A, C)}
-    with pytest.raises(KeyError):
-        cells(ballots, pairs=[(A, row().a.__class__("nobody", ""))])
-
-
-def test_only_what_counts_is_split() -> None:
-    """Votes that were taken out must not come back in a cell."""
-    ballots = VoteTable.from_rows(ROWS)
-    mask = np.zeros(len(ballots), np.bool_)
-    assert cells(ballots, mask).cells == ()
-    mask[0] = True
-    assert [cell.result for cell in cells(ballots, mask).cells] == [two_models(1, 0)]
-    assert cells(VoteTable.from_rows([])).cells == ()
+def test_a_pair_is_seen_from_its_first() -> None:
+    """Votes with a third contestant are no part of a pair's cells, and no pair has none."""
+    table = table_of([*ROWS, row(a=C, b=A), row(a=C, b=C)])
+    strong = found_in(cells_of(table, (B, A)), Category.MATH, "en")
+    assert (strong.result, strong.verdict) == (two_models(1, 14, ties=2), Verdict.SECOND)
+    assert cells_of(table, None) == ()
+    with pytest.raises(ValueError, match="not in tuple"):
+        cells_of(table, (A, NAMES[3]))
 
 
 def test_many_cells_of_equals_are_not_decided() -> None:
@@ -224,7 +195,7 @@ def test_every_category_and_language_has_a_place() -> None:
         for j, language in enumerate(LANGUAGES)
         for vote in votes_of(i + 1, j + 1, category=category, language=language)
     ]
-    found = cells(VoteTable.from_rows(rows))
+    found = cells_of(table_of(rows), (A, B))
     for i, category in enumerate(CATEGORIES):
         for j, language in enumerate(LANGUAGES):
             assert found_in(found, category, language).result == two_models(i + 1, j + 1)

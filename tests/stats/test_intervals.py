@@ -226,16 +226,6 @@ def test_more_votes_are_needed_exactly_where_nothing_is_decided(w: int, b: int, 
         assert w == b
 
 
-def test_another_confidence_and_power() -> None:
-    """Arguments that are passed over would be noticed by nobody."""
-    strict = two_models(9, 1, confidence=0.99)
-    assert strict.verdict is Verdict.NOT_SEPARATED
-    assert two_models(9, 1).verdict is Verdict.FIRST
-    assert strict.rate.low < two_models(9, 1).rate.low
-    assert decisive_votes_needed(0.6, power=0.9) > decisive_votes_needed(0.6)
-    assert decisive_votes_needed(0.6, confidence=0.99) > decisive_votes_needed(0.6)
-
-
 def test_impossible_counts_are_refused() -> None:
     """Negative votes are a fault of whoever counted, and must not look like a result."""
     for bad in ((-1, 0, 0, 0), (0, 0, -1, 0), (3, 2, 0, -5)):

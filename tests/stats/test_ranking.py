@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,18 +11,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arena.domain import Winner
-from arena.stats.outcomes import Outcomes, PairOutcomes, add_up, outcomes_of
-from arena.stats.ranking import (
-    FEW_TO_RESAMPLE,
-    POINTS,
-    BothBad,
-    Method,
-    Ranking,
-    Rating,
-    rank,
+from arena.stats.bradley_terry import covariance, fit
+from arena.stats.outcomes import Outcomes, PairOutcomes, add_up
+from arena.stats.ranking import POINTS, Ranking, Rating, components_of, rank
+from arena.stats.vote_table import Contestant
+from bench.bootstrap import percentiles, resampled
+from tests.stats.arenas import (
+    ANY_TIME,
+    NAMES,
+    UNBALANCED,
+    A,
+    B,
+    C,
+    draw_outcomes,
+    outcomes_of,
+    row,
+    table_of,
 )
-from arena.stats.vote_table import Contestant, VoteTable
-from tests.stats.arenas import ANY_TIME, NAMES, UNBALANCED, A, B, C, draw_outcomes, row
 
 D, E = NAMES[3:5]
 TRUTH = np.array([0.9, 0.4, 0.0, -0.5, -0.8])
@@ -49,7 +53,7 @@ def outcomes_from(
     votes: Sequence[tuple[Sequence[int], Winner]], names: Sequence[Contestant]
 ) -> Outcomes:
     rows = [row(winner, a=names[i], b=names[j]) for (i, j), winner in votes]
-    return add_up(VoteTable.from_rows(rows))
+    return add_up(table_of(rows))
 
 
 def test_two_by_hand() -> None:
@@ -72,8 +76,7 @@ def test_two_by_hand() -> None:
     ends = [1 / (1 + 4 / 9 * math.exp(sign * apart)) for sign in (1, -1)]
     assert [rate.low, rate.high] == pytest.approx(ends, abs=1e-6)
     assert (of(found, A).wins, of(found, A).losses) == (8.5, 3.5)
-    assert found.prior_votes == pytest.approx(1.0)
-    assert (found.votes, found.comparable) == (12, True)
+    assert found.comparable
 
 
 def test_three_in_a_chain_by_hand() -> None:
@@ -85,7 +88,6 @@ def test_three_in_a_chain_by_hand() -> None:
     found = rank(outcomes_of([PairOutcomes(A, B, 7, 2, 1), PairOutcomes(B, C, 6, 2)]))
     assert points(found, A) - points(found, B) == pytest.approx(400 * math.log10(8 / 3))
     assert points(found, B) - points(found, C) == pytest.approx(400 * math.log10(6.5 / 2.5))
-    assert found.prior_votes == pytest.approx(2.0)
     odds = (8 / 3) * 2.6
     chance = found.win_rates[0][2]
     assert chance is not None
@@ -114,30 +116,11 @@ def test_only_ties_are_equals_with_some_width() -> None:
     assert {(r.best_rank, r.worst_rank) for r in found.ratings} == {(1, 3)}
 
 
-def test_both_bad_can_be_left_out() -> None:
-    """Twelve both-bads as half wins pull two contestants together that nobody compared."""
-    votes = outcomes_of([PairOutcomes(A, B, 9, 3, 0, 12), PairOutcomes(B, C, 0, 0, 0, 5)])
-    half, out = rank(votes), rank(votes, both_bad=BothBad.OUT)
-    assert points(out, A) - points(out, B) == pytest.approx(400 * math.log10(9.5 / 3.5))
-    assert points(half, A) - points(half, B) < points(out, A) - points(out, B)
-    assert (half.votes, out.votes) == (29, 12)
-    assert [rating.contestant for rating in out.ratings] == [A, B]
-
-
-def test_the_anchor_moves_all_and_narrows_nothing() -> None:
-    """An anchor whose interval has no width looks like a certainty."""
-    votes = outcomes_of([PairOutcomes(A, B, 20, 12), PairOutcomes(B, C, 15, 9)])
-    plain, anchored = rank(votes), rank(votes, anchor=B)
-    assert points(anchored, B) == pytest.approx(1000.0)
-    assert (plain.anchor, anchored.anchor) == (None, B)
-    for who in (A, B, C):
-        one, other = of(plain, who).rating, of(anchored, who).rating
-        assert other.high - other.low == pytest.approx(one.high - one.low)
-        assert points(anchored, who) - points(anchored, B) == pytest.approx(
-            points(plain, who) - points(plain, B)
-        )
-    assert np.mean([points(plain, who) for who in (A, B, C)]) == pytest.approx(1000.0)
-    assert rank(votes, anchor=D).anchor is None
+def test_both_bad_is_half_a_win_for_each() -> None:
+    """12 both-bads beside 9 to 3 are 15 to 9, and the prior's half: odds 15.5 to 9.5."""
+    found = rank(outcomes_of([PairOutcomes(A, B, 9, 3, 0, 12)]))
+    assert points(found, A) - points(found, B) == pytest.approx(400 * math.log10(15.5 / 9.5))
+    assert (of(found, A).wins, of(found, A).losses) == (15.0, 9.0)
 
 
 def test_groups_that_never_met_are_not_compared() -> None:
@@ -163,7 +146,7 @@ def test_groups_that_never_met_are_not_compared() -> None:
 def test_no_votes_no_ratings() -> None:
     """A new arena's leaderboard is empty, and opens."""
     found = rank(outcomes_of([]))
-    assert (found.ratings, found.win_rates, found.components, found.votes) == ((), (), (), 0)
+    assert (found.ratings, found.win_rates, found.components) == ((), (), ())
     assert found.comparable
     assert not found.approximate
 
@@ -289,57 +272,25 @@ def test_intervals_hold_the_truth(votes: int, ties: float) -> None:
 
 
 def test_the_bootstrap_agrees_where_there_are_votes() -> None:
-    """Two roads to the same interval; a slip in one of them parts them."""
-    rng = np.random.default_rng(5)
-    votes = draw_outcomes(TRUTH, 5000, rng, weights=UNBALANCED)
-    formula, drawn = rank(votes), rank(votes, method=Method.BOOTSTRAP)
-    for one, other in zip(formula.ratings, drawn.ratings, strict=True):
-        assert one.contestant == other.contestant
-        assert one.rating.value == other.rating.value
-        width = one.rating.high - one.rating.low
-        assert other.rating.high - other.rating.low == pytest.approx(width, rel=0.1)
-    for line, other_line in zip(formula.win_rates, drawn.win_rates, strict=True):
-        for one_rate, other_rate in zip(line, other_line, strict=True):
-            assert one_rate is not None
-            assert other_rate is not None
-            assert one_rate.value == other_rate.value
-            assert one_rate.low == pytest.approx(other_rate.low, abs=0.015)
-            assert one_rate.high == pytest.approx(other_rate.high, abs=0.015)
-    assert rank(votes, method=Method.BOOTSTRAP) == drawn
-    assert rank(votes, method=Method.BOOTSTRAP, seed=6) != drawn
-    assert not drawn.approximate
+    """5,000 votes: percentiles of resamples are as wide as the formula's intervals, within 10%."""
+    votes = draw_outcomes(TRUTH, 5000, np.random.default_rng(5), weights=UNBALANCED)
+    (component,) = components_of(votes)
+    drawn = resampled(component)
+    np.testing.assert_allclose(drawn.sum(axis=1), 0.0, atol=1e-9)
+    strengths = fit(component.wins()[None])[0]
+    spread = covariance(component.wins(), component.ties(), strengths)
+    np.testing.assert_allclose(drawn.std(axis=0), np.sqrt(spread.diagonal()), rtol=0.1)
+    np.testing.assert_allclose(drawn.mean(axis=0), strengths, atol=0.01)
+    low, high = percentiles(drawn)
+    found = rank(votes)
+    for code, name in enumerate(votes.contestants):
+        rating = of(found, name).rating
+        width = rating.high - rating.low
+        assert POINTS * (high[code] - low[code]) == pytest.approx(width, rel=0.1)
 
 
-def test_the_bootstrap_says_that_it_is_rough_at_few_votes() -> None:
-    """On 12 wins of 12 it has no width: every resample is the same."""
-    found = rank(outcomes_of([PairOutcomes(A, B, 12, 0)]), method=Method.BOOTSTRAP)
-    assert found.approximate
-    few = outcomes_of([PairOutcomes(A, B, 250, FEW_TO_RESAMPLE - 251)])
-    assert rank(few, method=Method.BOOTSTRAP).approximate
-    enough = outcomes_of([PairOutcomes(A, B, 250, FEW_TO_RESAMPLE - 250)])
-    assert not rank(enough, method=Method.BOOTSTRAP).approximate
-    assert not rank(few).approximate
-
-
-def test_confidence_is_used() -> None:
-    """An argument that is passed over would be noticed by nobody."""
-    votes = outcomes_of([PairOutcomes(A, B, 30, 20)])
-    for method in Method:
-        wide, narrow = (rank(votes, method=method, confidence=c) for c in (0.99, 0.8))
-        assert of(wide, A).rating.low < of(narrow, A).rating.low
-        assert of(wide, A).rating.high > of(narrow, A).rating.high
-    for wrong in (0.0, 1.0, 95.0):
-        with pytest.raises(ValueError, match="confidence"):
-            rank(votes, confidence=wrong)
-    with pytest.raises(ValueError, match="resamples"):
-        rank(votes, resamples=10)
-
-
-def test_a_million_votes_are_quick(million: VoteTable) -> None:
-    """Added up once, a thousand resamples of a million votes cost what those of a thousand do."""
-    began = time.process_time()
-    found = rank(add_up(million), method=Method.BOOTSTRAP, resamples=1000)
-    assert time.process_time() - began < 2.0
-    assert len(found.ratings) == 5
-    # A draw of equals: an interval of a million votes is under two points wide.
-    assert all(r.rating.high - r.rating.low < 2.0 for r in found.ratings)
+def test_every_resample_has_the_prior() -> None:
+    """12 wins of 12: each resample is the same votes, so each is the shown 12.5 to 0.5."""
+    (component,) = components_of(outcomes_of([PairOutcomes(A, B, 12, 0)]))
+    shown = fit(np.array([[[0.0, 12.5], [0.5, 0.0]]]))[0]
+    np.testing.assert_allclose(resampled(component, 5), np.tile(shown, (5, 1)), atol=1e-9)

@@ -20,14 +20,13 @@ from arena.stats.vote_table import (
     WINNERS,
     Contestant,
     VoteFlag,
-    VoteRow,
     VoteTable,
 )
-from tests.stats.arenas import ANY_TIME, NAMES, A, B, C, row
+from tests.stats.arenas import ANY_TIME, NAMES, A, B, C, VoteRow, columns_of, row, table_of
 
 ROWS = st.lists(
     st.builds(
-        lambda sides, winner, mode, language, category, voter, prompt, moment, marks, chars: row(
+        lambda sides, winner, mode, language, category, voter, prompt, moment, flags, chars: row(
             winner,
             a=NAMES[sides[0]],
             b=NAMES[sides[1]],
@@ -37,7 +36,7 @@ ROWS = st.lists(
             voter=f"voter-{voter}",
             prompt=prompt,
             cast_at=float(moment),
-            marks=VoteFlag(marks),
+            flags=VoteFlag(flags),
             chars_a=chars,
         ),
         st.permutations(range(4)),
@@ -59,36 +58,36 @@ def test_rows_become_columns() -> None:
     """A column that lands in another one's place gives every number a wrong meaning."""
     first = row(
         Winner.TIE, a=B, b=A, mode=Mode.OPEN, language="ja", category=Category.CODING, voter="w",
-        cast_at=5.5, signed_in=True, prompt="p", marks=VoteFlag.LEAK_A | VoteFlag.IMPORTED,
+        cast_at=5.5, signed_in=True, prompt="p", flags=VoteFlag.LEAK_A | VoteFlag.IMPORTED,
         read_seconds=1.0, chars_a=2.0, chars_b=3.0, tokens_a=4.0, tokens_b=5.0, ttft_a=6.0,
         ttft_b=7.0, total_a=8.0, total_b=9.0, cost_a=10.0, cost_b=11.0,
     )  # fmt: skip
-    ballots = VoteTable.from_rows([first, row()])
-    assert ballots.contestants == (A, B)
-    assert [who for code in (ballots.a, ballots.b) for who in code.tolist()] == [1, 0, 0, 1]
-    assert WINNERS[ballots.winner[0]] is Winner.TIE
-    assert MODES[ballots.mode[0]] is Mode.OPEN
-    assert LANGUAGES[ballots.language[0]] == "ja"
-    assert CATEGORIES[ballots.category[0]] is Category.CODING
-    assert ballots.voters == ("v", "w")
-    assert ballots.voter.tolist() == [1, 0]
-    assert ballots.signed_in.tolist() == [True, False]
-    assert ballots.prompt.tolist() == [0, -1]
-    assert ballots.has(VoteFlag.LEAK_A | VoteFlag.LEAK_B).tolist() == [True, False]
-    assert not ballots.has(VoteFlag.TRUNCATED).any()
+    table = table_of([first, row()])
+    assert table.contestants == (A, B)
+    assert [who for code in (table.a, table.b) for who in code.tolist()] == [1, 0, 0, 1]
+    assert WINNERS[table.winner[0]] is Winner.TIE
+    assert MODES[table.mode[0]] is Mode.OPEN
+    assert LANGUAGES[table.language[0]] == "ja"
+    assert CATEGORIES[table.category[0]] is Category.CODING
+    assert table.voters == ("v", "w")
+    assert table.voter.tolist() == [1, 0]
+    assert table.signed_in.tolist() == [True, False]
+    assert table.prompt.tolist() == [0, -1]
+    assert table.has(VoteFlag.LEAK_A | VoteFlag.LEAK_B).tolist() == [True, False]
+    assert not table.has(VoteFlag.TRUNCATED).any()
     measures = [
         "read_seconds", "chars_a", "chars_b", "tokens_a", "tokens_b", "ttft_a", "ttft_b",
         "total_a", "total_b", "cost_a", "cost_b",
     ]  # fmt: skip
-    assert [getattr(ballots, name)[0] for name in measures] == [float(n) for n in range(1, 12)]
-    assert all(np.isnan(getattr(ballots, name)[1]) for name in measures)
-    assert ballots.cast_at.tolist() == [5.5, 0.0]
+    assert [getattr(table, name)[0] for name in measures] == [float(n) for n in range(1, 12)]
+    assert all(np.isnan(getattr(table, name)[1]) for name in measures)
+    assert table.cast_at.tolist() == [5.5, 0.0]
 
 
 def test_no_votes_are_ballots_too() -> None:
     """A new arena has no votes, and its leaderboard must open."""
-    ballots = VoteTable.from_rows([])
-    assert (len(ballots), ballots.contestants, ballots.voters) == (0, (), ())
+    table = table_of([])
+    assert (len(table), table.contestants, table.voters) == (0, (), ())
 
 
 @pytest.mark.parametrize(
@@ -108,10 +107,10 @@ def test_no_votes_are_ballots_too() -> None:
         ("a", "model-a"),
         ("a", Contestant("", "v1")),
         ("b", ("model-a", None)),
-        ("marks", 1 << 30),
-        ("marks", -1),
-        ("marks", 1.5),
-        ("marks", "truncated"),
+        ("flags", 1 << 30),
+        ("flags", -1),
+        ("flags", 1.5),
+        ("flags", "truncated"),
         ("cast_at", float("nan")),
         ("cast_at", float("inf")),
         ("cast_at", -1.0),
@@ -124,7 +123,7 @@ def test_no_votes_are_ballots_too() -> None:
 def test_what_is_unknown_is_an_error_with_its_place(field: str, value: object) -> None:
     """An unknown label counted as a tie moves every rating and shows nowhere."""
     good = row()
-    columns: dict[str, Any] = {f.name: [getattr(good, f.name)] * 3 for f in fields(VoteRow)}
+    columns: dict[str, Any] = columns_of([good] * 3)
     columns[field] = [getattr(good, field), value, value]
     with pytest.raises(BadVote) as caught:
         VoteTable.from_columns(columns)
@@ -140,11 +139,11 @@ def test_codes_are_checked_like_words() -> None:
         "mode": np.array([0, 0]), "language": np.array([0, 2]), "category": np.array([0, 5]),
         "voter": np.array([7, 7]), "cast_at": [0.0, 1.0], "prompt": np.array([2**40, -1]),
     }  # fmt: skip
-    ballots = VoteTable.from_columns(good, contestants=[B, A])
-    assert ballots.contestants == (A, B)
-    assert ballots.a.tolist() == [1, 0]
-    assert ballots.voters == ("7",)
-    assert ballots.prompt.tolist() == [2**40, -1]
+    table = VoteTable.from_columns(good, contestants=[B, A])
+    assert table.contestants == (A, B)
+    assert table.a.tolist() == [1, 0]
+    assert table.voters == ("7",)
+    assert table.prompt.tolist() == [2**40, -1]
     for field, code in (("winner", 4), ("mode", -1), ("language", 3), ("category", 6), ("b", 2)):
         with pytest.raises(BadVote) as caught:
             VoteTable.from_columns(good | {field: np.array([0, code])}, contestants=[B, A])
@@ -153,7 +152,7 @@ def test_codes_are_checked_like_words() -> None:
 
 def test_columns_must_fit_together() -> None:
     """A column that is short by one shifts every later vote onto another battle."""
-    columns: dict[str, Any] = {f.name: [getattr(row(), f.name)] for f in fields(VoteRow)}
+    columns: dict[str, Any] = columns_of([row()])
     with pytest.raises(ValueError, match="lengths"):
         VoteTable.from_columns(columns | {"voter": ["v", "v"]})
     with pytest.raises(ValueError, match="unknown: \\['mood'\\]"):
@@ -166,15 +165,15 @@ def test_columns_must_fit_together() -> None:
 def test_nothing_can_be_written_to() -> None:
     """A statistic that changes its votes changes the next statistic."""
     given_times = np.array([1.0])
-    columns: dict[str, Any] = {f.name: [getattr(row(), f.name)] for f in fields(VoteRow)}
-    ballots = VoteTable.from_columns(columns | {"cast_at": given_times})
+    columns: dict[str, Any] = columns_of([row()])
+    table = VoteTable.from_columns(columns | {"cast_at": given_times})
     for field in fields(VoteTable):
-        array = getattr(ballots, field.name)
+        array = getattr(table, field.name)
         if isinstance(array, np.ndarray):
             with pytest.raises(ValueError, match="read-only"):
                 array[0] = 0
     given_times[0] = 9.0
-    assert ballots.cast_at[0] == 1.0
+    assert table.cast_at[0] == 1.0
 
 
 def test_every_flag_of_a_battle_has_its_mark() -> None:
@@ -193,10 +192,10 @@ def test_order_gives_the_same_codes(rows: list[VoteRow], rng: random.Random) -> 
     """Codes by first appearance make every table depend on who voted first."""
     shuffled = rows[:]
     rng.shuffle(shuffled)
-    one, other = VoteTable.from_rows(rows), VoteTable.from_rows(shuffled)
+    one, other = table_of(rows), table_of(shuffled)
     assert (one.contestants, one.voters) == (other.contestants, other.voters)
-    assert sorted(zip(one.a, one.b, one.winner, one.voter, one.marks, strict=True)) == sorted(
-        zip(other.a, other.b, other.winner, other.voter, other.marks, strict=True)
+    assert sorted(zip(one.a, one.b, one.winner, one.voter, one.flags, strict=True)) == sorted(
+        zip(other.a, other.b, other.winner, other.voter, other.flags, strict=True)
     )
 
 
@@ -204,14 +203,14 @@ def test_order_gives_the_same_codes(rows: list[VoteRow], rng: random.Random) -> 
 @given(ROWS)
 def test_columns_of_plain_values_are_the_same(rows: list[VoteRow]) -> None:
     """A store hands over tuples, strings and None, not our types."""
-    columns: dict[str, Any] = {f.name: [getattr(r, f.name) for r in rows] for f in fields(VoteRow)}
+    columns: dict[str, Any] = columns_of(rows)
     columns["a"] = [(r.a.id, r.a.served_model) for r in rows]
     columns["winner"] = [r.winner.value for r in rows]
     columns["mode"] = np.array([r.mode.value for r in rows], dtype=object)
-    columns["marks"] = [int(r.marks) for r in rows]
+    columns["flags"] = [int(r.flags) for r in rows]
     columns["prompt"] = [r.prompt or None for r in rows]
     columns["chars_a"] = [None if r.chars_a != r.chars_a else r.chars_a for r in rows]
-    plain, typed = VoteTable.from_columns(columns), VoteTable.from_rows(rows)
+    plain, typed = VoteTable.from_columns(columns), table_of(rows)
     for field in fields(VoteTable):
         one, other = getattr(plain, field.name), getattr(typed, field.name)
         if isinstance(one, np.ndarray):
@@ -223,9 +222,9 @@ def test_columns_of_plain_values_are_the_same(rows: list[VoteRow]) -> None:
 
 def test_taking_some_keeps_their_codes() -> None:
     """New codes in a part would put its votes on other contestants than in the whole."""
-    ballots = VoteTable.from_rows([row(), row(a=B, b=C), replace(row(), voter="z")])
-    part = ballots.take(np.array([False, True, True]))
-    assert part.contestants == ballots.contestants
+    table = table_of([row(), row(a=B, b=C), replace(row(), voter="z")])
+    part = table.take(np.array([False, True, True]))
+    assert part.contestants == table.contestants
     assert part.a.tolist() == [1, 0]
     assert part.voters[part.voter[1]] == "z"
-    assert ballots.take(np.array([2, 0])).voter.tolist() == [1, 0]
+    assert table.take(np.array([2, 0])).voter.tolist() == [1, 0]

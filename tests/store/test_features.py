@@ -1,4 +1,4 @@
-"""The ballots say of every vote what the record says, by the newest code, and all of one moment."""
+"""The table of votes says what the record says, by the newest code, and all of one moment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from arena.errors.store import BadVote, StoreError
 from arena.stats import leaks
 from arena.stats.vote_table import WINNERS, Contestant, VoteFlag, VoteTable
 from arena.store import features
-from arena.store.features import features_of, marks_of, prompt_code
+from arena.store.features import features_of, flags_of, prompt_code
 from arena.store.store import VoteStore
 from tests.store_tools import Outside
 from tests.vote_samples import NOON, answer, battle, spec, vote
@@ -37,7 +37,7 @@ def talk(*texts: str, prompt: str = "1+1は？") -> tuple[Exchange, ...]:
     return tuple(Exchange(prompt, answer(text)) for text in texts)
 
 
-async def test_ballots_say_what_the_record_says(store: VoteStore) -> None:
+async def test_the_table_says_what_the_record_says(store: VoteStore) -> None:
     """A column was taken from the other side, or from the last turn alone."""
     a = (Exchange("一つ", answer("12345")), Exchange("二つ", answer("123")))
     b = (Exchange("一つ", answer("1")), Exchange("二つ", answer("2", thinking_tokens=9)))
@@ -53,7 +53,7 @@ async def test_ballots_say_what_the_record_says(store: VoteStore) -> None:
     )
     moment = NOON + timedelta(seconds=22.5)
     await voted(store, made, "both_bad", cast_at=moment, signed_in=True)
-    found = await store.ballots()
+    found = await store.vote_table()
     assert len(found) == 1
     assert found.contestants == (Contestant("gemini", "v1"), Contestant("phi", "v1"))
     assert (found.a[0], found.b[0]) == (1, 0)
@@ -61,7 +61,7 @@ async def test_ballots_say_what_the_record_says(store: VoteStore) -> None:
     assert found.voters == (made.voter,)
     assert found.cast_at[0] == moment.timestamp()
     assert found.signed_in[0]
-    assert VoteFlag(int(found.marks[0])) == VoteFlag.TRUNCATED
+    assert VoteFlag(int(found.flags[0])) == VoteFlag.TRUNCATED
     assert found.read_seconds[0] == 12.5
     assert (found.chars_a[0], found.chars_b[0]) == (8, 2)
     assert (found.tokens_a[0], found.tokens_b[0]) == (14, 14)
@@ -76,13 +76,13 @@ async def test_what_is_unknown_is_nan(store: VoteStore) -> None:
     await voted(store, battle(conversation_a=(Exchange("p", quiet), Exchange("q", answer()))))
     early = battle(answered_at=NOON + timedelta(hours=1), created_at=NOON + timedelta(minutes=1))
     await voted(store, early, cast_at=NOON + timedelta(minutes=2))
-    found = await store.ballots()
+    found = await store.vote_table()
     unknown = (found.tokens_a[0], found.ttft_a[0], found.cost_a[0], *found.read_seconds)
     assert all(math.isnan(value) for value in unknown)
     assert found.tokens_b[0] == 7
 
 
-async def test_only_votes_and_all_of_them_are_ballots(store: VoteStore) -> None:
+async def test_only_votes_and_all_of_them_are_in_the_table(store: VoteStore) -> None:
     """Battles without a vote were counted; excluded ones were gone instead of marked."""
     made = [battle(created_at=NOON + timedelta(minutes=n)) for n in range(4)]
     for n, one in enumerate(made[:3]):
@@ -91,24 +91,24 @@ async def test_only_votes_and_all_of_them_are_ballots(store: VoteStore) -> None:
     await store.add_battle(battle("phi", None))
     await voted(store, battle(mode=Mode.OPEN, source="elsewhere"), cast_at=NOON)
     await store.add_exclusion(Exclusion(made[1].id, "same person", NOON))
-    found = await store.ballots()
+    found = await store.vote_table()
     assert len(found) == 4
     assert list(found.cast_at) == sorted(found.cast_at)
     assert list(found.has(VoteFlag.EXCLUDED)) == [False, False, True, False]
     assert list(found.has(VoteFlag.IMPORTED)) == [True, False, False, False]
     await store.add_exclusion(Exclusion(made[1].id, "", NOON + timedelta(seconds=1), lifted=True))
-    assert not (await store.ballots()).has(VoteFlag.EXCLUDED).any()
+    assert not (await store.vote_table()).has(VoteFlag.EXCLUDED).any()
 
 
-async def test_store_without_votes_has_no_ballots(store: VoteStore) -> None:
+async def test_store_without_votes_has_an_empty_table(store: VoteStore) -> None:
     """The first look at the leaderboard failed."""
-    assert len(await store.ballots()) == 0
+    assert len(await store.vote_table()) == 0
     await store.add_battle(battle())
-    assert len(await store.ballots()) == 0
+    assert len(await store.vote_table()) == 0
 
 
 @pytest.mark.parametrize(
-    ("change", "marks"),
+    ("change", "flags"),
     [
         ({}, VoteFlag(0)),
         ({"conversation_a": talk("私はPhi-4-miniです。")}, VoteFlag.LEAK_A),
@@ -137,11 +137,11 @@ async def test_store_without_votes_has_no_ballots(store: VoteStore) -> None:
     ],
 )
 def test_names_are_found_where_the_visitor_saw_them(
-    change: dict[str, Any], marks: VoteFlag
+    change: dict[str, Any], flags: VoteFlag
 ) -> None:
     """A vote counted as blind after an answer had said who it was from."""
     made = battle(**({"flags": frozenset()} | change))
-    assert marks_of(made) == marks
+    assert flags_of(made) == flags
 
 
 @given(st.lists(st.text(max_size=8), max_size=3), st.lists(st.text(max_size=8), max_size=3))
@@ -159,14 +159,14 @@ def test_same_prompt_is_known_again() -> None:
     assert prompt_code(["a", "b"]) != prompt_code(["ab"]) != prompt_code(["a b"])
 
 
-async def test_ballots_are_found_once(store: VoteStore, outside: Outside) -> None:
+async def test_features_are_found_once(store: VoteStore, outside: Outside) -> None:
     """Every look at the leaderboard read all answers again."""
     made = await voted(store, battle())
-    await store.ballots()
+    await store.vote_table()
     assert outside.rows(KEPT) == [(made.id, int(VoteFlag.PRESET_EDITED), 1, leaks.VERSION)]
     # What is kept is believed: a mark that nobody finds again comes back.
     outside.rows("UPDATE features SET marks = 0")
-    assert (await store.ballots()).marks[0] == 0
+    assert (await store.vote_table()).flags[0] == 0
     assert await features.fill(store.database) == 0
 
 
@@ -176,9 +176,9 @@ async def test_what_older_code_found_is_found_again(
 ) -> None:
     """New patterns of names never reached the old votes."""
     await voted(store, battle())
-    await store.ballots()
+    await store.vote_table()
     outside.rows(f"UPDATE features SET marks = 0, {column} = 0")  # noqa: S608
-    assert (await store.ballots()).marks[0] == int(VoteFlag.PRESET_EDITED)
+    assert (await store.vote_table()).flags[0] == int(VoteFlag.PRESET_EDITED)
     assert outside.rows(KEPT)[0][1:] == (
         int(VoteFlag.PRESET_EDITED),
         features.VERSION,
@@ -190,9 +190,9 @@ async def test_lost_table_is_found_again(store: VoteStore, outside: Outside) -> 
     """The derived table was the only place that knew something."""
     for n in range(3):
         await voted(store, battle(answered_at=NOON), cast_at=NOON + timedelta(seconds=n))
-    before = await store.ballots()
+    before = await store.vote_table()
     outside.rows("DELETE FROM features")
-    after = await store.ballots()
+    after = await store.vote_table()
     assert same(before, after)
 
 
@@ -211,7 +211,7 @@ async def test_vote_that_comes_meanwhile_is_whole(store: VoteStore, outside: Out
     late = await voted(store, battle(), cast_at=NOON + timedelta(hours=1))
     columns = await store.database.read(features._columns)
     assert columns["chars_a"] == [2, 2]
-    assert columns["marks"] == [int(VoteFlag.PRESET_EDITED)] * 2
+    assert columns["flags"] == [int(VoteFlag.PRESET_EDITED)] * 2
     assert late.id not in {row[0] for row in outside.rows(KEPT)}
 
 
@@ -225,7 +225,7 @@ async def test_cancelled_fill_leaves_whole_batches(store: VoteStore, outside: Ou
     with pytest.raises(asyncio.CancelledError):
         await filling
     assert len(outside.rows(KEPT)) in (0, features._BATCH)
-    assert len(await store.ballots()) == features._BATCH + 1
+    assert len(await store.vote_table()) == features._BATCH + 1
 
 
 async def test_broken_record_is_an_error(store: VoteStore, outside: Outside) -> None:
@@ -233,14 +233,14 @@ async def test_broken_record_is_an_error(store: VoteStore, outside: Outside) -> 
     await voted(store, battle())
     outside.rows("UPDATE battles SET ui_language = 'ja', mode = 'strange'")
     with pytest.raises(StoreError):
-        await store.ballots()
+        await store.vote_table()
 
 
 async def test_unknown_value_is_an_error(store: VoteStore) -> None:
     """A language that the statistics do not know was counted as another one."""
     await voted(store, battle(language="fr"))
     with pytest.raises(BadVote):
-        await store.ballots()
+        await store.vote_table()
 
 
 def test_features_follow_the_sides() -> None:

@@ -47,7 +47,7 @@ async def test_unknown_words_are_refused(store: VoteStore, change: dict[str, Any
     assert both == replace(noted, grade_b=Grade.OK)
 
 
-async def test_ballots_know_which_guesses_were_right(store: VoteStore) -> None:
+async def test_the_table_knows_which_guesses_were_right(store: VoteStore) -> None:
     """A guess was held against the winner, or one that came later was never seen."""
     guesses = ("phi", "gemini", None)
     made = [battle("phi", "gemini") for _ in guesses]
@@ -57,12 +57,12 @@ async def test_ballots_know_which_guesses_were_right(store: VoteStore) -> None:
     same = battle("phi", "phi")
     await store.add_battle(same)
     await store.cast_vote(vote(same, guess="phi"))
-    found = await store.ballots()
+    found = await store.vote_table()
     assert found.has(VoteFlag.GUESSED_RIGHT).sum() == 1
     assert found.has(VoteFlag.GUESSED_WRONG).sum() == 1
     # What is kept of a battle does not hold what a voter may still add.
     await store.annotate_vote(made[2].id, VOTER, guess="phi")
     await store.annotate_vote(made[0].id, VOTER, guess="gemini")
-    found = await store.ballots()
+    found = await store.vote_table()
     assert found.has(VoteFlag.GUESSED_RIGHT).sum() == 1
     assert found.has(VoteFlag.GUESSED_WRONG).sum() == 2

@@ -208,8 +208,8 @@ async def test_third_revision_stays_readable(
             await copy.cast_vote(vote_)
     for decision in await store.decisions():
         await copy.add_exclusion(decision)
-    await store.ballots()
-    await copy.ballots()
+    await store.vote_table()
+    await copy.vote_table()
     assert outside.tables(*metadata.tables) == before
     records = ("battles", "votes", "exclusions", "features")
     again = Outside(copied).tables(*records)

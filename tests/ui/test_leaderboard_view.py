@@ -12,11 +12,12 @@ from arena.domain import Mode
 from arena.leaderboard.names import SIMULATED, ModelName
 from arena.leaderboard.report import make_report
 from arena.stats.intervals import Estimate
-from arena.stats.vote_table import Contestant, VoteTable
+from arena.stats.vote_table import Contestant
 from arena.ui import leaderboard_view as view
 from arena.ui import plots
 from arena.ui.i18n import LANGUAGES
 from tests.boards import DAY, GEM, PHI, QWEN, SMOL, five_hundred, report, votes
+from tests.stats.arenas import table_of
 
 VOID = {"br", "img", "hr", "input"}
 
@@ -128,7 +129,7 @@ def test_labels_are_escaped_everywhere() -> None:
     rows = [*votes(evil, GEM, 9, 8), *votes(evil, other, 8, 9), *votes(GEM, other, 9, 9)]
     names = {"evil": ModelName(EVIL), "gem": ModelName("Gem"), "other": ModelName("<b>Other</b>")}
     for votes_of in (rows, rows[:17]):
-        made = make_report(VoteTable.from_rows(votes_of), names)
+        made = make_report(table_of(votes_of), names)
         for language in LANGUAGES:
             html = (
                 view.lead_html(made, language)
@@ -154,7 +155,7 @@ def test_titles_of_pictures_are_escaped() -> None:
 def test_simulated_votes_are_marked_twice() -> None:
     """The mark is in the first line, and at each contestant whose label does not say it."""
     made_up = Contestant("x", f"x {SIMULATED}")
-    made = make_report(VoteTable.from_rows(votes(PHI, made_up, 4, 3)), {"x": ModelName("X")})
+    made = make_report(table_of(votes(PHI, made_up, 4, 3)), {"x": ModelName("X")})
     lead, board = view.lead_html(made, "en"), view.board_html(made, "en")
     assert '<p class="made-up">7 of these votes are simulated' in lead
     assert board.count('<i class="made-up">simulated</i>') == 1

@@ -9,14 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arena.domain import Category, Mode
-from arena.leaderboard.report import Headline, Report, Selection
-from arena.stats.bias import Check
+from arena.leaderboard.report import Headline, LeaderboardReport, Selection
+from arena.leaderboard.report_json import report_json
+from arena.stats.bias.base import CheckVerdict
 from arena.stats.filters import FilterReason, Rules, StepName
 from arena.stats.intervals import Estimate, Verdict
-from arena.stats.vote_table import VoteFlag, VoteRow
+from arena.stats.vote_table import VoteFlag
 from arena.ui import leaderboard_words as words
 from arena.ui.i18n import LANGUAGES, table
-from tests.boards import GEM, PHI, QWEN, SMOL, five_hundred, report, votes
+from tests.boards import GEM, PHI, QWEN, SMOL, check, five_hundred, report, votes
+from tests.stats.arenas import VoteRow
 
 SENTENCES: list[tuple[list[VoteRow], str, str]] = [
     ([], "No votes yet. The first one is yours.", "まだ投票がありません。最初の一票をどうぞ。"),
@@ -105,7 +107,7 @@ def test_sentence_under_a_filter_does_not_ask_for_the_first_vote() -> None:
     assert words.sentence(made, "ja") == "この条件の投票はまだありません。"
 
 
-def noted(made: Report) -> str:
+def noted(made: LeaderboardReport) -> str:
     """All notes in both languages."""
     return " / ".join(line for language in ("en", "ja") for line in words.notes(made, language))
 
@@ -127,7 +129,7 @@ def test_notes_say_what_must_be_known() -> None:
 
 def test_notes_mark_simulated_and_imported_votes() -> None:
     """The mark must come first and give the number."""
-    made = replace(report(votes(PHI, GEM, 4, 2, marks=VoteFlag.IMPORTED)), simulated=1)
+    made = replace(report(votes(PHI, GEM, 4, 2, flags=VoteFlag.IMPORTED)), simulated=1)
     english = words.notes(made, "en")
     assert english[0] == "1 of these votes is simulated: a program made it up, nobody cast it."
     assert english[1] == "6 of these votes were cast elsewhere and imported."
@@ -140,8 +142,8 @@ def test_every_reason_step_and_verdict_has_its_words(language: str) -> None:
     keys = [f"board.reason.{reason}" for reason in FilterReason]
     keys += [f"board.step.{step}" for step in StepName]
     keys += [f"board.verdict.{verdict}" for verdict in Verdict]
-    keys += [f"board.check.state.{state}" for state in (*Check, "failed")]
-    for name in ("position", "length", "voters", "drift", "guess"):
+    keys += [f"board.check.state.{state}" for state in CheckVerdict]
+    for name in ("position", "length", "voters", "drift", "guesses"):
         keys += [f"board.check.{name}", *(f"board.check.{name}.{s}" for s in ("seen", "none_seen"))]
     keys += [f"category.{category}" for category in Category]
     assert not set(keys) - set(table(language))
@@ -235,27 +237,30 @@ def test_dollars(value: float | None, shown: str) -> None:
 def test_guesses_are_judged_in_words(right: int, wrong: int, english: str, japanese: str) -> None:
     """A share of right guesses without what chance gives says nothing on blindness."""
     rows = [
-        *votes(PHI, GEM, right, 0, marks=VoteFlag.GUESSED_RIGHT),
-        *votes(PHI, GEM, wrong, 0, marks=VoteFlag.GUESSED_WRONG, voter="other"),
+        *votes(PHI, GEM, right, 0, flags=VoteFlag.GUESSED_RIGHT),
+        *votes(PHI, GEM, wrong, 0, flags=VoteFlag.GUESSED_WRONG, voter="other"),
         *votes(PHI, GEM, 3, 3, voter="silent"),
     ]
     made = report([replace(row, voter=f"{row.voter} {place}") for place, row in enumerate(rows)])
     assert words.checks(made, "en")[-1].text == english
     assert words.checks(made, "ja")[-1].text == japanese
-    loud = made.checks.guesses.verdict is Check.SEEN
+    loud = check(made, "guesses").verdict is CheckVerdict.SEEN
     assert loud == (max(right, wrong) == 30)
 
 
 def test_checks_speak_plainly() -> None:
     """A verdict by a word of the statistics is no verdict for a person."""
     few = words.checks(report(votes(PHI, GEM, 3, 4)), "en")
-    assert [check.state for check in few] == [Check.TOO_FEW] * 5
+    assert [one.state for one in few] == [CheckVerdict.TOO_FEW] * 5
     assert few[0].text == "7 decisive votes so far; the check needs 30."
     one_side = report([row for row in votes(PHI, GEM, 40, 40) if row.a == PHI])
     assert words.checks(one_side, "en")[0].text == "Nobody has changed sides yet."
     busy = votes(PHI, GEM, 30, 0, voter="busy") + votes(PHI, GEM, 10, 22)
-    found = {check.name: check for check in words.checks(report(busy), "en")}
-    assert found["One voter"].state == Check.SEEN
+    found = {one.name: one for one in words.checks(report(busy), "en")}
+    assert found["One voter"].state == CheckVerdict.SEEN
     assert "the busiest cast 48% of the votes" in found["One voter"].text
-    broken = replace(report(busy), checks=replace(report(busy).checks, length=None))
-    assert words.checks(broken, "ja")[1].state == "failed"
+    made = report(busy)
+    failed = replace(check(made, "length"), verdict=CheckVerdict.FAILED)
+    broken = replace(made, checks=(failed,))
+    assert words.checks(broken, "ja")[0].text == "回帰が収束しませんでした。詳細はログにあります。"
+    assert set(report_json(broken)["checks"]["length"].values()) == {None}

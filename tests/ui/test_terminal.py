@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from arena.leaderboard.names import ModelName
 from arena.leaderboard.report import make_report
-from arena.stats.vote_table import Contestant, VoteTable
+from arena.stats.vote_table import Contestant
 from arena.store.store import VoteStore
 from arena.ui.terminal import board_text, leaderboard, printable, table, width
 from tests.boards import GEM, PHI, QWEN, SMOL, five_hundred, report, votes
+from tests.stats.arenas import table_of
 from tests.vote_samples import battle, vote
 
 
@@ -77,7 +78,7 @@ def test_labels_cannot_drive_the_terminal() -> None:
     """An imported label with an escape sequence could clear or rewrite the screen."""
     evil = Contestant("evil", "v")
     names = {"evil": ModelName("E\x1b[2Jvil\r\n"), "gem": ModelName("Gem")}
-    made = make_report(VoteTable.from_rows(votes(evil, GEM, 7, 3)), names)
+    made = make_report(table_of(votes(evil, GEM, 7, 3)), names)
     text = board_text(made, "en")
     assert "\x1b" not in text
     assert "\r" not in text
