@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("arena.dataset",),
     ("arena.store", "arena.models"),
     ("arena.stats",),
-    ("arena.settings", "arena.presets"),
+    ("arena.blind", "arena.settings", "arena.presets"),
     ("arena.domain", "arena.errors", "arena.concurrency"),
 )
 # Inside the two rooms that hold others.

@@ -33,6 +33,7 @@ from arena.battle.request import (
     messages_for,
 )
 from arena.battle.session import BattleSession, Phase, SideStream, Snapshot
+from arena.blind import hides_sides
 from arena.concurrency import run_to_end, wait_to_end
 from arena.domain import (
     Answer,
@@ -315,11 +316,11 @@ class Arena:
 
         Ends with a snapshot that is not running. A reader that leaves before stops both sides.
         """
-        even = self._even and session.battle.mode is Mode.BLIND
+        even = self._even and hides_sides(session.battle, voted=session.locked)
         try:
             while True:
                 session.changed.clear()
-                snapshot = session.snapshot(session.even_chars() if even else None)
+                snapshot = session.snapshot(even_pace=even)
                 yield snapshot
                 if not snapshot.running:
                     return

@@ -10,11 +10,10 @@ from datetime import datetime
 from enum import StrEnum
 
 from arena.battle.admission import Slot
+from arena.blind import SideFacts, even_chars
 from arena.domain import Answer, Battle, Delta, Exchange, Finished, FinishReason, Flag, Side
 from arena.errors.base import ArenaError
 from arena.models.registry import Entry
-
-EVEN_CHARS_PER_SECOND = 60.0
 
 
 class Phase(StrEnum):
@@ -29,21 +28,11 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SideSnapshot:
-    """One side at one moment.
-
-    Attributes:
-        error_id: finds the details of `error` in the log.
-        ttft_s: seconds to the first text; None before it.
-        elapsed_s: seconds since the request, while it runs.
-    """
+    """One side at one moment."""
 
     phase: Phase
     text: str
-    answer: Answer | None = None
-    error: ArenaError | None = None
-    error_id: str = ""
-    ttft_s: float | None = None
-    elapsed_s: float = 0.0
+    facts: SideFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,34 +170,30 @@ class BattleSession:
         complete = all(battle.conversation(s)[-1].answer is not None for s in battle.sides)
         self.battle = replace(battle, answered_at=now if complete else None)
 
-    def snapshot(self, max_chars: int | None = None) -> Snapshot:
-        """How it looks now; `max_chars` cuts each text to that many characters.
+    def snapshot(self, *, even_pace: bool = False) -> Snapshot:
+        """How it looks now; at an even pace no text is ahead of the other.
 
-        While texts are cut, a side whose answer is complete looks as if it were still written.
+        A side whose text is cut looks as if it were still being written.
         """
+        elapsed_s = time.monotonic() - self.turn_started
+        lengths = (stream.length for stream in self.streams.values() if stream.running)
+        max_chars = even_chars(elapsed_s, lengths) if even_pace else None
         sides = {}
         cut_short = False
         for side, stream in self.streams.items():
             text = stream.text if max_chars is None else stream.text[:max_chars]
             cut = len(text) < stream.length
             held = cut or (max_chars is not None and stream.running)
-            sides[side] = SideSnapshot(
-                Phase.WRITING if held and stream.phase is Phase.DONE else stream.phase,
-                text, None if held else stream.answer, stream.error, stream.error_id,
+            phase = Phase.WRITING if held and stream.phase is Phase.DONE else stream.phase
+            facts = SideFacts(
+                None if held else stream.answer, stream.error, stream.error_id,
                 stream.ttft_s, stream.elapsed_s,
             )  # fmt: skip
+            sides[side] = SideSnapshot(phase, text, facts)
             cut_short = cut_short or cut
         running = self.running or cut_short
         votable = not running and self.saved and not self.locked and self.battle.votable
         return Snapshot(self.battle, sides, running, votable, self.saved)
-
-    def even_chars(self) -> int:
-        """How many characters of each text to show so that no side tells its speed.
-
-        Both grow at one pace, never past what the slower side that still runs has written.
-        """
-        allowed = int((time.monotonic() - self.turn_started) * EVEN_CHARS_PER_SECOND)
-        return min([allowed, *(s.length for s in self.streams.values() if s.running)])
 
 
 def snapshot_of(battle: Battle) -> Snapshot:
@@ -216,12 +201,10 @@ def snapshot_of(battle: Battle) -> Snapshot:
     sides = {}
     for side in battle.sides:
         answer = battle.conversation(side)[-1].answer
-        finished = answer.finished if answer else None
-        sides[side] = SideSnapshot(
-            Phase.DONE if answer is not None and answer.usable else Phase.FAILED,
-            answer.text if answer else "",
-            answer,
-            ttft_s=finished.ttft_s if finished else None,
-            elapsed_s=finished.total_s if finished else 0.0,
-        )
+        facts = SideFacts(answer)
+        if answer is not None:
+            finished = answer.finished
+            facts = SideFacts(answer, ttft_s=finished.ttft_s, elapsed_s=finished.total_s)
+        phase = Phase.DONE if answer is not None and answer.usable else Phase.FAILED
+        sides[side] = SideSnapshot(phase, answer.text if answer else "", facts)
     return Snapshot(battle, sides, running=False, votable=False)

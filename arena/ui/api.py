@@ -134,8 +134,8 @@ def _public_error(error: ArenaError) -> gr.Error:
 
 
 def _answer(side: SideSnapshot, spec: ModelSpec) -> Json:
-    finished = side.answer.finished if side.answer else None
-    error = side.error
+    answer, error = side.facts.answer, side.facts.error
+    finished = answer.finished if answer else None
     return {
         "model": spec.id,
         "label": spec.label,
@@ -144,7 +144,7 @@ def _answer(side: SideSnapshot, spec: ModelSpec) -> Json:
         "error": None
         if error is None
         else {"code": error.code, "message": error.sentence, "remedy": error.remedy_text},
-        "stats": _stats(finished, side.answer.cost_usd if side.answer else None),
+        "stats": _stats(finished, answer.cost_usd if answer else None),
     }
 
 

@@ -14,6 +14,7 @@ from arena.battle.admission import Slot
 from arena.battle.limits import Visitor
 from arena.battle.request import BattleRequest, answered
 from arena.battle.session import BattleSession, Snapshot, snapshot_of
+from arena.blind import valid_guess
 from arena.domain import Mode, Side, Winner
 from arena.errors.base import ArenaError
 from arena.errors.store import StoreError
@@ -21,7 +22,6 @@ from arena.presets import pick
 from arena.ui import presets_view, status_view, view
 from arena.ui.arena_parts import VOTES, ArenaParts
 from arena.ui.components import PRIVATE, Updates, diff_updates
-from arena.ui.feedback_view import guess_on
 from arena.ui.i18n import say
 from arena.ui.page_state import PageState, params_from, preset_behind
 
@@ -231,7 +231,7 @@ class ArenaTab(ArenaParts):
             try:
                 session = self.arena.session(state.battle_id)
                 visitor = await self._visitor(state, request)
-                guess = guess_on(session.battle, state.feedback)
+                guess = valid_guess(session.battle, state.feedback.guess)
                 await self.arena.vote(session.battle.id, winner, visitor, guess)
             except ArenaError as error:
                 return self.complain(error, state.language)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from arena.battle.arena import Arena
 from arena.battle.limits import Visitor
 from arena.battle.session import Snapshot
+from arena.blind import guess_choices
 from arena.domain import Grade, Mode, Reason
 from arena.errors.battle import VoteTooEarly
 from arena.ui.components import html
@@ -46,12 +47,11 @@ class FeedbackPart:
         if state.vote is not None:
             return feedback_html(state.feedback, state.language)
         if snapshot.votable and snapshot.battle.mode is Mode.BLIND:
-            return guess_html(self.pool(), state.feedback, state.language)
+            return guess_html(self._choices(), state.feedback, state.language)
         return ""
 
-    def pool(self) -> list[tuple[str, str]]:
-        """Labels and ids of all contestants that could be drawn."""
-        return [(e.model.spec.label, e.model.spec.id) for e in self.arena.registry.pool()]
+    def _choices(self) -> list[tuple[str, str]]:
+        return guess_choices(entry.model.spec for entry in self.arena.registry.pool())
 
     async def click(self, state: PageState, visitor: Visitor, kind: str, value: str) -> None:
         """Take one click. The store has it when this returns; a guess waits for the vote.
@@ -65,7 +65,7 @@ class FeedbackPart:
         if state.battle_id is None:
             raise VoteTooEarly
         if kind == "guess":
-            known = dict(self.pool())
+            known = dict(self._choices())
             if state.vote is not None or value not in known:
                 raise ValueError(kind)
             again = state.feedback.guess == known[value]

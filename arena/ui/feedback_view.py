@@ -1,8 +1,4 @@
-"""A voter's feedback: a guess before the vote; reasons, grades and a comment after it. Pure.
-
-Before the vote nothing here may depend on which side is which: the guess offers the whole pool, in
-the order of its labels, and a click sends the label. Ids stay behind until the vote.
-"""
+"""A voter's feedback: a guess before the vote; reasons, grades and a comment after it. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from arena.domain import Battle, Grade, Reason, Side
+from arena.domain import Grade, Reason, Side
 from arena.ui.i18n import say
 
 COMMENT_CHARS = 1000
@@ -32,27 +28,17 @@ class Feedback:
     comment: str = ""
 
 
-def guess_on(battle: Battle, feedback: Feedback) -> str | None:
-    """The guess, if it names one of the two.
-
-    The page offers the whole pool, since a choice of two would tell who plays. To refuse a vote
-    with a guess at a third one would tell it as well: such a guess is left out.
-    """
-    ids = [battle.spec(side).id for side in battle.sides]
-    return feedback.guess if feedback.guess in ids else None
-
-
-def guess_html(pool: Sequence[tuple[str, str]], feedback: Feedback, language: str) -> str:
+def guess_html(choices: Sequence[tuple[str, str]], feedback: Feedback, language: str) -> str:
     """The guess, one click each.
 
     Args:
-        pool: labels and ids of all who could have been drawn.
+        choices: labels and ids, from `guess_choices`.
         feedback: what was added.
         language: of the page.
     """
     buttons = "".join(
         _choice("guess", label, label, chosen=feedback.guess == identity)
-        for label, identity in sorted(pool)
+        for label, identity in choices
     )
     return _line(say(language, "extra.guess"), buttons)
 

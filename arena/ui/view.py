@@ -1,7 +1,6 @@
 """What the page shows, computed from a snapshot. Pure: no Gradio, no I/O.
 
-Blind mode is kept here: before the vote, everything but the answers' own text and timing is the
-same when the sides are swapped.
+What a side may tell before the vote comes from `blind.py`; nothing else of it is read here.
 """
 
 from __future__ import annotations
@@ -10,12 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
-from arena.battle.session import Phase, SideSnapshot, Snapshot
+from arena.battle.session import Phase, Snapshot
+from arena.blind import SideFacts, visible_side
 from arena.domain import Finished, FinishReason, Mode, ModelSpec, Side, Winner
 from arena.ui.i18n import error_line, say
 from arena.ui.markdown import safe_markdown
 
 ChatMessages = list[dict[str, str]]
+BUSY = (Phase.WAITING, Phase.WRITING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class PageView:
 
 def idle_view(language: str, mode: Mode) -> PageView:
     """The page before a battle."""
-    panes = {side: PaneView(_pane_head(side, None, language, mode), [], "") for side in Side}
+    panes = {side: PaneView(_pane_head(side, "", language, mode), [], "") for side in Side}
     return PageView(panes, single=mode is Mode.SINGLE)
 
 
@@ -57,10 +58,10 @@ def battle_view(
 ) -> PageView:
     """The page during and after a battle; `shared` is somebody else's, by its link."""
     battle = snapshot.battle
-    named = battle.mode is not Mode.BLIND or vote is not None
-    panes = {side: _pane(snapshot, side, language, named=named) for side in battle.sides}
+    voted = vote is not None
+    panes = {side: _pane(snapshot, side, language, voted=voted) for side in battle.sides}
     for side in Side:
-        panes.setdefault(side, PaneView(_pane_head(side, None, language, battle.mode), [], ""))
+        panes.setdefault(side, PaneView(_pane_head(side, "", language, battle.mode), [], ""))
     follow_up = not snapshot.running and vote is None and _all_done(snapshot)
     return PageView(
         panes,
@@ -74,71 +75,66 @@ def battle_view(
 
 
 def _all_done(snapshot: Snapshot) -> bool:
-    return all(view.phase is Phase.DONE for view in snapshot.sides.values())
+    return all(side.phase is Phase.DONE for side in snapshot.sides.values())
 
 
-def _pane(snapshot: Snapshot, side: Side, language: str, *, named: bool) -> PaneView:
-    view = snapshot.sides[side]
-    spec = snapshot.battle.spec(side) if named else None
+def _pane(snapshot: Snapshot, side: Side, language: str, *, voted: bool) -> PaneView:
+    battle, seen = snapshot.battle, snapshot.sides[side]
+    spec, facts = visible_side(battle, side, seen.facts, voted=voted)
     messages: ChatMessages = []
-    *before, last = snapshot.battle.conversation(side)
+    *before, last = battle.conversation(side)
     for turn in before:
         messages.append({"role": "user", "content": safe_markdown(turn.prompt)})
         if turn.answer is not None:
             messages.append({"role": "assistant", "content": safe_markdown(turn.answer.text)})
     messages.append({"role": "user", "content": safe_markdown(last.prompt)})
-    if view.text:
-        messages.append({"role": "assistant", "content": safe_markdown(view.text)})
+    if seen.text:
+        messages.append({"role": "assistant", "content": safe_markdown(seen.text)})
+    name = _name(spec, facts) if spec else ""
     return PaneView(
-        _pane_head(side, spec, language, snapshot.battle.mode, view),
+        _pane_head(side, name, language, battle.mode, busy=seen.phase in BUSY),
         messages,
-        _stats(view, spec, language),
+        _stats(seen.phase, facts, language, named=spec is not None),
         snapshot.retryable(side),
     )
 
 
-def _pane_head(
-    side: Side, spec: ModelSpec | None, language: str, mode: Mode, view: SideSnapshot | None = None
-) -> str:
-    if spec is not None:
-        served = view.answer.finished.served_model if view and view.answer else ""
-        remote = "" if spec.precision else served or spec.source
-        detail = " · ".join(part for part in (spec.precision, spec.engine, remote) if part)
-        name = f'<b>{escape(spec.label)}</b> <span class="dim">{escape(detail)}</span>'
-    elif mode is Mode.BLIND:
+def _name(spec: ModelSpec, facts: SideFacts) -> str:
+    served = facts.answer.finished.served_model if facts.answer else ""
+    remote = "" if spec.precision else served or spec.source
+    detail = " · ".join(part for part in (spec.precision, spec.engine, remote) if part)
+    return f'<b>{escape(spec.label)}</b> <span class="dim">{escape(detail)}</span>'
+
+
+def _pane_head(side: Side, name: str, language: str, mode: Mode, *, busy: bool = False) -> str:
+    if not name and mode is Mode.BLIND:
         name = f'<span class="dim">{escape(say(language, "pane.hidden"))}</span>'
-    else:
-        name = ""
-    busy = " busy" if view and view.phase in (Phase.WAITING, Phase.WRITING) else ""
     letter = "" if mode is Mode.SINGLE else side.value.upper()
-    dot = f'<span class="dot {side.value}{busy}">{letter}</span>'
+    dot = f'<span class="dot {side.value}{" busy" if busy else ""}">{letter}</span>'
     return f'<div class="pane-head">{dot}<span class="name">{name}</span></div>'
 
 
-def _stats(view: SideSnapshot, spec: ModelSpec | None, language: str) -> str:
+def _stats(phase: Phase, facts: SideFacts, language: str, *, named: bool) -> str:
     """The line under a pane; numbers only where the name is known."""
-    parts = [say(language, f"phase.{view.phase}")]
-    failed = view.phase is Phase.FAILED
-    if failed and spec is None:
-        if view.error_id:
-            parts.append(say(language, "phase.error_id", id=view.error_id))
-    elif failed:
-        parts.append(_failure(view, language))
-    elif spec is not None and view.answer is not None:
-        numbers = _numbers(view.answer.finished, view.answer.cost_usd, language)
-        parts = numbers if view.phase is Phase.DONE else [*parts, *numbers]
-    elif spec is not None and view.phase in (Phase.WAITING, Phase.WRITING):
-        if view.ttft_s is not None:
-            parts.append(f"{say(language, 'stats.ttft')} {view.ttft_s:.2f} s")
-        parts.append(f"{view.elapsed_s:.0f} s")
-    kind = "failed" if failed else view.phase.value
-    return f'<span class="phase {kind}">{escape(" · ".join(p for p in parts if p))}</span>'
+    parts = [say(language, f"phase.{phase}")]
+    if phase is Phase.FAILED:
+        if facts.error_id:
+            parts.append(say(language, "phase.error_id", id=facts.error_id))
+        parts.append(_failure(facts, language))
+    elif facts.answer is not None:
+        numbers = _numbers(facts.answer.finished, facts.answer.cost_usd, language)
+        parts = numbers if phase is Phase.DONE else [*parts, *numbers]
+    elif named and phase in BUSY:
+        if facts.ttft_s is not None:
+            parts.append(f"{say(language, 'stats.ttft')} {facts.ttft_s:.2f} s")
+        parts.append(f"{facts.elapsed_s:.0f} s")
+    return f'<span class="phase {phase}">{escape(" · ".join(p for p in parts if p))}</span>'
 
 
-def _failure(view: SideSnapshot, language: str) -> str:
-    if view.error is not None:
-        return error_line(language, view.error)
-    blocked = view.answer is not None and view.answer.finished.reason is FinishReason.BLOCKED
+def _failure(facts: SideFacts, language: str) -> str:
+    if facts.error is not None:
+        return error_line(language, facts.error)
+    blocked = facts.answer is not None and facts.answer.finished.reason is FinishReason.BLOCKED
     return say(language, "finish.blocked") if blocked else ""
 
 

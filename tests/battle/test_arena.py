@@ -136,7 +136,7 @@ async def test_failing_side_can_be_retried_alone(store: VoteStore) -> None:
     side = next(s for s in Side if session.battle.spec(s).id == "bad")
     assert last.sides[side].phase is Phase.FAILED
     assert last.sides[side].text == "half"
-    assert last.sides[side].error_id
+    assert last.sides[side].facts.error_id
     assert last.retryable(side)
     assert not last.retryable(side.other)
     assert not last.votable
@@ -197,7 +197,7 @@ async def test_stream_without_an_end_is_broken(store: VoteStore) -> None:
     session = await arena.begin(REQUEST)
     last = (await play(arena, session))[-1]
     side = next(s for s in Side if session.battle.spec(s).id == "x")
-    answer = last.sides[side].answer
+    answer = last.sides[side].facts.answer
     assert answer is not None
     assert answer.finished.error_code == "stream_broken"
 
@@ -465,7 +465,7 @@ async def test_even_cadence_shows_both_sides_alike(store: VoteStore) -> None:
     x = next(s for s in Side if session.battle.spec(s).id == "x")
     for snapshot in snapshots[:4]:
         assert len(snapshot.sides[x.other].text) <= 3, "never past the slower side"
-        assert snapshot.sides[x.other].answer is None
+        assert snapshot.sides[x.other].facts.answer is None
     assert snapshots[-1].sides[x].text == "abcdef"
     assert snapshots[-1].sides[x.other].text == "A" * 90
     assert snapshots[-1].votable

@@ -11,13 +11,14 @@ from arena.battle.arena import Arena
 from arena.battle.limits import Visitor
 from arena.battle.request import BattleRequest
 from arena.battle.session import BattleSession
+from arena.blind import valid_guess
 from arena.domain import GenerationParams, Grade, Mode, Reason, Winner
 from arena.errors.battle import NotYourBattle, VoteTooEarly
 from arena.models.registry import Entry, Registry
 from arena.settings import Limits
 from arena.store.store import VoteStore
 from arena.ui.feedback import FeedbackPart, changed
-from arena.ui.feedback_view import Feedback, feedback_html, guess_html, guess_on
+from arena.ui.feedback_view import Feedback, feedback_html, guess_html
 from arena.ui.page_state import PageState
 from tests.scripted import ScriptedModel
 
@@ -53,10 +54,10 @@ async def test_guess_at_a_third_model_does_not_tell_who_plays(store: VoteStore) 
     """The vote was refused with the names of the two, before it was cast."""
     part, state = part_of(store), PageState()
     session = await played(part, state)
-    assert guess_on(session.battle, Feedback(guess="z")) is None
-    assert guess_on(session.battle, Feedback()) is None
+    assert valid_guess(session.battle, "z") is None
+    assert valid_guess(session.battle, None) is None
     for identity in ("x", "y"):
-        assert guess_on(session.battle, Feedback(guess=identity)) == identity
+        assert valid_guess(session.battle, identity) == identity
 
 
 async def test_each_click_is_stored_with_the_vote(store: VoteStore) -> None:

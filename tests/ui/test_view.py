@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arena.battle.session import Phase, SideSnapshot, Snapshot
+from arena.blind import SideFacts
 from arena.domain import (
     Answer,
     Battle,
@@ -55,19 +56,20 @@ ENDINGS = st.sampled_from(
 def side_view(phase: Phase, reason: FinishReason | None, text: str, served: str) -> SideSnapshot:
     """One side that stands so."""
     if reason is None:
-        return SideSnapshot(phase, text)
+        return SideSnapshot(phase, text, SideFacts())
     finished = Finished(
         reason, completion_tokens=len(text), ttft_s=0.5, total_s=2.0, served_model=served
     )
     error = Overloaded("the provider's own words") if reason is FinishReason.ERROR else None
-    return SideSnapshot(phase, text, Answer(text, finished, 0.001), error, "1234" if error else "")
+    facts = SideFacts(Answer(text, finished, 0.001), error, "1234" if error else "")
+    return SideSnapshot(phase, text, facts)
 
 
 def snapshot(
     a: SideSnapshot, b: SideSnapshot, spec_a: ModelSpec, spec_b: ModelSpec, mode: Mode
 ) -> Snapshot:
     """A snapshot of a battle of these two."""
-    talks = [(Exchange("Why?", view.answer),) for view in (a, b)]
+    talks = [(Exchange("Why?", side.facts.answer),) for side in (a, b)]
     battle = Battle(
         id="0" * 32, mode=mode, language="en", ui_language="en", category=Category.FREE,
         preset=None, params=GenerationParams(seed=1), spec_a=spec_a, spec_b=spec_b,
@@ -124,7 +126,7 @@ def test_open_mode_says_what_failed_and_blind_mode_only_that() -> None:
 
 def test_open_mode_counts_while_it_writes_and_blind_mode_does_not() -> None:
     """A running clock under one pane tells which side answers late."""
-    a = replace(side_view(Phase.WRITING, None, "al", ""), ttft_s=0.25, elapsed_s=7.0)
+    a = SideSnapshot(Phase.WRITING, "al", SideFacts(ttft_s=0.25, elapsed_s=7.0))
     b = side_view(Phase.WAITING, None, "", "")
     opened = battle_view(snapshot(a, b, GEMINI, PHI, Mode.OPEN), "en", None)
     blind = battle_view(snapshot(a, b, GEMINI, PHI, Mode.BLIND), "en", None)

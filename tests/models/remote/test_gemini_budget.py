@@ -201,8 +201,8 @@ async def test_fifty_battles_at_once_keep_the_budget(
     battles = await asyncio.gather(*(arena.begin(request) for _ in range(50)))
     snapshots = await asyncio.gather(*(play(arena, session) for session in battles))
 
-    refused = [f for f in snapshots if isinstance(f.sides[Side.A].error, BudgetSpent)]
-    answered = [f for f in snapshots if f.sides[Side.A].error is None]
+    refused = [f for f in snapshots if isinstance(f.sides[Side.A].facts.error, BudgetSpent)]
+    answered = [f for f in snapshots if f.sides[Side.A].facts.error is None]
     assert len(refused) + len(answered) == 50
     assert refused
     spent = await store.spent_today("gemini")
