@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 log = logging.getLogger("arena")
-CLOSE_SECONDS = 8.0  # a last push is given five of them; whoever sends SIGTERM waits ten or more
+# A Space or a container is killed ten seconds or more after SIGTERM; a last push may take five.
+CLOSE_SECONDS = 8.0
 
 
 class Parts:
-    """What the process is made of, and its life."""
+    """The parts of the process, started and stopped together."""
 
     def __init__(
         self, arena: Arena, exports: PublicExports, demo: gr.Blocks, settings: Settings
@@ -68,9 +69,9 @@ class Parts:
         log.info("all answers stopped, all votes on disk")
 
     def end(self) -> None:
-        """The same from the main thread, within `CLOSE_SECONDS`.
+        """`stop` from the main thread, for `CLOSE_SECONDS` at most.
 
-        The web server would wait for open pages first, which may stay open for ever.
+        Comes before the web server's own end, which waits for open pages.
         """
         if self._loop is None:
             return
@@ -81,7 +82,7 @@ class Parts:
 
 
 def compose(settings: Settings) -> Parts:
-    """Build every part; nothing runs yet, but on ZeroGPU the local model is loaded.
+    """Build every part. Starts none of them; on ZeroGPU the local model is loaded.
 
     Raises:
         SettingsError, PresetError, RegistryError, StoreError: what stops the start, and its remedy.
@@ -115,10 +116,10 @@ def compose(settings: Settings) -> Parts:
 
 
 def salt_of(settings: Settings) -> str | None:
-    """The salt of the visitors' hashes: the owner's, or one that follows from the Hub's token.
+    """The salt of the visitors' hashes; None leaves it to the store.
 
-    The latter where there is a copy on the Hub: a store that is restored on an empty disk keeps
-    its voters. None leaves it to the store.
+    It is the owner's, or, where the votes are copied to the Hub, derived from the Hub's token: so a
+    store that is restored on an empty disk knows its voters again.
     """
     from arena.dataset.hub import derived_salt
 
@@ -129,42 +130,25 @@ def salt_of(settings: Settings) -> str | None:
     return None
 
 
-def server_options(parts: Parts) -> dict[str, Any]:
-    """What the web server gets beside the page: the life of the parts, and the health page."""
-    from starlette.requests import Request
-    from starlette.responses import JSONResponse
-    from starlette.routing import Route
-
-    from arena.ui.health import health
-
-    async def answer(request: Request) -> JSONResponse:
-        status, body = await health(parts.arena)
-        if request.url.path.endswith("/ready") and not body["ready"]:
-            status = 503
-        return JSONResponse(body, status)
-
-    routes = [Route("/health", answer), Route("/ready", answer)]
-    return {"lifespan": parts.lifespan, "routes": routes}
-
-
 def main() -> None:
     """Serve the page until SIGINT or SIGTERM, then stop all answers and close the store."""
+    from arena.ui.health import health_routes
     from arena.ui.page import launch_options
 
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    # The server believes X-Forwarded-For of these peers and of no other. Set empty it believes
-    # nobody, while unset it would believe whatever runs on this machine.
+    # The peers from which the server believes X-Forwarded-For. Empty: none; unset: this machine.
     os.environ["FORWARDED_ALLOW_IPS"] = parts.settings.trusted_proxies
+    server = {"lifespan": parts.lifespan, "routes": health_routes(parts.arena)}
     options: dict[str, Any] = launch_options()
     demo.queue(default_concurrency_limit=None, api_open=False)
-    demo.launch(prevent_thread_lock=True, app_kwargs=server_options(parts), **options)
+    demo.launch(prevent_thread_lock=True, app_kwargs=server, **options)
     ended.wait()
     parts.end()
     demo.server.config.timeout_graceful_shutdown = 1  # open pages keep their connections
     demo.close()
-    # All is on disk. Taking the libraries apart would cost seconds that a stopped Space lacks.
+    # All is on disk. An orderly exit of the libraries would take seconds that a Space lacks.
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -174,7 +158,7 @@ def main() -> None:
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 for name in ("httpx", "httpx2", "alembic", "google_genai"):
     logging.getLogger(name).setLevel(logging.WARNING)
-# It writes token ids of visitors' prompts when a request fails.
+# It would write token ids of visitors' prompts when a request fails.
 logging.getLogger("ContinuousBatchingLogger").setLevel(logging.ERROR)
 try:
     parts = compose(load_settings(HERE / ".env"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -19,19 +20,29 @@ from arena.settings import Settings, load_settings
 if TYPE_CHECKING:
     from arena.store.store import VoteStore
 
+Command = Callable[[Settings, argparse.Namespace], Coroutine[None, None, int]]
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0 when it did what it should.
+    """Run one command.
 
-    0: done, or the arena can run. 1: the arena can't run. 2: a setting or the store is wrong.
+    Returns:
+        The exit code. 0: done, or the arena can run. 1: the arena can't run, or the reader of the
+        output is gone. 2: a setting or the store is wrong.
     """
     chosen = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.ERROR)
     try:
-        return asyncio.run(_COMMANDS[chosen.command](load_settings(), chosen))
+        code: int = asyncio.run(chosen.run(load_settings(), chosen))
+        sys.stdout.flush()
     except ArenaError as error:
         print(f"{error.sentence}\n{error.remedy_text}\n{error.detail}".strip(), file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # As with `| head`. The interpreter's own last flush would fail too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -39,25 +50,31 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(prog="python -m arena", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("doctor", help="what this machine has, and what to do for each gap")
-    board = commands.add_parser("leaderboard", help="the leaderboard as text")
+
+    def command(name: str, run: Command, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text)
+        made.set_defaults(run=run)
+        return made
+
+    command("doctor", _doctor, "what this machine has, and what to do for each gap")
+    board = command("leaderboard", _leaderboard, "the leaderboard as text")
     board.add_argument("--json", action="store_true", help="all of it, for a program")
-    export = commands.add_parser("export", help="write battles and votes to a file")
+    export = command("export", _export, "write battles and votes to a file")
     export.add_argument("file", nargs="?", default="-", help="where to; - is standard output")
     export.add_argument("--format", choices=list(FileFormat), default=FileFormat.JSONL)
     export.add_argument("--shape", choices=list(ExportShape), default=ExportShape.ARENA)
     export.add_argument("--ties", action="store_true", help="ties give training data too")
     export.add_argument("--mask", action="store_true", help="mask what may lead to a person")
-    given = commands.add_parser("import", help="read an export, or a set like LMArena's, back")
+    given = command("import", _import, "read an export, or a set like LMArena's, back")
     given.add_argument("file", type=Path)
     given.add_argument("--source", help="what its votes are marked with; else the file's name")
     given.add_argument("--skip-bad", action="store_true", help="leave bad rows out")
-    exclude = commands.add_parser("exclude", help="let a battle's vote not count; it is kept")
+    exclude = command("exclude", _exclude, "let a battle's vote not count; it is kept")
     exclude.add_argument("battle", help="the battle's id")
     reason = exclude.add_mutually_exclusive_group(required=True)
     reason.add_argument("--why", help="the reason, for whoever reads the data")
     reason.add_argument("--undo", action="store_true", help="let it count again")
-    move = commands.add_parser("move", help="copy the store to another database and compare both")
+    move = command("move", _move, "copy the store to another database and compare both")
     move.add_argument("target", help="where to, e.g. postgresql+psycopg://user:password@host/name")
     move.add_argument("--source", help="where from; the store of ARENA_DATABASE_URL if not given")
     return parser
@@ -152,13 +169,3 @@ async def _opened(settings: Settings, *, copied: bool = False) -> AsyncGenerator
             print(f"{left.unpushed} changes are not in the copy yet. {reason}", file=sys.stderr)
     finally:
         await store.aclose()
-
-
-_COMMANDS: dict[str, Callable[[Settings, argparse.Namespace], Coroutine[None, None, int]]] = {
-    "doctor": _doctor,
-    "leaderboard": _leaderboard,
-    "export": _export,
-    "import": _import,
-    "exclude": _exclude,
-    "move": _move,
-}

@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
 from arena.battle.arena import Arena
 from arena.errors.base import ArenaError
 
@@ -52,3 +56,15 @@ async def _store_problem(arena: Arena) -> str | None:
     except ArenaError as error:
         return error.code
     return None
+
+
+def health_routes(arena: Arena) -> list[Route]:
+    """`/health` and `/ready` for the web server; `/ready` is 503 while no battle could begin."""
+
+    async def answer(request: Request) -> JSONResponse:
+        status, body = await health(arena)
+        if request.url.path.endswith("/ready") and not body["ready"]:
+            status = 503
+        return JSONResponse(body, status)
+
+    return [Route("/health", answer), Route("/ready", answer)]
