@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from arena.presets import Preset, load_presets
@@ -19,6 +20,10 @@ MAKERS = (
     "arena/models/local/onnx/build.py",
     "requirements-cpu.txt",
 )
+
+# The same examples in every run, however busy the machine is.
+hypothesis.settings.register_profile("suite", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("suite")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
