@@ -5,6 +5,11 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Callable, Sequence
+from io import StringIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from arena.leaderboard.cache import LeaderboardCache
 from arena.leaderboard.report import LeaderboardReport, Standing
@@ -17,6 +22,8 @@ from arena.ui.i18n import say
 from arena.ui.leaderboard_words import many
 
 GAP = "  "
+# Wider than any table: a longer line would be cut.
+MOST_COLUMNS = 100_000
 StandingColumn = tuple[str, Callable[[Standing], str]]
 
 
@@ -58,38 +65,26 @@ def board_text(report: LeaderboardReport, language: str) -> str:
     return "\n\n".join(block for block in blocks if block)
 
 
-def width(text: str) -> int:
-    """Columns in a terminal: a full-width character takes two, a combining mark none."""
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
-        for char in text
-    )
-
-
-def table(rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
-    """Aligned columns; the first `left` of them to the left, the others to the right."""
-    widths = [max(width(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines = []
+def aligned(rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    """Rows in columns; the first `left` of them aligned to the left, the others to the right."""
+    grid = Table.grid(padding=(0, len(GAP)), pad_edge=False)
+    for place in range(len(rows[0])):
+        grid.add_column(justify="left" if place < left else "right", no_wrap=True)
     for row in rows:
-        cells = []
-        for place, (text, wide) in enumerate(zip(row, widths, strict=True)):
-            pad = " " * (wide - width(text))
-            cells.append(text + pad if place < left else pad + text)
-        lines.append(GAP.join(cells).rstrip())
-    return "\n".join(lines)
+        grid.add_row(*(Text(printable(text)) for text in row))
+    # As wide as its text: whoever reads it through a pipe has no width.
+    out = StringIO()
+    Console(file=out, color_system=None, width=MOST_COLUMNS).print(grid)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
 def printable(text: str) -> str:
-    """Without what moves a cursor or hides text: labels are somebody else's words."""
+    """Without what moves a cursor or hides text: labels come from outside."""
     return "".join(char if unicodedata.category(char)[0] != "C" else " " for char in text)
 
 
 def _titled(title: str, body: str, *notes: str) -> str:
     return "\n".join([printable(title), body, *(printable(note) for note in notes if note)])
-
-
-def _safe_table(rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
-    return table([[printable(text) for text in row] for row in rows], left=left)
 
 
 def _funnel(report: LeaderboardReport, language: str) -> str:
@@ -125,7 +120,7 @@ def _standings(report: LeaderboardReport, language: str) -> str:
     rows = [[make(standing) for _, make in columns] for standing in report.standings]
     left = 1 if report.ranking is None else 2
     title = say(language, "board.two_title" if report.ranking is None else "board.table_title")
-    return _titled(title, _safe_table([head, *rows], left=left))
+    return _titled(title, aligned([head, *rows], left=left))
 
 
 def _pairs(report: LeaderboardReport, language: str) -> str:
@@ -144,7 +139,7 @@ def _pairs(report: LeaderboardReport, language: str) -> str:
     ]
     shown = report.shown_pair
     test = words.two_words(shown.result, language) if shown and report.ranking is None else ""
-    return _titled(say(language, "board.filter.pair"), _safe_table([head, *rows]), test)
+    return _titled(say(language, "board.filter.pair"), aligned([head, *rows]), test)
 
 
 def _cells(report: LeaderboardReport, language: str) -> str:
@@ -171,7 +166,7 @@ def _cells(report: LeaderboardReport, language: str) -> str:
         say(language, "board.cells_note", compared=len(cells)) if cells else "",
         many(language, "hidden", hidden, fewest=FEWEST) if hidden else "",
     ]
-    body = _safe_table([head, *rows], left=2) if cells else ""
+    body = aligned([head, *rows], left=2) if cells else ""
     title = say(language, "board.cells_title", **names)
     return "\n".join(line for line in _titled(title, body, *notes).split("\n") if line)
 
@@ -179,4 +174,4 @@ def _cells(report: LeaderboardReport, language: str) -> str:
 def _checks(report: LeaderboardReport, language: str) -> str:
     rows = [[c.title, c.name, c.text] for c in words.checks(report, language)]
     note = say(language, "board.checks_note")
-    return _titled(say(language, "board.checks_title"), _safe_table(rows, left=3), note)
+    return _titled(say(language, "board.checks_title"), aligned(rows, left=3), note)
