@@ -19,7 +19,7 @@ from arena.models.local.load import weights_whereabouts
 from arena.models.local.memory import free_memory, free_ram, gib
 from arena.models.local.onnx.build import INSTALL
 from arena.models.local.spec import ModelConfig
-from arena.models.remote.gemini import GeminiModel
+from arena.models.remote.gemini import gemini_model
 from arena.presets import load_presets
 from arena.settings import EMBEDDED, Settings
 from arena.store.store import VoteStore
@@ -136,13 +136,7 @@ def _embedded(settings: Settings) -> Finding:
 
 async def _gemini(settings: Settings) -> Finding:
     """Whether the key is there and accepted; asks the API for the model's description only."""
-    key = settings.gemini_api_key
-    model = GeminiModel(
-        api_key=key.get_secret_value() if key else None,
-        model=settings.gemini_model,
-        fallback_model=settings.gemini_fallback_model,
-        base_url=settings.gemini_base_url,
-    )
+    model = gemini_model(settings)
     try:
         await model.start()
         status = model.status()

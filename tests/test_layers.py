@@ -56,6 +56,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "onnxruntime_genai": ("arena.models",),
     "google": ("arena.models",),
     "openai": ("arena.models",),
+    "genai_prices": ("arena.models",),
     "spaces": ("arena.models", "app"),
     "sqlalchemy": ("arena.store",),
     "alembic": ("arena.store",),

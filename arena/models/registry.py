@@ -7,10 +7,8 @@ import logging
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 from arena.domain import slug_of
 from arena.errors.battle import NoContestants
@@ -33,12 +31,9 @@ from arena.models.models_file import (
     declarations,
     wrong_entry,
 )
-from arena.models.remote.budget import Budget, UsageStore
-from arena.models.remote.gemini import LABEL as GEMINI_LABEL
-from arena.models.remote.gemini import GeminiModel
-from arena.models.remote.openai_contestant import openai_contestant
-from arena.models.remote.prices import Price, overridden, price_of
-from arena.models.remote.quota import Quota
+from arena.models.remote.budget import UsageStore
+from arena.models.remote.gemini import GOOGLE, gemini_model
+from arena.models.remote.openai import openai_model
 from arena.models.variant import VariantModel
 from arena.settings import EMBEDDED, Settings
 
@@ -50,7 +45,6 @@ STEPS_PROMPT = (
     "Work through the task step by step before you state the result. "
     "Answer in the language of the question."
 )
-GOOGLE = "google"
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,20 +244,20 @@ def slugify(name: str) -> str:
     return slug_of(tail) or "model"
 
 
-def build_registry(settings: Settings, book: UsageStore[Any]) -> Registry:
+def build_registry(settings: Settings, usage: UsageStore) -> Registry:
     """The arena's contestants: the local model, its stand-in, Gemini, and those of ARENA_MODELS.
 
     Args:
         settings: what the owner set.
-        book: counts the day's requests and money, over all processes.
+        usage: counts the day's requests and money, over all processes.
 
     Raises:
         RegistryError: ARENA_MODELS cannot be read or has a wrong entry.
     """
     entries = _local_entries(settings)
-    entries.append(Entry("gemini", _gemini(settings, book)))
+    entries.append(Entry("gemini", gemini_model(settings, usage)))
     if settings.models_file is not None:
-        entries.extend(_declared(settings, book, {e.slug: e for e in entries}))
+        entries.extend(_declared(settings, usage, {e.slug: e for e in entries}))
     return Registry(entries)
 
 
@@ -307,40 +301,7 @@ def _spare(slug: str, base: LocalModel, *, standby: bool) -> Entry:
     return Entry(f"{slug}-steps", variant, spare=True, standby=standby)
 
 
-def _gemini(settings: Settings, book: UsageStore[Any]) -> GeminiModel:
-    key = settings.gemini_api_key
-
-    def price(model: str) -> Price | None:
-        known = price_of(model, datetime.now(UTC).date())
-        return overridden(known, settings.gemini_price_in, settings.gemini_price_out)
-
-    meter = Quota(
-        label=GEMINI_LABEL,
-        requests=settings.gemini_daily_requests,
-        requests_variable="GEMINI_DAILY_REQUESTS",
-        reserve=lambda limit: book.count_today("gemini", limit),
-        used=lambda: book.today("gemini"),
-        purse=Budget(
-            book,
-            name="gemini",
-            label=GEMINI_LABEL,
-            limit_usd=settings.gemini_daily_budget_usd,
-            variable="GEMINI_DAILY_BUDGET_USD",
-        ),
-        price_of=price,
-        price_variables=("GEMINI_PRICE_IN", "GEMINI_PRICE_OUT"),
-    )
-    return GeminiModel(
-        api_key=key.get_secret_value() if key else None,
-        model=settings.gemini_model,
-        fallback_model=settings.gemini_fallback_model,
-        base_url=settings.gemini_base_url,
-        thinking_tokens=settings.gemini_thinking_tokens,
-        meter=meter,
-    )
-
-
-def _declared(settings: Settings, book: UsageStore[Any], known: dict[str, Entry]) -> list[Entry]:
+def _declared(settings: Settings, usage: UsageStore, known: dict[str, Entry]) -> list[Entry]:
     """The entries of ARENA_MODELS, in its order; a variant may build on an earlier one."""
     path = settings.models_file or Path()
     found: list[Entry] = []
@@ -348,7 +309,7 @@ def _declared(settings: Settings, book: UsageStore[Any], known: dict[str, Entry]
         if slug in known or slugify(slug) != slug:
             raise wrong_entry(path, slug, "the name is taken, or not of a-z 0-9 . -")
         try:
-            entry = _entry(slug, declared, settings, book, known)
+            entry = _entry(slug, declared, settings, usage, known)
         except ValueError as error:
             raise wrong_entry(path, slug, str(error)) from None
         known[slug] = entry
@@ -360,11 +321,11 @@ def _entry(
     slug: str,
     declared: Declared,
     settings: Settings,
-    book: UsageStore[Any],
+    usage: UsageStore,
     known: Mapping[str, Entry],
 ) -> Entry:
     if isinstance(declared, OpenAiEntry):
-        model = openai_contestant(slug, declared, book)
+        model = openai_model(slug, declared, usage)
         if model.spec.id in {e.model.spec.id for e in known.values()}:
             raise ValueError(f"the id {model.spec.id} is taken: votes would be pooled")
         return Entry(slug, model)

@@ -1,12 +1,15 @@
-"""Between the arena and the SDK: conversions, and the client that keeps its own timeouts."""
+"""The Gemini API through Google's SDK: requests, replies, and the client."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from arena.domain import GenerationParams, Message, Role
+from arena.domain import FinishReason
+from arena.errors.models import KeyRejected
+from arena.models.remote.connection import CONNECT_S
+from arena.models.remote.dialect import ChatRequest, Endings, ReplyChunk
 
 if TYPE_CHECKING:
     import httpx2
@@ -15,78 +18,55 @@ if TYPE_CHECKING:
 
 API_VERSION = "v1beta"  # the `-latest` aliases do not exist in v1
 
-_CONNECT_S = 10.0
-_WIRE_NAMES = {
+WIRE_NAMES = {
     "temperature": "temperature",
     "top_p": "topP",
     "seed": "seed",
     "max_output_tokens": "maxOutputTokens",
 }
+_PROMPT_BLOCKED = "the prompt was blocked"  # no finish reason of the API: it has none for this
+_UNSPECIFIED = "FINISH_REASON_UNSPECIFIED"
+ENDINGS: Endings = {
+    "STOP": FinishReason.STOP,
+    "MAX_TOKENS": FinishReason.LENGTH,
+    "CONTINUATION": FinishReason.LENGTH,  # the provider's own limit for one request
+    "PUP_LIMITED_DISABLED": KeyRejected,  # the account is closed
+    **dict.fromkeys(
+        (
+            "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII",
+            "ESCALATION", "MODEL_ARMOR", "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT",
+            "IMAGE_RECITATION", _PROMPT_BLOCKED,
+        ),
+        FinishReason.BLOCKED,
+    ),
+}  # fmt: skip
 
 
-def conversation(messages: Sequence[Message]) -> tuple[list[types.ContentDict], str]:
-    """The turns as the API wants them, and the system prompt apart.
-
-    Empty turns are left out (the API refuses them); half characters, which no JSON may hold,
-    become question marks.
-    """
-    contents: list[types.ContentDict] = []
-    system: list[str] = []
-    for message in messages:
-        text = message.content.encode("utf-8", "replace").decode("utf-8")
-        if not text:
-            continue
-        if message.role is Role.SYSTEM:
-            system.append(text)
-        else:
-            role = "user" if message.role is Role.USER else "model"
-            contents.append({"role": role, "parts": [{"text": text}]})
-    return contents, "\n\n".join(system)
-
-
-def request_config(
-    params: GenerationParams,
-    *,
-    system: str = "",
-    thinking_tokens: int = 0,
-    output_limit: int | None = None,
-    without: frozenset[str] = frozenset(),
-) -> types.GenerateContentConfigDict:
-    """The configuration of one request.
-
-    Args:
-        params: what the battle asks for. Temperature and top_p always go along, since the
-            provider's own defaults would not be those of the other side.
-        system: the system prompt, or nothing.
-        thinking_tokens: allowance on top of the visible budget; thoughts count against the cap.
-        output_limit: the model's own maximum, where known; the cap never passes it.
-        without: sampling parameters that the model has refused.
-    """
-    cap = params.max_new_tokens + thinking_tokens
-    config: types.GenerateContentConfigDict = {
-        "max_output_tokens": min(cap, output_limit) if output_limit else cap,
-        "automatic_function_calling": {"disable": True},
-        "automatic_continuation": False,
-    }
-    if system:
-        config["system_instruction"] = system
-    if "temperature" not in without:
-        config["temperature"] = params.temperature
-    if "top_p" not in without:
-        config["top_p"] = params.top_p
-    if params.seed is not None and "seed" not in without:
-        config["seed"] = params.seed
-    return config
+def read_chunk(chunk: types.GenerateContentResponse) -> ReplyChunk:
+    """What a chunk says. A prompt that is blocked has no candidates, but a reason of its own."""
+    finish = text = ""
+    if chunk.candidates:
+        candidate = chunk.candidates[0]
+        reason = candidate.finish_reason
+        finish = str(reason.value) if reason is not None and reason.value != _UNSPECIFIED else ""
+        text = visible_text(candidate)
+    elif chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason is not None:
+        finish = _PROMPT_BLOCKED
+    usage = chunk.usage_metadata
+    return ReplyChunk(
+        text=text,
+        served=chunk.model_version or "",
+        finish=finish,
+        prompt_tokens=usage.prompt_token_count if usage else None,
+        completion_tokens=usage.candidates_token_count if usage else None,
+        thinking_tokens=usage.thoughts_token_count if usage else None,
+    )
 
 
-def sent_record(
-    model: str, config: types.GenerateContentConfigDict
-) -> dict[str, float | int | str | None]:
-    """What was really sent, by the API's own names."""
-    values: dict[str, Any] = dict(config)
-    return {"model": model} | {
-        wire: values[name] for name, wire in _WIRE_NAMES.items() if name in values
-    }
+def visible_text(candidate: types.Candidate) -> str:
+    """The text of a candidate's parts without the thoughts; empty where it has no parts."""
+    parts = (candidate.content.parts if candidate.content else None) or ()
+    return "".join(part.text for part in parts if part.text and not part.thought)
 
 
 def model_facts(model: types.Model, name: str) -> dict[str, str]:
@@ -102,15 +82,34 @@ def model_facts(model: types.Model, name: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class GeminiClient:
     """The SDK's client and the HTTP client under it, which the SDK does not close."""
 
-    client: genai.Client
+    sdk: genai.Client
     http: httpx2.AsyncClient
 
+    async def stream(self, request: ChatRequest) -> AsyncIterator[ReplyChunk]:
+        """Send the request and read the answer."""
+        models = self.sdk.aio.models
+        async for chunk in await models.generate_content_stream(**request.body):
+            yield read_chunk(chunk)
 
-def connect(key: str, base_url: str, silence_s: float) -> Link:
-    """Import the SDK and build its client; takes a second, so it belongs into a thread."""
+    async def text_models(self) -> list[str]:
+        """The models that the key can ask for text."""
+        return [
+            model.name.removeprefix("models/")
+            async for model in await self.sdk.aio.models.list()
+            if model.name and "generateContent" in (model.supported_actions or ())
+        ]
+
+    async def aclose(self) -> None:
+        """Close both clients."""
+        await self.http.aclose()
+        self.sdk.close()
+
+
+def connect(key: str, base_url: str, silence_s: float) -> GeminiClient:
+    """Import the SDK and build its client; blocks for a second."""
     import httpx2
     from google import genai
     from google.genai import types
@@ -125,12 +124,6 @@ def connect(key: str, base_url: str, silence_s: float) -> Link:
             kwargs.pop("timeout", None)
             return super().build_request(*args, **kwargs)
 
-    http = PatientClient(timeout=httpx2.Timeout(_CONNECT_S, read=silence_s))
+    http = PatientClient(timeout=httpx2.Timeout(CONNECT_S, read=silence_s))
     options = types.HttpOptions(base_url=base_url, api_version=API_VERSION, httpx_async_client=http)
-    return Link(genai.Client(vertexai=False, api_key=key, http_options=options), http)
-
-
-async def disconnect(link: Link) -> None:
-    """Close both clients."""
-    await link.http.aclose()
-    link.client.close()
+    return GeminiClient(genai.Client(vertexai=False, api_key=key, http_options=options), http)

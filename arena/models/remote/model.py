@@ -1,275 +1,376 @@
-"""What all contestants behind an address share: failures, waits, connections and their streams.
+"""A contestant behind an address: its requests, retries, fallback, caps and status.
 
-No SDK is known here.
+What differs between APIs is its `Dialect`. Nothing is sent again once visible text has come, and
+no other model than the configured fallback ever answers. Errors are raised without a cause: the
+SDK's own exceptions hold the request, whose headers hold the key.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+import logging
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
-from arena.domain import FinishReason
+from arena.domain import Delta, Finished, FinishReason, GenerationParams, Message, ModelSpec
 from arena.errors.models import (
-    KeyRejected,
+    BadReply,
+    ContentBlocked,
     ModelError,
     ModelGone,
     ModelUnavailable,
+    NetworkFailed,
     NoFreeQuota,
+    Overloaded,
+    RateLimited,
     StreamBroken,
 )
-from arena.errors.reasons import ErrorReason
+from arena.models.base import (
+    Dormant,
+    Expenses,
+    Loading,
+    ModelStatus,
+    Ready,
+    StreamEvent,
+    Unavailable,
+)
+from arena.models.remote.connection import Connection, SharedTask, StreamPump
+from arena.models.remote.dialect import ChatRequest, Client, Dialect, Endings, ReplyChunk
+from arena.models.remote.failure import RemoteFailure, retry_wait
+from arena.models.remote.quota import MeteredCall, Quota
 
-if TYPE_CHECKING:
-    from arena.models.remote.quota import MeteredCall
+log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-L = TypeVar("L")
+SILENCE_S = 120.0
+"""How long a provider may send nothing; a model that thinks is silent long."""
+USAGE_WAIT_S = 2.0
+"""How long the token counts are awaited after the finish reason."""
+MAIN_MODEL_RESTS_S = 900.0
+"""How long the fallback answers without the main model being asked first."""
 
-Opening = Callable[[], Awaitable[AsyncIterator[T]]]
+_FALLBACK_FOR = (ModelGone, NoFreeQuota, Overloaded, RateLimited)
 
-_DETAIL_CHARS = 2000
-_NAMES_SHOWN = 6
-_UNKNOWN_WAIT_S = 60.0
-_BACKOFF_S = (0.5, 1.5)
-_LONGEST_WAIT_S = 8.0
+
+@dataclass(slots=True)
+class _Reply:
+    """What one request has brought so far.
+
+    Attributes:
+        served: the model version that answers.
+        text_seen: whether visible text has come; from then on nothing is sent again.
+        finish: the provider's finish reason, empty while there is none.
+    """
+
+    served: str
+    text_seen: bool = False
+    finish: str = ""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    thinking_tokens: int | None = None
+
+    def add(self, chunk: ReplyChunk) -> str:
+        """Keep what the chunk says, and return its visible text."""
+        self.served = chunk.served or self.served
+        self.finish = chunk.finish or self.finish
+        self.text_seen = self.text_seen or bool(chunk.text)
+        for name in ("prompt_tokens", "completion_tokens", "thinking_tokens"):
+            if (count := getattr(chunk, name)) is not None:
+                setattr(self, name, count)
+        return chunk.text
+
+    def ending(self, endings: Endings) -> FinishReason | RemoteFailure:
+        """How it ended, once the stream is over."""
+        if not self.finish:
+            return RemoteFailure(
+                StreamBroken, "the stream ended without a finish reason", again=True
+            )
+        meaning = endings.get(self.finish, BadReply)
+        if isinstance(meaning, FinishReason):
+            return meaning
+        return RemoteFailure(meaning, f"finish reason {self.finish[:100]}")
+
+    def cost(self, call: MeteredCall, end: FinishReason | RemoteFailure) -> float | None:
+        """US dollars; None where it is not known.
+
+        A request that was refused costs nothing. What is billed of one that broke after its
+        beginning is not known.
+        """
+        if isinstance(end, RemoteFailure):
+            return 0.0 if end.refused and not self.text_seen else None
+        visible = self.completion_tokens
+        if visible is None and end is FinishReason.BLOCKED:
+            visible = 0
+        generated = None if visible is None else visible + (self.thinking_tokens or 0)
+        return call.usd(self.served, self.prompt_tokens, generated)
 
 
 @dataclass(frozen=True, slots=True)
-class RemoteFailure:
-    """Why one request failed, before it is put into words.
+class _Attempt:
+    """One request to come, and what has happened before it.
 
     Attributes:
-        kind: the error that people will hear of.
-        detail: the provider's words without the key, for the log.
-        again: whether the same request may succeed within seconds.
-        wait_s: how long the provider asks to wait; None where it does not say.
-        refused: nothing was generated: the provider answered with an error, or was not reached.
+        without: optional fields to leave out.
+        waited: seconds, over all retries.
+        main_failure: why the fallback is asked in place of the main model.
     """
 
-    kind: type[ModelError]
-    detail: str
-    again: bool = False
-    wait_s: float | None = None
-    refused: bool = False
-
-    @property
-    def lasting(self) -> bool:
-        """Whether it stays until the owner changes the key, the model or the billing."""
-        return issubclass(self.kind, KeyRejected | ModelGone | NoFreeQuota)
+    model: str
+    without: frozenset[str]
+    retries: int = 0
+    waited: float = 0.0
+    main_failure: RemoteFailure | None = None
 
 
-class Counts(Protocol):
-    """What a request has brought, as far as it costs money."""
-
-    served: str
-    text_seen: bool
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    thinking_tokens: int | None
-
-
-def cost_of(
-    charge: MeteredCall, reading: Counts, end: FinishReason | RemoteFailure
-) -> float | None:
-    """US dollars for one request; None where it is not known.
-
-    A request that was refused costs nothing. One that broke in its middle, or that the visitor
-    stopped (then nothing comes here), keeps what was reserved: what is billed of it is not told.
-    """
-    if isinstance(end, RemoteFailure):
-        return 0.0 if not reading.text_seen and end.refused else None
-    thinking = reading.thinking_tokens or 0
-    visible = reading.completion_tokens
-    blocked = 0 if end is FinishReason.BLOCKED else None
-    generated = thinking + visible if visible is not None else blocked
-    return charge.usd(reading.served, reading.prompt_tokens, generated)
-
-
-def redacted(text: str, *secrets: str) -> str:
-    """The text without the secrets, shortened for the log.
-
-    The secrets go first, so that the cut never leaves a part of one; the longest of them before
-    those that it contains.
-    """
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, "[key]")
-    return text[:_DETAIL_CHARS]
-
-
-def is_sendable(key: str) -> bool:
-    """Whether a key can be a header at all: the HTTP client's complaint would quote it."""
-    return key.isascii() and key.isprintable() and " " not in key
-
-
-def retry_wait(failure: RemoteFailure, *, retries: int, waited: float) -> float | None:
-    """Seconds until the same request goes out again; None if it does not.
+class RemoteModel:
+    """A model that answers over the network.
 
     Args:
-        failure: how the last one ended.
-        retries: how often it went out again already.
-        waited: seconds that were waited for that.
-    """
-    if not failure.again or retries >= len(_BACKOFF_S):
-        return None
-    wait = _BACKOFF_S[retries] if failure.wait_s is None else failure.wait_s
-    return wait if waited + wait <= _LONGEST_WAIT_S else None
-
-
-def wait_words(failure: RemoteFailure) -> str:
-    """How long a visitor should wait, in whole seconds."""
-    wait = _UNKNOWN_WAIT_S if failure.wait_s is None else failure.wait_s
-    return f"{max(1, math.ceil(wait))} s"
-
-
-def shortened(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = len(names) - _NAMES_SHOWN
-    return ", ".join(names[:_NAMES_SHOWN]) + (f" … (+{more})" if more > 0 else "")
-
-
-async def outcome(work: Awaitable[T]) -> T | BaseException:
-    """The result or the exception, so that no error is raised while another is handled."""
-    (result,) = await asyncio.gather(work, return_exceptions=True)
-    return result
-
-
-class Pump(Generic[T]):
-    """Reads a stream in a task of its own.
-
-    Leaving an SDK's stream does not always close its connection; cancelling the task that reads
-    it does, within milliseconds, whatever it waits for.
-    """
-
-    def __init__(self, opening: Opening[T]) -> None:
-        self._queue: asyncio.Queue[T | None] = asyncio.Queue()
-        self._task = asyncio.create_task(self._read(opening))
-        self._task.add_done_callback(lambda _: self._queue.put_nowait(None))
-
-    async def _read(self, opening: Opening[T]) -> None:
-        async for chunk in await opening():
-            self._queue.put_nowait(chunk)
-
-    async def next(self) -> T | None:
-        """The next chunk; None when there are no more, for whatever reason."""
-        return await self._queue.get()
-
-    def failure(self, classify: Callable[[BaseException], RemoteFailure]) -> RemoteFailure | None:
-        """Why it ended, once it has; None if it ended well."""
-        if self._task.cancelled():
-            return RemoteFailure(StreamBroken, "the model was closed")
-        error = self._task.exception()
-        return classify(error) if error is not None else None
-
-    async def aclose(self) -> None:
-        """Stop reading; returns when the connection is closed."""
-        self._task.cancel()
-        await asyncio.wait((self._task,))
-        if not self._task.cancelled():
-            self._task.exception()  # it has been looked at, or nobody wants it any more
-
-
-class Connection(Generic[L]):
-    """A provider's client, built when it is first needed, and the streams that are read with it.
-
-    Args:
-        label: the contestant, for people.
-        package: what has to be installed.
-        build: imports the package and makes the client; runs in a thread, since that takes long.
-        close: ends what the client holds.
+        dialect: the API that it speaks.
+        quota: the caps of the day; None means none.
+        silence_s: how long the provider may send nothing.
+        clock: seconds that never go back.
+        sleep: waits between repeated requests.
     """
 
     def __init__(
         self,
+        dialect: Dialect[Any],
         *,
-        label: str,
-        package: str,
-        build: Callable[[], L],
-        close: Callable[[L], Awaitable[None]],
+        quota: Quota | None = None,
+        silence_s: float = SILENCE_S,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._label = label
-        self._package = package
-        self._build = build
-        self._close = close
-        self._link: L | None = None
-        self._linking = asyncio.Lock()
-        self._pumps: set[Pump[Any]] = set()
-        self.closed = False
-
-    async def link(self) -> L:
-        """The client.
-
-        Raises:
-            ModelUnavailable: it was closed, or the package is missing.
-        """
-        if self.closed:
-            raise ModelUnavailable(
-                label=self._label, why=ErrorReason.CLOSED, remedy=ErrorReason.DO_RESTART
-            )
-        async with self._linking:
-            if self._link is None:
-                try:
-                    self._link = await asyncio.to_thread(self._build)
-                except ImportError as error:
-                    raise ModelUnavailable(
-                        str(error),
-                        label=self._label,
-                        why=ErrorReason.PACKAGE_MISSING,
-                        package=self._package,
-                        remedy=ErrorReason.DO_INSTALL,
-                        command="pip install -r requirements.txt",
-                    ) from None
-            return self._link
-
-    @asynccontextmanager
-    async def reading(self, opening: Opening[T]) -> AsyncGenerator[Pump[T], None]:
-        """Read a stream; whatever happens, its connection is closed at the end."""
-        pump = Pump(opening)
-        self._pumps.add(pump)
-        try:
-            yield pump
-        finally:
-            await pump.aclose()
-            self._pumps.discard(pump)
-
-    async def aclose(self) -> None:
-        """Stop every stream and close the client; safe to call twice."""
-        self.closed = True
-        await asyncio.gather(*(pump.aclose() for pump in tuple(self._pumps)))
-        async with self._linking:  # a client that is being built right now is closed too
-            link, self._link = self._link, None
-        if link is not None:
-            await self._close(link)
-
-
-class SharedTask:
-    """Work that several callers wait for; the first of them begins it."""
-
-    def __init__(self) -> None:
-        self._task: asyncio.Task[None] | None = None
+        self._dialect = dialect
+        self._quota = quota or Quota()
+        self._clock = clock
+        self._sleep = sleep
+        self._status = self._idle_status()
+        self._connection = Connection(
+            label=dialect.spec.label,
+            package=dialect.package,
+            build=partial(dialect.connect, silence_s),
+        )
+        self._checking = SharedTask()
+        self._refused: dict[str, frozenset[str]] = {}
+        self._main_resting: tuple[RemoteFailure, float] | None = None
 
     @property
-    def running(self) -> bool:
-        """Whether it has begun and has not ended."""
-        return self._task is not None and not self._task.done()
+    def spec(self) -> ModelSpec:
+        """Who it is; what the provider says of the model is known once it has been asked."""
+        price = self._quota.price_of(self._dialect.model)
+        if price is None:
+            return self._dialect.spec
+        return replace(self._dialect.spec, price_in=price.usd_in, price_out=price.usd_out)
 
-    async def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Begin the work unless it is running, and wait for it.
+    @property
+    def sends_to(self) -> str:
+        """See `Dialect.sends_to`."""
+        return self._dialect.sends_to
 
-        A caller that is cancelled stops waiting; the work goes on.
+    def status(self) -> ModelStatus:
+        """How it is now; a day that is used up closes it until midnight, UTC."""
+        if isinstance(self._status, Ready):
+            refusal = self._quota.refusal(self._dialect.model)
+            if refusal is not None:
+                return Unavailable(refusal)
+        return self._status
+
+    def expenses(self) -> Expenses | None:
+        """What it has cost today; None where that is not counted."""
+        return self._quota.expenses()
+
+    async def refresh(self) -> None:
+        """Read what the day has used; asks the store alone."""
+        await self._quota.refresh()
+
+    async def start(self) -> None:
+        """Ask the provider whether key and model can be used; in no budget and no count."""
+        if self._dialect.key_fault() is not None:
+            return
+        if not self._checking.running:
+            if isinstance(self._status, Ready) and not self._status.notice:
+                return
+            self._connection.closed = False
+        await self._checking.run(self._check)
+
+    async def _check(self) -> None:
+        self._status = Loading()
+        self._main_resting = None
+        try:
+            client = await self._connection.client()
+        except ModelUnavailable as error:
+            self._status = Unavailable(error)
+            return
+        dialect, fallback = self._dialect, self._dialect.fallback_model
+        failure = await dialect.check(client, dialect.model)
+        if failure is None:
+            self._set_ready(dialect.model)
+            return
+        if failure.kind is ModelGone and fallback is not None:
+            self._rest_main_model(failure)
+            if await dialect.check(client, fallback) is None:
+                self._set_ready(fallback)
+                return
+        self._status = Unavailable(await dialect.error(client, failure, dialect.model, 0))
+
+    async def stream(
+        self, messages: Sequence[Message], params: GenerationParams
+    ) -> AsyncGenerator[StreamEvent, None]:
+        """Answer; see `ChatModel`. `ttft_s` and `total_s` count repeated requests in."""
+        begun = self._clock()
+        ttft_s: float | None = None
+        attempt = self._first_attempt()
+        while True:
+            client = await self._client()
+            request = self._dialect.request(attempt.model, messages, params, attempt.without)
+            call = await self._quota.admit(attempt.model, messages, request.max_tokens)
+            reply = _Reply(served=attempt.model)
+            async with self._connection.reading(client.stream(request)) as pump:
+                while (chunk := await _next(pump, reply)) is not None:
+                    if text := reply.add(chunk):
+                        ttft_s = self._clock() - begun if ttft_s is None else ttft_s
+                        yield Delta(text)
+            end = self._end_of(pump, reply)
+            cost = reply.cost(call, end)
+            await call.settle(cost)
+            if isinstance(end, FinishReason):
+                self._refused[attempt.model] = attempt.without
+                self._set_ready(attempt.model, reply.served)
+                yield Finished(
+                    reason=end,
+                    error_code=ContentBlocked.code if end is FinishReason.BLOCKED else None,
+                    prompt_tokens=reply.prompt_tokens,
+                    completion_tokens=reply.completion_tokens,
+                    thinking_tokens=reply.thinking_tokens,
+                    ttft_s=ttft_s,
+                    total_s=self._clock() - begun,
+                    served_model=reply.served,
+                    sent=request.sent,
+                    cost_usd=cost,
+                )
+                return
+            if reply.text_seen:
+                raise await self._given_up(client, attempt, request, end)
+            attempt = await self._next_attempt(client, attempt, request, end)
+
+    async def aclose(self) -> None:
+        """Stop every stream and close the connections; `start` opens it again."""
+        self._connection.closed = True
+        await self._checking.cancel()
+        await self._connection.aclose()
+        self._status = self._idle_status()
+
+    def _idle_status(self) -> ModelStatus:
+        fault = self._dialect.key_fault()
+        return Dormant() if fault is None else Unavailable(fault)
+
+    async def _client(self) -> Client:
+        """The open client.
+
+        Raises:
+            ModelError: there is no usable key, it was closed, or the package is missing.
         """
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(work())
-        task = self._task
-        await asyncio.wait((task,))
-        if not task.cancelled():
-            task.result()
+        if (fault := self._dialect.key_fault()) is not None:
+            raise fault
+        client: Client = await self._connection.client()
+        return client
 
-    async def cancel(self) -> None:
-        """End the work, if it is running."""
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait((self._task,))
+    def _first_attempt(self) -> _Attempt:
+        model, main_failure = self._dialect.model, None
+        fallback = self._dialect.fallback_model
+        if fallback and self._main_resting and self._clock() < self._main_resting[1]:
+            model, main_failure = fallback, self._main_resting[0]
+        return _Attempt(model, self._refused_by(model), main_failure=main_failure)
+
+    def _refused_by(self, model: str) -> frozenset[str]:
+        return self._refused.get(model, frozenset())
+
+    def _end_of(self, pump: StreamPump[ReplyChunk], reply: _Reply) -> FinishReason | RemoteFailure:
+        """How a request ended; after the finish reason a broken connection does not matter."""
+        failure = None if reply.finish else pump.failure(self._dialect.classify)
+        end = failure or reply.ending(self._dialect.endings)
+        if not isinstance(end, RemoteFailure):
+            return end
+        if end.kind is ContentBlocked:
+            return FinishReason.BLOCKED
+        if reply.text_seen and issubclass(end.kind, NetworkFailed):
+            return replace(end, kind=StreamBroken)
+        return end
+
+    async def _next_attempt(
+        self,
+        client: Client,
+        attempt: _Attempt,
+        request: ChatRequest,
+        failure: RemoteFailure,
+    ) -> _Attempt:
+        """What to send after a failure without any text.
+
+        What is refused is remembered only once a request without it has succeeded: some engines
+        echo the request in any complaint, and so name all fields.
+
+        Raises:
+            ModelError: there is nothing left to try.
+        """
+        refused = self._dialect.refused_fields(failure) & request.optional
+        if refused:
+            return replace(attempt, without=attempt.without | refused)
+        label, fallback = self._dialect.spec.label, self._dialect.fallback_model
+        wait = retry_wait(failure, retries=attempt.retries, waited=attempt.waited)
+        if wait is not None:
+            log.info("%s: %s, again in %.1f s: %s", label, failure.kind.code, wait, failure.detail)
+            await self._sleep(wait)
+            return replace(attempt, retries=attempt.retries + 1, waited=attempt.waited + wait)
+        helps = issubclass(failure.kind, _FALLBACK_FOR)
+        if fallback is None or attempt.model == fallback or not helps:
+            raise await self._given_up(client, attempt, request, failure)
+        log.warning("%s: %s takes over: %s", label, fallback, failure.detail)
+        if failure.lasting:
+            self._rest_main_model(failure)
+        return _Attempt(
+            fallback, self._refused_by(fallback), waited=attempt.waited, main_failure=failure
+        )
+
+    def _rest_main_model(self, failure: RemoteFailure) -> None:
+        """Let the fallback answer for a while without asking the main model each time."""
+        self._main_resting = (failure, self._clock() + MAIN_MODEL_RESTS_S)
+
+    async def _given_up(
+        self,
+        client: Client,
+        attempt: _Attempt,
+        request: ChatRequest,
+        failure: RemoteFailure,
+    ) -> ModelError:
+        """The error to raise, which is also the status where it stays.
+
+        If both models failed, it is the failure that passes; the main model's if neither does.
+        """
+        model = attempt.model
+        if attempt.main_failure is not None and failure.lasting:
+            model, failure = self._dialect.model, attempt.main_failure
+        error = await self._dialect.error(client, failure, model, request.max_tokens)
+        if failure.lasting and not self._connection.closed:
+            self._status = Unavailable(error)
+        return error
+
+    def _set_ready(self, model: str, served: str = "") -> None:
+        price = self._quota.price_of(served or model) or self._quota.price_of(model)
+        facts = self._dialect.facts(model, served, price)
+        self._status = Ready(
+            {name: value for name, value in facts.items() if value},
+            notice="fallback" if model == self._dialect.fallback_model else "",
+        )
+
+
+async def _next(pump: StreamPump[ReplyChunk], reply: _Reply) -> ReplyChunk | None:
+    """The next chunk. After the finish reason only the counts are awaited, and not for long."""
+    try:
+        async with asyncio.timeout(USAGE_WAIT_S if reply.finish else None):
+            return await pump.next()
+    except TimeoutError:
+        return None

@@ -1,4 +1,4 @@
-"""What an engine's refusals mean: pure functions, no network and no state."""
+"""What an engine's error replies mean: pure functions, no network and no state."""
 
 from __future__ import annotations
 
@@ -19,20 +19,26 @@ from arena.errors.models import (
     KeyRejected,
     ModelError,
     ModelGone,
-    NetworkFailed,
     Overloaded,
     RateLimited,
     RequestRefused,
 )
-from arena.models.remote.model import RemoteFailure, redacted, shortened, wait_words
-from arena.models.remote.openai_wire import DROPPABLE
+from arena.models.remote.failure import (
+    RemoteFailure,
+    plain_error,
+    redacted,
+    refusal,
+    shortened,
+    transport_failure,
+)
+from arena.models.remote.openai_wire import OPTIONAL
 
 if TYPE_CHECKING:
     import openai
 
     from arena.models.remote.openai_wire import Address
 
-_DROPPABLE = re.compile(rf"\b({'|'.join(sorted(DROPPABLE))}|include_usage)\b")
+_FIELDS = re.compile(rf"\b({'|'.join(sorted(OPTIONAL))}|include_usage)\b")
 _CONTEXT = re.compile(r"context (?:length is|size \() ?(\d+) tokens", re.IGNORECASE)
 _PROMPT = re.compile(
     r"\((\d+) in the messages|(\d+) input tokens|request \((\d+) tokens\)", re.IGNORECASE
@@ -50,7 +56,7 @@ _BY_TYPE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class EntryNames:
     """What the owner calls things, for remedies.
 
     Attributes:
@@ -66,33 +72,20 @@ class Names:
 
 def classify(error: BaseException, address: Address) -> RemoteFailure:
     """What an exception of the SDK or its HTTP client means; no secret is in the result."""
-    import httpx2
     import openai
 
     if isinstance(error, openai.APIStatusError):
-        return _refusal(error, address)
+        words = _words(error.body)
+        return refusal(
+            _kind(error.status_code, f"{error.code or ''} {error.type or ''} {words}"),
+            redacted(f"HTTP {error.status_code}: {words}", *address.secrets),
+            retry_after(error.response.headers),
+        )
     if isinstance(error, openai.APIConnectionError):
         error = error.__cause__ or error
     elif isinstance(error, openai.APIError):
         return _inside_stream(error, address)
-    detail = redacted(f"{type(error).__name__}: {error}", *address.secrets)
-    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
-        again = not isinstance(error, httpx2.TimeoutException)
-        return RemoteFailure(EngineUnreachable, detail, again, refused=True)
-    if isinstance(error, httpx2.TimeoutException | TimeoutError | openai.APITimeoutError):
-        return RemoteFailure(NetworkFailed, detail)
-    if isinstance(error, httpx2.TransportError | OSError | openai.APIConnectionError):
-        return RemoteFailure(NetworkFailed, detail, again=True)
-    return RemoteFailure(BadReply, detail)
-
-
-def _refusal(error: openai.APIStatusError, address: Address) -> RemoteFailure:
-    words = _words(error.body)
-    kind = _kind(error.status_code, f"{error.code or ''} {error.type or ''} {words}")
-    wait_s = retry_after(error.response.headers)
-    again = kind is Overloaded or (kind is RateLimited and wait_s is not None)
-    detail = redacted(f"HTTP {error.status_code}: {words}", *address.secrets)
-    return RemoteFailure(kind, detail, again, wait_s, refused=True)
+    return transport_failure(error, *address.secrets, unreachable=EngineUnreachable)
 
 
 def _inside_stream(error: openai.APIError, address: Address) -> RemoteFailure:
@@ -163,25 +156,25 @@ def refused_fields(failure: RemoteFailure) -> frozenset[str]:
     if failure.kind is not RequestRefused:
         return frozenset()
     about = " ".join(re.findall(r"\(about: (.*?)\)", failure.detail))
-    named = set(_DROPPABLE.findall(about or failure.detail))
+    named = set(_FIELDS.findall(about or failure.detail))
     return frozenset("stream_options" if n == "include_usage" else n for n in named)
 
 
 def as_error(
     failure: RemoteFailure,
-    names: Names,
+    names: EntryNames,
     address: Address,
     *,
-    budget: int = 0,
+    max_tokens: int = 0,
     others: Sequence[str] = (),
 ) -> ModelError:
-    """The failure as the error that people hear of.
+    """The failure as the error that is shown.
 
     Args:
         failure: what happened.
         names: what the owner calls things.
         address: where the engine is.
-        budget: tokens that the answer might have taken.
+        max_tokens: the most tokens that the answer might have had.
         others: models that the engine lists; empty where it has no list.
     """
     kind, detail = failure.kind, failure.detail
@@ -194,17 +187,15 @@ def as_error(
     if kind is EngineUnreachable:
         setting = f"{names.section} base_url"
         return EngineUnreachable(detail, address=address.host, setting=setting)
-    if kind is RateLimited:
-        return RateLimited(detail, wait=wait_words(failure))
     if kind is RequestRefused and (sizes := too_long(detail)) is not None:
         prompt, context = sizes
         return ContextTooLong(
-            detail, prompt_tokens=prompt, max_new_tokens=budget, context_tokens=context
+            detail, prompt_tokens=prompt, max_new_tokens=max_tokens, context_tokens=context
         )
-    return kind(detail)
+    return plain_error(failure)
 
 
-def key_error(names: Names, detail: str) -> ModelError:
+def key_error(names: EntryNames, detail: str) -> ModelError:
     """A key is refused, or none was sent because the entry names no variable."""
     if names.key_variable:
         return KeyRejected(detail, variable=names.key_variable)

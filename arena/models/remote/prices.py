@@ -1,23 +1,35 @@
-"""What a cloud model costs. A table with dates, and the arithmetic; no network.
+"""What a cloud model costs, by the table in genai-prices; its updater is never started.
 
-The figures are those of Google's price page as others transcribed it on 2026-10-07. Nobody checked
-them against a bill, so each is marked unverified and the owner can set other ones.
+Nobody compared the table with a bill, so each price is marked unverified and the owner can set
+other ones.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime, time
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from arena.domain import Message
 
-SOURCE = "ai.google.dev/gemini-api/docs/pricing, as transcribed on 2026-10-07"
-READ_ON = date(2026, 10, 7)
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from genai_prices.types import ModelInfo, TieredPrices
+
+TABLE_VERSION = "0.2.3"
+TABLE_DATE = date(2026, 11, 10)
+"""The day on which that version of genai-prices was released."""
+TABLE = f"ai.google.dev/gemini-api/docs/pricing, as in genai-prices {TABLE_VERSION}"
 OWNER = "set by the owner"
 
-# What a provider adds around a message (roles, separators), in tokens; generous.
-_MESSAGE_TOKENS = 16
+MESSAGE_TOKENS = 16
+"""What a provider adds around a message (roles, separators), in tokens; generous."""
+
+_ALIAS = re.compile(r"gemini-([a-z][a-z-]*)-latest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +39,15 @@ class Price:
     Attributes:
         usd_in: of the prompt.
         usd_out: of what is generated, thinking included.
-        as_of: the day on which somebody read it.
+        as_of: the day of the source.
         source: where it was read.
         verified: somebody compared it with the provider's own page or a bill.
     """
 
     usd_in: float
     usd_out: float
-    as_of: date = READ_ON
-    source: str = SOURCE
+    as_of: date = TABLE_DATE
+    source: str = TABLE
     verified: bool = False
 
     def facts(self) -> dict[str, str]:
@@ -49,34 +61,44 @@ class Price:
         }
 
     def usd(self, prompt_tokens: int, generated_tokens: int) -> float:
-        """US dollars for one answer; thinking belongs to what is generated."""
+        """US dollars for one answer."""
         return (prompt_tokens * self.usd_in + generated_tokens * self.usd_out) / 1e6
 
 
-# Each with the first day on which it holds, oldest first.
-_START = date(2025, 1, 1)
-_FLASH_38 = ((_START, Price(0.75, 3.75)), (date(2027, 1, 1), Price(1.50, 7.50)))
-_PRO_31 = ((_START, Price(2.00, 12.00)),)
-PRICES: dict[str, tuple[tuple[date, Price], ...]] = {
-    "gemini-3.8-flash": _FLASH_38,
-    "gemini-3.5-flash": ((_START, Price(1.50, 9.00)),),
-    "gemini-3.5-flash-lite": ((_START, Price(0.30, 2.50)),),
-    "gemini-3.1-pro-preview": _PRO_31,
-    "gemini-2.5-pro": ((_START, Price(1.25, 10.00)),),
-    "gemini-2.5-flash": ((_START, Price(0.30, 2.50)),),
-    # An alias moves without notice: these are the dearest of its kind in the table.
-    "gemini-pro-latest": _PRO_31,
-    "gemini-flash-latest": ((_START, Price(1.50, 9.00)),),
-}
+@lru_cache(maxsize=64)
+def google_price(model: str, day: date) -> Price | None:
+    """The price of a model on that day; None where the table does not have it.
+
+    An alias such as `gemini-pro-latest` moves without notice: it has the highest price of all the
+    models that it may stand for.
+    """
+    from genai_prices.data import providers
+
+    google = next(provider for provider in providers if provider.id == "google")
+    name = model.rsplit("/", 1)[-1].lower()  # the API also names models as `models/…`
+    found = google.find_model(name)
+    family = [found] if found is not None else []
+    if alias := _ALIAS.fullmatch(name):
+        kind = re.compile(rf"gemini-\d[\d.]*-{alias[1]}(-preview)?")
+        family += [info for info in google.models if kind.fullmatch(info.id)]
+    prices = [price for info in family if (price := _price_on(info, day)) is not None]
+    if not prices:
+        return None
+    return Price(max(p.usd_in for p in prices), max(p.usd_out for p in prices))
 
 
-def price_of(model: str, day: date) -> Price | None:
-    """The price of a model on that day; None where the table does not have it."""
-    found = None
-    for first_day, price in PRICES.get(model.rsplit("/", 1)[-1], ()):
-        if first_day <= day:
-            found = price
-    return found
+def _price_on(info: ModelInfo, day: date) -> Price | None:
+    prices = info.get_prices(datetime.combine(day, time(), UTC))
+    if prices.input_mtok is None or prices.output_mtok is None:
+        return None
+    return Price(_usd(prices.input_mtok), _usd(prices.output_mtok))
+
+
+def _usd(price: Decimal | TieredPrices) -> float:
+    """The price of short prompts, where long ones cost more."""
+    from genai_prices.types import TieredPrices
+
+    return float(price.base if isinstance(price, TieredPrices) else price)
 
 
 def overridden(price: Price | None, usd_in: float | None, usd_out: float | None) -> Price | None:
@@ -99,5 +121,5 @@ def overridden(price: Price | None, usd_in: float | None, usd_out: float | None)
 def most_prompt_tokens(messages: Iterable[Message]) -> int:
     """An upper bound of the prompt's tokens: no byte-level tokenizer makes more than the bytes."""
     return sum(
-        len(message.content.encode("utf-8", "replace")) + _MESSAGE_TOKENS for message in messages
+        len(message.content.encode("utf-8", "replace")) + MESSAGE_TOKENS for message in messages
     )

@@ -37,6 +37,8 @@ __all__ = ["HangUp", "Pause", "Reply", "Request", "Reset", "Step", "soon"]
 PRO = "gemini-pro-latest"
 FLASH = "gemini-flash-latest"
 EMBEDDING = "gemini-embedding-001"
+MODULE = "gemini"
+STOP, LENGTH, BLOCKED = "STOP", "MAX_TOKENS", "SAFETY"
 
 
 def model_entry(name: str, *actions: str) -> Json:
@@ -122,6 +124,26 @@ _STATUSES = {
 def fails(code: int, message: str = "It failed.", *details: Json) -> Reply:
     """An error in place of an answer."""
     return Reply(status=code, body=error_body(code, message, _STATUSES[code], *details))
+
+
+def error_event(code: int) -> Json:
+    """An error in the middle of a stream."""
+    return error_body(code, "Busy.", _STATUSES[code])
+
+
+def busy(seconds: float | None = None) -> Reply:
+    """Over the rate, with the wait that the provider asks for."""
+    return fails(429, "Slow down.", *([] if seconds is None else [retry_info(f"{seconds}s")]))
+
+
+def thought(text: str) -> Json:
+    """A chunk of thinking."""
+    return chunk(thought=text)
+
+
+def usage_of(prompt: int, visible: int, thinking: int) -> tuple[int, int, int]:
+    """The counts as `says` takes them."""
+    return prompt, visible, thinking
 
 
 def retry_info(delay: str) -> Json:

@@ -30,6 +30,8 @@ from tests.models.remote.loopback import (
 __all__ = ["HangUp", "Pause", "Reply", "Request", "Reset", "Step", "soon"]
 
 MODEL = "microsoft/Phi-4-mini-instruct"
+MODULE = "openai"
+STOP, LENGTH, BLOCKED = "stop", "length", "content_filter"
 DONE = b"data: [DONE]\n\n"
 
 
@@ -92,6 +94,26 @@ def fails(
 ) -> Reply:
     """An error in place of an answer."""
     return Reply(status=status, body=error_body(message, **more), headers=headers or {})
+
+
+def error_event(status: int) -> Json:
+    """An error in the middle of a stream."""
+    return error_body("Busy.", code=status)
+
+
+def busy(seconds: float | None = None) -> Reply:
+    """Over the rate, with the wait that the engine asks for."""
+    return fails(429, headers={} if seconds is None else {"retry-after": str(seconds)})
+
+
+def thought(text: str) -> Json:
+    """A chunk of thinking."""
+    return chunk(reasoning_content=text)
+
+
+def usage_of(prompt: int, visible: int, thinking: int) -> Json:
+    """The counts as `says` takes them; thinking is a part of the completion."""
+    return tokens(prompt, visible + thinking, reasoning=thinking)
 
 
 def unknown_model(name: str = MODEL) -> Reply:

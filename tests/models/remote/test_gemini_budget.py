@@ -1,4 +1,4 @@
-"""The owner's bill: what Gemini costs, and that a budget holds from many battles and processes.
+"""What Gemini costs, and that a budget holds over many battles and processes.
 
 Gemini is the loopback server of its wire format; the SDK and the store are real.
 """
@@ -25,7 +25,7 @@ from arena.errors.base import ArenaError
 from arena.errors.models import BudgetSpent, PriceUnknown
 from arena.models.base import Ready, Unavailable
 from arena.models.registry import Entry, Registry, build_registry
-from arena.models.remote.gemini import GeminiModel
+from arena.models.remote.model import RemoteModel
 from arena.settings import Limits
 from arena.store.store import VoteStore
 from tests.environment import settings_from
@@ -49,7 +49,7 @@ COST = 1_040
 # The most that one may cost: 4 bytes and a message's 16 tokens in, 100 + 400 tokens out.
 MOST = 5_040
 SETTINGS = {
-    "GEMINI_API_KEY": "AQ.a-key-of-nobody-0123456789",
+    "GEMINI_API_KEY": "AQ.a-key-used-nowhere-0123456789",
     "GEMINI_PRICE_IN": "2",
     "GEMINI_PRICE_OUT": "10",
     "GEMINI_THINKING_TOKENS": "400",
@@ -57,7 +57,7 @@ SETTINGS = {
 }
 
 
-Make = Callable[..., Awaitable[GeminiModel]]
+Make = Callable[..., Awaitable[RemoteModel]]
 
 
 @pytest.fixture
@@ -70,13 +70,13 @@ async def server() -> AsyncIterator[GeminiServer]:
 @pytest.fixture
 async def gemini(store: VoteStore) -> AsyncIterator[Make]:
     """Makes Gemini as the arena builds it from settings, and starts it."""
-    made: list[GeminiModel] = []
+    made: list[RemoteModel] = []
 
-    async def make(server: GeminiServer, **more: str) -> GeminiModel:
+    async def make(server: GeminiServer, **more: str) -> RemoteModel:
         values = SETTINGS | {"GEMINI_BASE_URL": server.url} | more
         settings = settings_from({name: value for name, value in values.items() if value})
         model = build_registry(settings, store)["gemini"].model
-        assert isinstance(model, GeminiModel)
+        assert isinstance(model, RemoteModel)
         made.append(model)
         await model.start()
         return model
@@ -86,7 +86,7 @@ async def gemini(store: VoteStore) -> AsyncIterator[Make]:
         await model.aclose()
 
 
-async def ask(model: GeminiModel) -> Finished:
+async def ask(model: RemoteModel) -> Finished:
     """One whole answer."""
     async with aclosing(model.stream(REQUEST, PARAMS)) as events:
         async for event in events:
@@ -98,7 +98,7 @@ async def ask(model: GeminiModel) -> Finished:
 async def test_an_answer_costs_what_was_used(
     server: GeminiServer, store: VoteStore, gemini: Make
 ) -> None:
-    """Thinking is billed as output; a cost without it is a third of the bill."""
+    """The cost is that of prompt, text and thinking, and is counted in the store."""
     model = await gemini(server)
     finished = await ask(model)
     assert finished.cost_usd == pytest.approx(COST / 1e6)
@@ -111,7 +111,7 @@ async def test_an_answer_costs_what_was_used(
 async def test_the_price_of_what_answered_counts(
     server: GeminiServer, store: VoteStore, gemini: Make
 ) -> None:
-    """An alias moves: its answers cost what the version behind it costs."""
+    """An answer costs what the version that gave it costs."""
     server.default = says("Because.", usage=(1000, 1000, 0), version="gemini-3.8-flash")
     model = await gemini(server, GEMINI_PRICE_IN="", GEMINI_PRICE_OUT="")
     finished = await ask(model)
@@ -132,7 +132,7 @@ async def test_the_price_of_what_answered_counts(
 async def test_what_failed_is_settled(
     server: GeminiServer, store: VoteStore, gemini: Make, reply: Reply, kept: int
 ) -> None:
-    """A refusal is free; of a stream that broke nobody knows the bill, so all of it stays."""
+    """A refusal is free; a broken stream keeps its reservation, since its cost is not known."""
     model = await gemini(server)
     server.script(reply)
     with pytest.raises(ArenaError):
@@ -143,7 +143,7 @@ async def test_what_failed_is_settled(
 async def test_a_stopped_answer_keeps_what_was_reserved(
     server: GeminiServer, store: VoteStore, gemini: Make
 ) -> None:
-    """What the provider bills of an answer that was stopped is not told."""
+    """The cost of a stopped answer is not known, so the reservation counts."""
     model = await gemini(server)
     server.script(Reply([chunk("Be"), Pause()]))
     async with aclosing(model.stream(REQUEST, PARAMS)) as events:
@@ -152,7 +152,7 @@ async def test_a_stopped_answer_keeps_what_was_reserved(
 
 
 async def test_unreachable_costs_nothing(store: VoteStore, gemini: Make) -> None:
-    """A network that is down for an hour must not spend the day's budget."""
+    """A request that reached no server is free."""
     async with GeminiServer() as server:
         model = await gemini(server)
     with pytest.raises(ArenaError):
@@ -163,7 +163,7 @@ async def test_unreachable_costs_nothing(store: VoteStore, gemini: Make) -> None
 async def test_a_budget_without_a_price_is_said(
     server: GeminiServer, store: VoteStore, gemini: Make
 ) -> None:
-    """A budget that cannot be kept must not look as if it were."""
+    """A budget over a model without a price is refused, with the settings to set."""
     model = await gemini(
         server, GEMINI_MODEL=EMBEDDING, GEMINI_PRICE_IN="", GEMINI_PRICE_OUT="",
         GEMINI_DAILY_BUDGET_USD="1",
@@ -186,7 +186,7 @@ async def play(arena: Arena, session: BattleSession) -> Snapshot:
 async def test_fifty_battles_at_once_keep_the_budget(
     server: GeminiServer, store: VoteStore, gemini: Make
 ) -> None:
-    """The budget may be passed by one call; the battles must go on with the other models."""
+    """Battles exceed the budget by one call at most, and go on with the other models."""
     model = await gemini(server, GEMINI_DAILY_BUDGET_USD="0.02")
     local = ScriptedModel("x", ["Be", "cause."])
     spare = ScriptedModel("y", ["No ", "reason."])
@@ -223,16 +223,16 @@ async def test_fifty_battles_at_once_keep_the_budget(
 
 
 @pytest.mark.slow
-async def test_two_processes_spend_from_one_purse(
+async def test_two_processes_spend_from_one_budget(
     server: GeminiServer, store: VoteStore, tmp_path: Path
 ) -> None:
-    """Two replicas that count alone would spend twice the budget."""
+    """All processes share one budget."""
     environment = {
         **os.environ, **SETTINGS, "PYTHONPATH": str(ROOT), "GEMINI_BASE_URL": server.url,
         "GEMINI_DAILY_BUDGET_USD": "0.02", "ARENA_DATABASE_URL": f"sqlite:///{store.place}",
         "ARENA_CACHE_DIR": str(tmp_path), "ARENA_LOCAL_MODEL": "embedded",
     }  # fmt: skip
-    worker = str(Path(__file__).parent / "wallet_worker.py")
+    worker = str(Path(__file__).parent / "budget_worker.py")
     workers = [
         await asyncio.create_subprocess_exec(
             sys.executable, worker, "25", env=environment, cwd=tmp_path,

@@ -29,7 +29,8 @@ from arena.errors.models import EngineUnreachable, ModelGone, StreamBroken
 from arena.models.base import Ready, Unavailable
 from arena.models.local.embedded import ensure_dense
 from arena.models.models_file import OpenAiEntry
-from arena.models.remote.openai import OpenAiModel
+from arena.models.remote.model import RemoteModel
+from arena.models.remote.openai import OpenAiDialect
 from tests.models.conftest import answer
 
 pytestmark = pytest.mark.slow
@@ -104,21 +105,22 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], output: Path) -> None
     raise AssertionError(output.read_text())
 
 
-def model_of(engine: Engine, **changes: str) -> OpenAiModel:
+def model_of(engine: Engine, **changes: str) -> RemoteModel:
     values = {"kind": "openai", "base_url": engine.url, "model": engine.model, "precision": "f32"}
-    return OpenAiModel("smol-served", OpenAiEntry.model_validate(values | changes))
+    entry = OpenAiEntry.model_validate(values | changes)
+    return RemoteModel(OpenAiDialect("smol-served", entry))
 
 
 @pytest.fixture
-async def model(engine: Engine) -> AsyncIterator[OpenAiModel]:
+async def model(engine: Engine) -> AsyncIterator[RemoteModel]:
     made = model_of(engine)
     await made.start()
     yield made
     await made.aclose()
 
 
-async def test_it_is_found(engine: Engine, model: OpenAiModel) -> None:
-    """An engine that works by the documentation and is not found in life."""
+async def test_it_is_found(engine: Engine, model: RemoteModel) -> None:
+    """The engine lists its model and is ready."""
     status = model.status()
 
     assert isinstance(status, Ready)
@@ -127,8 +129,8 @@ async def test_it_is_found(engine: Engine, model: OpenAiModel) -> None:
     assert model.spec.id == "smol-served-f32"
 
 
-async def test_a_streamed_answer_ends_by_its_budget(engine: Engine, model: OpenAiModel) -> None:
-    """Text that comes in one piece, a usage that is not read, or a cut answer that looks whole."""
+async def test_a_streamed_answer_ends_by_its_budget(engine: Engine, model: RemoteModel) -> None:
+    """Text comes in pieces; an answer that used up its tokens ends by length, with its counts."""
     events = [event async for event in model.stream(STORY, GREEDY)]
 
     *deltas, finished = events
@@ -145,8 +147,8 @@ async def test_a_streamed_answer_ends_by_its_budget(engine: Engine, model: OpenA
     assert finished.sent["max_tokens"] == 12
 
 
-async def test_an_answer_that_ends_by_itself(model: OpenAiModel) -> None:
-    """A finish reason that is always `length`, or control tokens in the text."""
+async def test_an_answer_that_ends_by_itself(model: RemoteModel) -> None:
+    """An answer that ends by itself has no control tokens in its text."""
     text, finished = await answer(
         model, CAPITAL, GenerationParams(temperature=0.0, max_new_tokens=40)
     )
@@ -158,8 +160,8 @@ async def test_an_answer_that_ends_by_itself(model: OpenAiModel) -> None:
     assert finished.completion_tokens < 40
 
 
-async def test_what_was_said_before_arrives(model: OpenAiModel) -> None:
-    """A follow-up question to which the engine has forgotten what was said."""
+async def test_what_was_said_before_arrives(model: RemoteModel) -> None:
+    """Earlier turns and the system prompt reach the engine."""
     talk = [
         Message(Role.USER, "The secret word is banana."),
         Message(Role.ASSISTANT, "I will remember the secret word: banana."),
@@ -174,8 +176,8 @@ async def test_what_was_said_before_arrives(model: OpenAiModel) -> None:
     assert finished.prompt_tokens != framed.prompt_tokens
 
 
-async def test_two_answers_at_once(model: OpenAiModel) -> None:
-    """One side of a battle that begins only when the other has ended."""
+async def test_two_answers_at_once(model: RemoteModel) -> None:
+    """Two answers are written side by side."""
     order: list[str] = []
 
     async def say(name: str) -> None:
@@ -193,8 +195,8 @@ async def test_two_answers_at_once(model: OpenAiModel) -> None:
 LONG = GenerationParams(temperature=0.0, max_new_tokens=4000)
 
 
-async def test_a_stop_frees_the_engine(engine: Engine, model: OpenAiModel) -> None:
-    """A stopped answer that the engine goes on writing: its time is the other visitors'."""
+async def test_a_stop_frees_the_engine(engine: Engine, model: RemoteModel) -> None:
+    """A closed stream ends the engine's work."""
     async with asyncio.timeout(60), aclosing(model.stream(STORY, LONG)) as events:
         await anext(events)
 
@@ -203,8 +205,8 @@ async def test_a_stop_frees_the_engine(engine: Engine, model: OpenAiModel) -> No
     assert finished.reason in {FinishReason.LENGTH, FinishReason.STOP}
 
 
-async def test_a_cancelled_reader_frees_the_engine(engine: Engine, model: OpenAiModel) -> None:
-    """The same for a reader that waits for the next word when it is cancelled."""
+async def test_a_cancelled_reader_frees_the_engine(engine: Engine, model: RemoteModel) -> None:
+    """A cancelled reader ends the engine's work."""
     begun = asyncio.Event()
 
     async def listen() -> None:
@@ -232,7 +234,7 @@ async def _rests(engine: Engine) -> None:
 
 
 async def test_a_model_that_it_does_not_serve(engine: Engine) -> None:
-    """A typing mistake that is noticed with the first visitor."""
+    """A model that the engine does not serve is known at the start."""
     model = model_of(engine, model="microsoft/Phi-4-mini-instruct")
 
     await model.start()
@@ -245,7 +247,7 @@ async def test_a_model_that_it_does_not_serve(engine: Engine) -> None:
 
 
 async def test_an_address_without_its_path(engine: Engine) -> None:
-    """'No such model' for an address without its /v1."""
+    """An address without its /v1 is an unreachable engine."""
     model = model_of(engine, base_url=engine.url.removesuffix("/v1"))
 
     await model.start()
@@ -256,8 +258,8 @@ async def test_an_address_without_its_path(engine: Engine) -> None:
     await model.aclose()
 
 
-async def test_an_engine_that_dies(engine: Engine, model: OpenAiModel) -> None:
-    """A pane that waits for a dead engine, or a dead engine that is drawn again. The last test."""
+async def test_an_engine_that_dies(engine: Engine, model: RemoteModel) -> None:
+    """A dead engine breaks the answer and leaves the pool. The last test: it kills the engine."""
     events = model.stream(STORY, LONG)
     await anext(events)
     engine.process.kill()

@@ -1,4 +1,4 @@
-"""The pure parts of the OpenAI-compatible adapter: addresses, requests, replies, refusals."""
+"""The pure parts of the OpenAI API: addresses, requests, replies, refusals."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from arena.domain import FinishReason, GenerationParams, Message, Role
-from arena.errors.models import ModelGone, RequestRefused, StreamBroken
-from arena.models.remote.model import RemoteFailure, is_sendable, redacted, retry_wait, shortened
-from arena.models.remote.openai_errors import Names, as_error, refused_fields, retry_after, too_long
-from arena.models.remote.openai_wire import (
-    Listing,
-    Reading,
-    address_of,
-    conversation,
-    listing,
-    request_body,
-)
-from tests.models.remote.openai_server import MODEL, chunk, model_entry, tokens
+from arena.domain import GenerationParams, Message, Role
+from arena.errors.models import ModelGone, RequestRefused
+from arena.models.models_file import OpenAiEntry
+from arena.models.remote.dialect import ReplyChunk, split_system
+from arena.models.remote.failure import RemoteFailure
+from arena.models.remote.openai import OpenAiDialect
+from arena.models.remote.openai_errors import refused_fields, retry_after, too_long
+from arena.models.remote.openai_wire import Listing, address_of, listing, read_chunk
+from tests.models.remote.openai_server import MODEL, model_entry, tokens
 
-KEY = "sk-a-key-of-nobody-0123456789"
-NAMES = Names("Phi", "[models.phi]", MODEL, "VLLM_API_KEY")
+KEY = "sk-a-key-used-nowhere-0123456789"
+
+
+def dialect(**entry: Any) -> OpenAiDialect:
+    values = {"kind": "openai", "base_url": "http://127.0.0.1:8000/v1", "model": MODEL}
+    return OpenAiDialect("phi", OpenAiEntry.model_validate(values | entry))
+
 
 _TEXTS = st.text(st.characters(), max_size=30)
 _MESSAGES = st.lists(st.builds(Message, st.sampled_from(Role), _TEXTS), max_size=8)
@@ -35,16 +36,15 @@ _MESSAGES = st.lists(st.builds(Message, st.sampled_from(Role), _TEXTS), max_size
 @given(_MESSAGES)
 @example([Message(Role.USER, "half a \ud83d"), Message(Role.SYSTEM, "\udc00")])
 def test_no_turn_is_lost_or_changed(messages: list[Message]) -> None:
-    """A turn that is dropped, reordered, given to the other speaker or cannot be encoded."""
-    turns = conversation(messages)
+    """The system prompt goes in front, then every turn, as text that can be encoded."""
+    system, turns = split_system(messages)
+    request = dialect().request(MODEL, messages, GenerationParams(), frozenset())
 
-    texts = [(m.role.value, m.content.encode("utf-8", "replace").decode()) for m in messages]
-    system = "\n\n".join(text for role, text in texts if role == "system" and text)
-    first = [{"role": "system", "content": system}] if system else []
-    assert turns == first + [
-        {"role": role, "content": text} for role, text in texts if text and role != "system"
+    first = [(Role.SYSTEM, system)] if system else []
+    assert request.body["messages"] == [
+        {"role": role.value, "content": text} for role, text in first + turns
     ]
-    json.dumps(turns, ensure_ascii=False).encode()
+    json.dumps(request.body, ensure_ascii=False).encode()
 
 
 @given(
@@ -57,20 +57,18 @@ def test_no_turn_is_lost_or_changed(messages: list[Message]) -> None:
 def test_every_request_is_streamed_and_capped(
     visible: int, thinking: int, name: str, without: set[str], seed: int | None
 ) -> None:
-    """A request without a cap, with a refused field, or with a null that engines call wrong."""
+    """Every request has the cap, no refused field and no null."""
     params = GenerationParams(max_new_tokens=visible, seed=seed)
+    declared = dialect(thinking_tokens=thinking, max_tokens_name=name)
 
-    body = request_body(
-        MODEL, [], params, thinking_tokens=thinking, max_tokens_name=name,
-        without=frozenset(without),
-    )  # fmt: skip
+    request = declared.request(MODEL, [], params, frozenset(without))
 
-    assert body[name] == visible + thinking
-    assert body["stream"] is True
-    assert not without & body.keys()
-    assert None not in body.values()
+    assert request.body[name] == request.max_tokens == visible + thinking
+    assert request.body["stream"] is True
+    assert None not in request.body.values()
     wanted = {"temperature", "top_p", "stream_options"} | ({"seed"} if seed is not None else set())
-    assert wanted - without <= body.keys()
+    assert request.optional == wanted - without <= request.body.keys()
+    assert not without & request.body.keys()
 
 
 @given(
@@ -82,17 +80,16 @@ def test_counts_never_lose_or_double_a_token(
     thinking: int | None,
     apart: bool,  # noqa: FBT001
 ) -> None:
-    """Thoughts billed twice, or hidden in the text's count, by either way of counting."""
+    """Both ways of counting thinking give the same counts."""
     inside = 0 if apart else thinking or 0
     usage = tokens(prompt, visible + inside, thinking)
     usage["total_tokens"] = prompt + visible + (thinking or 0)
-    reading = Reading(served="m")
 
-    reading.take({"choices": [], "usage": usage})
+    chunk = read_chunk({"choices": [], "usage": usage})
 
-    assert reading.prompt_tokens == prompt
-    assert reading.completion_tokens == visible
-    assert reading.thinking_tokens == thinking
+    assert chunk.prompt_tokens == prompt
+    assert chunk.completion_tokens == visible
+    assert chunk.thinking_tokens == thinking
 
 
 _JSON = st.recursive(
@@ -113,26 +110,9 @@ _JSON = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(["choices", "usage", "model"]), _JSON), _JSON)
 def test_no_reply_is_a_crash(one: dict[str, Any], reply: object) -> None:
-    """A visitor's answer lost to a field of an unexpected kind."""
-    reading = Reading(served="m")
-
-    text = reading.take(one)
-
-    assert isinstance(text, str)
-    assert isinstance(reading.served, str)
-    assert isinstance(reading.ending(), FinishReason | RemoteFailure)
+    """Any JSON can be read as a chunk and as a list of models."""
+    assert isinstance(read_chunk(one), ReplyChunk)
     assert isinstance(listing(reply, MODEL), Listing)
-
-
-def test_a_stream_without_a_reason_may_be_tried_again() -> None:
-    """A cut stream taken for a whole answer."""
-    reading = Reading(served="m")
-    reading.take(chunk("Half an"))
-
-    end = reading.ending()
-
-    assert isinstance(end, RemoteFailure)
-    assert (end.kind, end.again) == (StreamBroken, True)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +126,7 @@ def test_a_stream_without_a_reason_may_be_tried_again() -> None:
     ],
 )
 def test_the_context_is_that_of_the_model(entry: dict[str, Any], context: int | None) -> None:
-    """Another model's limit, or none where the engine says one."""
+    """The context is the listed one of the wanted model."""
     assert listing({"data": [entry]}, MODEL).context_tokens == context
 
 
@@ -155,11 +135,8 @@ def test_the_context_is_that_of_the_model(entry: dict[str, Any], context: int | 
     [("vllm", "vLLM"), ("sglang", "SGLang"), ("llamacpp", "llama.cpp"), ("microsoft", "")],
 )
 def test_only_engines_are_named_as_engines(owner: str, engine: str) -> None:
-    """The owner of the weights shown as the engine that runs them."""
+    """The owner of the weights is not named as the engine that runs them."""
     assert listing({"data": [model_entry(MODEL, owned_by=owner)]}, MODEL).engine == engine
-
-
-# ---------------------------------------------------------------- addresses and secrets
 
 
 @pytest.mark.parametrize(
@@ -173,7 +150,7 @@ def test_only_engines_are_named_as_engines(owner: str, engine: str) -> None:
     ],
 )
 def test_addresses(url: str, key: str, host: str, authorization: str) -> None:
-    """A password that is shown with the host, or a header that the proxy does not accept."""
+    """A host is shown without name and password; a header authorizes the request."""
     address = address_of(url, key)
 
     assert address.host == host
@@ -184,34 +161,8 @@ def test_addresses(url: str, key: str, host: str, authorization: str) -> None:
         assert secret not in repr(address)
 
 
-@given(st.text(max_size=40), st.text(max_size=3000))
-def test_secrets_are_cut_out_before_the_text_is_shortened(before: str, after: str) -> None:
-    """Half a key at the end of a shortened text, or a longer secret that is cut by a shorter."""
-    text = redacted("x" * 1990 + before + KEY + after, "sk-", "", KEY)
-
-    assert KEY[:5] not in text
-    assert KEY[8:16] not in text
-    assert len(text) <= 2000
-
-
-def test_a_longer_secret_is_cut_out_whole() -> None:
-    """The rest of a key whose beginning is a secret too."""
-    assert redacted(f"a {KEY} b", "sk-a", KEY, "") == "a [key] b"
-
-
-@given(st.text())
-def test_a_sendable_key_is_a_header(key: str) -> None:
-    """The HTTP client's complaint about an illegal header, which quotes the key."""
-    if is_sendable(key):
-        assert key == key.strip()
-        assert all("!" <= char <= "~" for char in key)
-
-
-# ---------------------------------------------------------------- refusals
-
-
 def test_retry_after_as_a_date() -> None:
-    """A date that is not understood, so that the visitor is sent away."""
+    """A date is turned into seconds; a past one into none."""
     then = datetime.now(UTC) + timedelta(seconds=30)
 
     wait = retry_after({"retry-after": format_datetime(then, usegmt=True)})
@@ -235,13 +186,13 @@ def test_retry_after_as_a_date() -> None:
     ],
 )
 def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
-    """A crash on a header of another shape, or a wait without an end."""
+    """A wait is a number of seconds or milliseconds; anything else is none."""
     assert retry_after(headers) == seconds
 
 
 @given(st.text())
 def test_retry_after_never_crashes(text: str) -> None:
-    """A second failure while the first one is being put into words."""
+    """Any header can be read."""
     wait = retry_after({"retry-after": text})
 
     assert wait is None or wait >= 0
@@ -258,53 +209,14 @@ def test_retry_after_never_crashes(text: str) -> None:
     ],
 )
 def test_only_what_can_be_left_out_is(detail: str, names: set[str]) -> None:
-    """A request without its model or its budget, or one that drops what was only mentioned."""
+    """Only optional fields count as refused; the named subject before what is mentioned."""
     assert refused_fields(RemoteFailure(RequestRefused, detail)) == names
     assert refused_fields(RemoteFailure(ModelGone, detail)) == frozenset()
 
 
 @given(st.text())
 def test_any_complaint_can_be_read(detail: str) -> None:
-    """A crash on an engine's words."""
+    """Any text can be searched for sizes."""
     found = too_long(detail)
 
     assert found is None or all(count >= 0 for count in found)
-
-
-def test_the_model_itself_is_no_suggestion() -> None:
-    """'Set it to one of: ' and then the name that was refused."""
-    failure = RemoteFailure(ModelGone, "gone")
-    address = address_of("http://127.0.0.1:8000/v1", "")
-
-    error = as_error(failure, NAMES, address, others=(MODEL, "b"))
-    alone = as_error(failure, NAMES, address, others=(MODEL,))
-
-    assert error.values["available"] == "b"
-    assert alone.values["available"] == "http://127.0.0.1:8000/v1/models"
-
-
-@pytest.mark.parametrize(
-    ("failure", "retries", "waited", "wait"),
-    [
-        (RemoteFailure(StreamBroken, "", again=True), 0, 0.0, 0.5),
-        (RemoteFailure(StreamBroken, "", again=True), 1, 0.5, 1.5),
-        (RemoteFailure(StreamBroken, "", again=True), 2, 2.0, None),
-        (RemoteFailure(StreamBroken, "", again=True, wait_s=7.9), 0, 0.0, 7.9),
-        (RemoteFailure(StreamBroken, "", again=True, wait_s=5.0), 1, 5.0, None),
-        (RemoteFailure(StreamBroken, ""), 0, 0.0, None),
-    ],
-)
-def test_waits_are_bounded(
-    failure: RemoteFailure, retries: int, waited: float, wait: float | None
-) -> None:
-    """Waits that are each allowed and together are not, or tries without an end."""
-    assert retry_wait(failure, retries=retries, waited=waited) == wait
-
-
-def test_long_lists_are_shortened() -> None:
-    """A remedy that fills the page with forty names."""
-    names = [f"m{number}" for number in range(8)]
-
-    assert shortened(names) == "m0, m1, m2, m3, m4, m5 … (+2)"
-    assert shortened(names[:2]) == "m0, m1"
-    assert shortened([]) == ""

@@ -1,6 +1,6 @@
-"""A process that asks Gemini as often as it is told, from the purse in the store.
+"""A process that asks Gemini as often as it is told, within the budget in the store.
 
-    wallet_worker.py <number of calls>          its settings are in the environment
+    budget_worker.py <number of calls>          its settings are in the environment
 
 Says `ready`, waits for a line, asks all at once, and prints how many were answered and refused.
 """
@@ -12,15 +12,15 @@ import sys
 
 from arena.domain import Finished, GenerationParams, Message, Role
 from arena.errors.models import BudgetSpent
+from arena.models.base import ChatModel
 from arena.models.registry import build_registry
-from arena.models.remote.gemini import GeminiModel
 from arena.settings import load_settings
 from arena.store.store import VoteStore
 
 PARAMS = GenerationParams(max_new_tokens=100)
 
 
-async def ask(model: GeminiModel) -> bool:
+async def ask(model: ChatModel) -> bool:
     """Whether one question was answered; False where the budget refused it."""
     try:
         async for event in model.stream((Message(Role.USER, "Why?"),), PARAMS):
@@ -42,7 +42,6 @@ async def main(calls: int) -> None:
     settings = load_settings()
     store = VoteStore.open(settings.database_url)
     model = build_registry(settings, store)["gemini"].model
-    assert isinstance(model, GeminiModel)
     await model.start()
     say("ready")
     await asyncio.to_thread(sys.stdin.readline)
