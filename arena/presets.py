@@ -137,7 +137,7 @@ def load_presets(folder: Path) -> tuple[Preset, ...]:
         file = _read(path)
         loaded.append((file, _parse(file, path.stem, ids)))
     _check_twins(loaded)
-    return tuple(sorted((preset for _, preset in loaded), key=_place))
+    return tuple(sorted((preset for _, preset in loaded), key=_sort_key))
 
 
 def pick(presets: Sequence[Preset], language: str, rng: random.Random) -> Preset:
@@ -149,22 +149,16 @@ def pick(presets: Sequence[Preset], language: str, rng: random.Random) -> Preset
     return rng.choice([p for p in presets if p.language == language] or list(presets))
 
 
-def usage(preset: Preset, text: str) -> PresetUse:
+def preset_use(preset: Preset, text: str) -> PresetUse:
     """How the visitor used a preset. Spaces around it and kinds of line ends are not an edit."""
     return PresetUse(preset.id, edited=_normalised(text) != _normalised(preset.text))
-
-
-def twin(presets: Sequence[Preset], preset: Preset, language: str) -> Preset:
-    """The same task in that language; the preset itself if there is none."""
-    same = (p for p in presets if p.task == preset.task and p.language == language)
-    return next(same, preset)
 
 
 def _normalised(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
-def _place(preset: Preset) -> tuple[int, int, int, str]:
+def _sort_key(preset: Preset) -> tuple[int, int, int, str]:
     category = list(Category).index(preset.category)
     return category, preset.order, LANGUAGES.index(preset.language), preset.id
 

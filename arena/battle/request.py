@@ -26,7 +26,7 @@ from arena.domain import (
 )
 from arena.models.base import Ready
 from arena.models.registry import Entry
-from arena.presets import Preset, usage
+from arena.presets import Preset, preset_use
 from arena.settings import Limits
 
 LIBRARIES = ("gradio", "torch", "transformers", "accelerate", "google-genai", "openai")
@@ -88,7 +88,7 @@ def build_battle(
     if params.max_new_tokens > limits.new_tokens:
         params = replace(params, max_new_tokens=limits.new_tokens)
     specs = {side: entry.model.spec for side, entry in entries.items()}
-    preset = usage(request.preset, request.text) if request.preset else None
+    preset = preset_use(request.preset, request.text) if request.preset else None
     talk = (Exchange(request.text),)
     return Battle(
         id=secrets.token_hex(16),

@@ -113,11 +113,3 @@ class RegistryError(ArenaError):
     code = "registry"
     message = "{file}, [{entry}]: {problem}."
     remedy = "Mend that entry; docs/engines.md shows one of each kind."
-
-
-def all_error_types() -> tuple[type[ArenaError], ...]:
-    """Every class of the tree, the base first, parents before children."""
-    found: list[type[ArenaError]] = [ArenaError]
-    for kind in found:
-        found.extend(kind.__subclasses__())
-    return tuple(found)

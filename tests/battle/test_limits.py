@@ -41,7 +41,7 @@ NOW = datetime(2026, 11, 24, 22, 30, 15, tzinfo=UTC)
 
 @given(st.text(max_size=30))
 def test_prompt_is_clean_or_refused(text: str) -> None:
-    """An empty or endless prompt must never reach a model that the owner pays for."""
+    """A prompt is stripped with plain newlines, or refused as empty or too long."""
     plain = text.replace("\r\n", "\n").replace("\r", "\n").strip()
     if not plain:
         with pytest.raises(EmptyPrompt):
@@ -54,7 +54,7 @@ def test_prompt_is_clean_or_refused(text: str) -> None:
 
 
 def test_system_prompt_may_be_empty() -> None:
-    """An empty box means none, not an empty system message."""
+    """An empty system prompt is none."""
     assert check_system_prompt("  ", LIMITS) is None
     assert check_system_prompt(None, LIMITS) is None
     with pytest.raises(PromptTooLong):
@@ -62,7 +62,7 @@ def test_system_prompt_may_be_empty() -> None:
 
 
 def test_turns_and_room_stop_at_their_number() -> None:
-    """Off by one here is one paid request more, or one visitor turned away."""
+    """Each cap allows exactly its number."""
     check_turns(1, LIMITS)
     with pytest.raises(TooManyTurns):
         check_turns(2, LIMITS)
@@ -72,7 +72,7 @@ def test_turns_and_room_stop_at_their_number() -> None:
 
 
 def test_tokens_are_estimated_for_both_scripts() -> None:
-    """Japanese has a token a character: four characters a token let four times too much pass."""
+    """Japanese counts a token a character, Latin text one for four characters."""
     assert estimated_tokens("") == 0
     assert estimated_tokens("abcde") == 2
     assert estimated_tokens("偶数と偶数") == 5
@@ -83,7 +83,7 @@ def test_tokens_are_estimated_for_both_scripts() -> None:
 
 
 def test_a_prompt_counts_for_the_visitor_and_for_a_public_address() -> None:
-    """A new browser id must not give a new allowance, nor one office share one person's."""
+    """A prompt counts for its visitor, and for a public address with a larger allowance."""
     limits = Limits(battles_per_minute=3, battles_per_day=40, visitors_per_address=5)
     alone = rate_windows(Visitor("v" * 64), limits)
     assert [(r.seconds, r.limit) for r in alone] == [(MINUTE, 3), (DAY, 40)]
@@ -94,7 +94,7 @@ def test_a_prompt_counts_for_the_visitor_and_for_a_public_address() -> None:
 
 
 def test_each_refusal_says_when_to_come_back() -> None:
-    """`Try later` makes people press the button until it works."""
+    """A full minute is told in seconds, a full day in hours and as a time of day."""
     minute, day = rate_windows(Visitor("v" * 64), LIMITS)
     soon = rate_error(Refusal(minute, NOW + timedelta(seconds=44.2)), NOW)
     assert isinstance(soon, RateExceeded)
@@ -106,7 +106,7 @@ def test_each_refusal_says_when_to_come_back() -> None:
 
 
 def test_an_address_leads_back_to_nobody() -> None:
-    """A plain or lasting hash of an address is an address to whoever tries all of them."""
+    """An address's hash depends on the salt and the day."""
     salt = "s" * 32
     one = address_hash(salt, "203.0.113.9", NOW)
     assert one == ""  # a documentation address is no public one
@@ -120,12 +120,12 @@ def test_an_address_leads_back_to_nobody() -> None:
 
 @pytest.mark.parametrize("address", ["", "127.0.0.1", "10.16.3.80", "::1", "fe80::1", "testclient"])
 def test_shared_and_unknown_addresses_do_not_count(address: str) -> None:
-    """Behind a proxy that is not trusted everybody has its address: one would lock out all."""
+    """Private, local and malformed addresses have no allowance of their own."""
     assert address_hash("s" * 32, address, NOW) == ""
 
 
 def test_a_household_is_one_address() -> None:
-    """With IPv6 each browser could have a fresh address for each prompt."""
+    """Of an IPv6 address the first 64 bits count."""
     first = address_hash("s" * 32, "2a00:1450:4001:82a::200e", NOW)
     assert first
     assert first == address_hash("s" * 32, "2a00:1450:4001:82a:ffff::1", NOW)

@@ -29,13 +29,13 @@ DONE = Finished(
 
 
 def test_cost_counts_thinking_as_output() -> None:
-    """1000 x 2 + (200 + 300) x 10 dollars per million: without thinking the bill is a surprise."""
+    """1000 x 2 + (200 + 300) x 10 dollars per million: thinking is billed as output."""
     assert cost_usd(SPEC, DONE) == pytest.approx(0.007)
     assert cost_usd(SPEC, replace(DONE, thinking_tokens=None)) == pytest.approx(0.004)
 
 
 def test_unknown_cost_is_not_zero() -> None:
-    """$0 for a price that nobody knows is a lie; for a local model it is the truth."""
+    """An unknown price or count makes the cost unknown; a local model costs 0."""
     assert cost_usd(replace(SPEC, price_in=None), DONE) is None
     assert cost_usd(SPEC, replace(DONE, prompt_tokens=None)) is None
     local = replace(SPEC, price_in=0.0, price_out=0.0)
@@ -43,7 +43,7 @@ def test_unknown_cost_is_not_zero() -> None:
 
 
 def test_only_whole_answers_are_sent_back_as_the_models_words() -> None:
-    """Half an answer that broke off is not what the model said."""
+    """Only usable answers are sent back as the model's own."""
     whole = Answer("whole", DONE)
     half = Answer("half", Finished(FinishReason.CANCELLED))
     battle = Battle(
@@ -57,7 +57,7 @@ def test_only_whole_answers_are_sent_back_as_the_models_words() -> None:
 
 
 def test_flags_say_what_the_statistics_must_know() -> None:
-    """A vote on a stand-in that is not marked counts for the model that it stands in for."""
+    """Each circumstance that the statistics filter on sets its flag."""
     stand_in = replace(SPEC, id="s", stand_in=True)
     variant = replace(SPEC, id="v", variant_of="m")
     flags = battle_flags(Mode.OPEN, {Side.A: stand_in, Side.B: variant}, "Be brief.", edited=True)
@@ -80,5 +80,5 @@ def test_flags_say_what_the_statistics_must_know() -> None:
     ],
 )
 def test_language_of_a_prompt(text: str, page: str, language: str) -> None:
-    """Statistics by language are wrong when code words make a Japanese prompt English."""
+    """The script decides, whatever English words a Japanese prompt holds."""
     assert prompt_language(text, page) == language

@@ -63,7 +63,7 @@ def test_the_example_of_the_manual_runs(app: Served, capsys: pytest.CaptureFixtu
 
 
 def test_a_seed_repeats_a_comparison(app: Served) -> None:
-    """A result that nobody can repeat is no result."""
+    """The same seed gives the same answers of a local model."""
     with client(app) as arena:
         ask = {"prompt": "Count.", "model_a": "smollm2-135m", "model_b": "smollm2-135m"}
         one, two = (
@@ -86,7 +86,7 @@ def test_a_seed_repeats_a_comparison(app: Served) -> None:
     ],
 )
 def test_what_is_refused_says_why(app: Served, change: dict[str, Any], code: str) -> None:
-    """A program can only react to a code; `Error` alone tells it nothing."""
+    """A refusal carries its error's code, and no battle is stored."""
     ask = {"prompt": "Hi", "model_a": "smollm2-135m", "model_b": "smollm2-135m-steps"}
     before = len(app.rows("select id from battles"))
     with client(app) as arena, pytest.raises(AppError, match=code):
@@ -95,7 +95,7 @@ def test_what_is_refused_says_why(app: Served, change: dict[str, Any], code: str
 
 
 def test_only_three_functions_are_public(app: Served) -> None:
-    """A listener of the page that programs can call is one more door to guard."""
+    """Programs can call three functions; the page's listeners are private."""
     with client(app) as arena:
         info = arena.view_api(return_format="dict", print_info=False)
         assert isinstance(info, dict)
@@ -106,7 +106,7 @@ def test_only_three_functions_are_public(app: Served) -> None:
 
 
 def test_health_says_what_a_balancer_needs(app: Served) -> None:
-    """A replica that cannot keep votes must get no visitors."""
+    """The health page reports the store, the models and the copy of the votes."""
     found = health(app)
     assert found["status"] == "ok"
     assert found["store"] == "ok"

@@ -78,7 +78,7 @@ def ask(page: Page, text: str) -> None:
 
 
 def test_nothing_that_is_sent_tells_the_sides_apart(both: Both, open_page: Open) -> None:
-    """A name in an event, a class or an attribute is found in a minute by whoever looks."""
+    """Before the vote nothing that is sent to the browser names a side's model."""
     page = open_page(both.app.url, init=TAP)
     ready(page)
     both.gemini.script(says("Bonjour ", "le monde."))
@@ -101,7 +101,7 @@ def test_nothing_that_is_sent_tells_the_sides_apart(both: Both, open_page: Open)
 
 
 def test_failed_gemini_says_nothing_about_itself(both: Both, open_page: Open) -> None:
-    """In blind mode an error text such as 'quota' names the side that has one; Retry mends it."""
+    """A blind failure shows its id alone; Retry answers and opens the vote."""
     page = open_page(both.app.url, init=TAP)
     ready(page)
     both.gemini.script(fails(400, "secret words of the provider"))
@@ -125,7 +125,7 @@ def test_failed_gemini_says_nothing_about_itself(both: Both, open_page: Open) ->
 
 
 def test_switch_leaves_gemini_out(both: Both, open_page: Open) -> None:
-    """The switch is a promise about where the words go: the wire is where it is kept."""
+    """With the switch off nothing is sent to Gemini, and the notice says so."""
     page = open_page(both.app.url)
     ready(page)
     expect(page.locator("#use-gemini input")).to_be_checked()
@@ -141,9 +141,9 @@ def test_switch_leaves_gemini_out(both: Both, open_page: Open) -> None:
 
 
 def test_closed_tab_closes_a_silent_connection_to_gemini(both: Both, open_page: Open) -> None:
-    """Every second that an abandoned stream stays open is paid for.
+    """A closed page closes its connection to a silent Gemini at once.
 
-    While Gemini is silent no frame goes out, so only the page's own goodbye can stop it.
+    While Gemini is silent no snapshot goes out, so only the page's own goodbye can stop it.
     """
     page = open_page(both.app.url)
     ready(page)

@@ -74,7 +74,7 @@ def first_step(page: Page) -> Locator:
 
 
 def test_one_person_is_one_voter_in_every_browser(space: Space, open_page: Open) -> None:
-    """Two browsers of one person must not be two voters, nor two people one."""
+    """An account is one voter in all browsers, and two accounts are two."""
     space.provider.person = person("user-7", "hanako")
     for _ in range(2):
         page = open_page(space.url)
@@ -99,7 +99,7 @@ def test_one_person_is_one_voter_in_every_browser(space: Space, open_page: Open)
 
 
 def test_a_vote_without_an_account_is_kept_but_not_counted(space: Space, open_page: Open) -> None:
-    """An owner who asked for signed-in votes must not find others in the table."""
+    """Where only signed-in votes count, others are kept and shown as not counted."""
     page = open_page(space.url)
     vote(page)
     kept, guests = (
@@ -116,7 +116,7 @@ def test_a_vote_without_an_account_is_kept_but_not_counted(space: Space, open_pa
 
 
 def test_signing_out_ends_it_and_no_name_is_stored(space: Space, open_page: Open) -> None:
-    """A shared computer, and a database that somebody else reads one day."""
+    """Signing out ends the session, and no name or account id is in the database."""
     space.provider.person = person("user-9", "secretname")
     page = open_page(space.url)
     sign_in(page, "secretname")

@@ -35,7 +35,7 @@ def vote(page: Page, text: str, button: str) -> None:
 
 
 def test_a_vote_moves_the_leaderboard(app: Served, open_page: Open) -> None:
-    """A board that was read once at the start, or is cached for good, shows last week."""
+    """A vote is on the leaderboard when its tab is opened again."""
     page = open_page(app.url)
     page.locator("#tab-leaderboard").click()
     before = counted(page)
@@ -51,7 +51,7 @@ def test_a_vote_moves_the_leaderboard(app: Served, open_page: Open) -> None:
 
 
 def test_pictures_are_drawn_and_nobody_is_called(app: Served, open_page: Open) -> None:
-    """A picture that needs another server is an empty frame for whoever is offline."""
+    """A picture is drawn without any request to another server."""
     complaints: list[str] = []
     asked: list[str] = []
 
@@ -79,7 +79,7 @@ def test_pictures_are_drawn_and_nobody_is_called(app: Served, open_page: Open) -
 
 
 def test_language_and_filters_reach_the_board(app: Served, open_page: Open) -> None:
-    """A switched page with an English board, or a filter that does nothing, is half a page."""
+    """Filters and the page's language change an opened leaderboard."""
     page = open_page(app.url)
     page.locator("#tab-leaderboard").click()
     expect(page.locator("#leaderboard .say")).to_be_visible(timeout=SLOW)
@@ -94,7 +94,7 @@ def test_language_and_filters_reach_the_board(app: Served, open_page: Open) -> N
 
 
 def test_board_fits_a_phone(app: Served, open_page: Open) -> None:
-    """A table that is wider than a phone must scroll by itself, not with the whole page."""
+    """At 390 px the page is not wider than the screen, and a picture fits its card."""
     page = open_page(app.url, viewport={"width": 390, "height": 844})
     vote(page, "Name three seas.", "vote-a")
     page.locator("#tab-leaderboard").click()
@@ -111,7 +111,7 @@ def test_board_fits_a_phone(app: Served, open_page: Open) -> None:
 def test_votes_can_be_downloaded_where_the_owner_says_so(
     tmp_path: Path, embedded_cache: Path, open_page: Open
 ) -> None:
-    """A button that gives no file, a file that nobody can open, or one that nobody allowed."""
+    """Where the owner allows it, the votes come as one zip without voters' hashes."""
     served = serve(tmp_path, embedded_cache, ARENA_PUBLIC_EXPORT="1", TMPDIR=str(tmp_path))
     try:
         page = open_page(served.url)
@@ -134,7 +134,7 @@ def test_votes_can_be_downloaded_where_the_owner_says_so(
 
 
 def test_votes_are_not_offered_unasked(app: Served, open_page: Open) -> None:
-    """The owner's default is that votes stay with them."""
+    """By default there is no download."""
     page = open_page(app.url)
     page.locator("#tab-leaderboard").click()
     expect(page.locator("#leaderboard .say")).to_be_visible(timeout=SLOW)

@@ -21,7 +21,7 @@ IDS = (
 
 
 def test_every_contracted_id_is_there_from_the_first_paint(app: Served, open_page: Open) -> None:
-    """Scripts and tests of others find parts by these ids; they are disabled, not missing."""
+    """Each contracted element id is there once; what can't be used yet is disabled."""
     page = open_page(app.url)
     for name in IDS:
         expect(page.locator(f"#{name}")).to_have_count(1, timeout=SLOW)
@@ -30,7 +30,7 @@ def test_every_contracted_id_is_there_from_the_first_paint(app: Served, open_pag
 
 
 def test_enter_of_an_ime_conversion_does_not_send(app: Served, open_page: Open) -> None:
-    """The Enter that confirms 変換 is pressed dozens of times in one Japanese question."""
+    """The Enter that confirms a conversion such as 変換 does not send; the next one does."""
     page = open_page(app.url, locale="ja-JP")
     ready(page)
     page.locator("#prompt textarea").focus()
@@ -57,7 +57,7 @@ def test_enter_of_an_ime_conversion_does_not_send(app: Served, open_page: Open) 
 
 
 def test_languages_switch_and_are_remembered(app: Served, open_page: Open) -> None:
-    """The choice must reach every text, and survive a reload."""
+    """The choice of language reaches every text and survives a reload."""
     page = open_page(app.url, locale="ja-JP")
     expect(page.locator("#send")).to_have_text("送信")
     expect(page.get_by_role("tab", name="リーダーボード")).to_be_visible()
@@ -77,7 +77,7 @@ def test_languages_switch_and_are_remembered(app: Served, open_page: Open) -> No
 
 @pytest.mark.parametrize("locale", ["ja-JP", "en-GB"])
 def test_laptop_needs_no_scrolling_to_vote(app: Served, open_page: Open, locale: str) -> None:
-    """A vote button below the fold is a vote that is not cast."""
+    """At 1280 x 800 the vote buttons are on the screen."""
     page = open_page(app.url, locale=locale)
     ready(page)
     ask(page, "Say hello.")
@@ -91,7 +91,7 @@ def test_laptop_needs_no_scrolling_to_vote(app: Served, open_page: Open, locale:
 
 @pytest.mark.parametrize("locale", ["ja-JP", "en-GB"])
 def test_phone_width_is_usable(app: Served, open_page: Open, locale: str) -> None:
-    """At 390 px nothing may be cut off or wider than the screen."""
+    """At 390 px nothing is cut off or wider than the screen."""
     phone = {"width": 390, "height": 844}
     page = open_page(app.url, locale=locale, viewport=phone, is_mobile=True, has_touch=True)
     ready(page)
@@ -114,7 +114,7 @@ def test_phone_width_is_usable(app: Served, open_page: Open, locale: str) -> Non
 
 
 def test_nothing_is_fetched_from_elsewhere(app: Served, open_page: Open) -> None:
-    """A font or an image from another server tells it who reads which answer."""
+    """The page loads nothing from another server, and its policy blocks foreign images."""
     page = open_page(app.url)
     foreign: list[str] = []
     page.on(
@@ -134,7 +134,7 @@ def test_nothing_is_fetched_from_elsewhere(app: Served, open_page: Open) -> None
 
 
 def test_config_tells_no_secret(app: Served, open_page: Open) -> None:
-    """Everything in /config is public."""
+    """/config holds no key, no path and no voter."""
     page = open_page(app.url)
     config = page.request.get(f"{app.url}config").text()
     for word in ("sqlite", "voter_hash", '"voter"', "GOOGLE_API_KEY", str(app.database.parent)):

@@ -32,7 +32,7 @@ def endless(tmp_path_factory: pytest.TempPathFactory, embedded_cache: Path) -> I
 
 
 def test_preset_two_streams_vote_reveal_row(app: Served, open_page: Open) -> None:
-    """The main job on the very first run, without a key: if this breaks, nothing else matters."""
+    """Without a key: example, two streams, vote, names, and the row in the database."""
     page = open_page(app.url)
     expect(page.locator("#banner")).to_contain_text("Phi-4-mini is not available", timeout=SLOW)
     ready(page)
@@ -71,7 +71,7 @@ def test_preset_two_streams_vote_reveal_row(app: Served, open_page: Open) -> Non
 
 
 def test_keyboard_alone_is_enough(app: Served, open_page: Open) -> None:
-    """Enter sends and 1 to 4 vote, without a touch of the mouse in between."""
+    """Enter sends and 1 to 4 vote, without the mouse."""
     page = open_page(app.url)
     ready(page)
     page.keyboard.press("/")
@@ -88,7 +88,7 @@ def test_keyboard_alone_is_enough(app: Served, open_page: Open) -> None:
 
 
 def test_stop_ends_both_and_keeps_the_text(endless: Served, open_page: Open) -> None:
-    """A Stop that only hides the text leaves the model writing for nobody."""
+    """Stop ends both answers, keeps the text and stores them as cancelled."""
     page = open_page(endless.url)
     ready(page)
     ask(page, "Write a long story about the sea.")
@@ -105,7 +105,7 @@ def test_stop_ends_both_and_keeps_the_text(endless: Served, open_page: Open) -> 
 
 
 def test_closed_tab_stops_the_answers(endless: Served, open_page: Open) -> None:
-    """Abandoned battles must not keep the model busy for the next visitor."""
+    """A closed page stops its answers."""
     page = open_page(endless.url)
     ready(page)
     ask(page, "Write another long story about the hills.")
@@ -117,7 +117,7 @@ def test_closed_tab_stops_the_answers(endless: Served, open_page: Open) -> None:
 
 
 def test_follow_up_and_single_mode(app: Served, open_page: Open) -> None:
-    """A conversation goes on until the vote; one model can be used alone."""
+    """Single mode has one pane, no vote, and follow-ups."""
     page = open_page(app.url)
     ready(page)
     page.locator("#mode label").nth(2).click()
@@ -137,7 +137,7 @@ def test_follow_up_and_single_mode(app: Served, open_page: Open) -> None:
 
 
 def test_open_mode_shows_names_from_the_start(app: Served, open_page: Open) -> None:
-    """In open mode the visitor chooses, and sees what was chosen."""
+    """In open mode names and numbers are shown from the start."""
     page = open_page(app.url)
     ready(page)
     page.locator("#mode label").nth(1).click()
@@ -151,7 +151,7 @@ def test_open_mode_shows_names_from_the_start(app: Served, open_page: Open) -> N
 def test_page_is_up_while_the_model_still_converts(
     tmp_path: Path, embedded_cache: Path, open_page: Open
 ) -> None:
-    """The page must not wait for the model; a prompt sent meanwhile waits, visibly, and runs."""
+    """The page is served while a model is converted; a prompt waits visibly, then runs."""
     dense = ensure_dense(embedded_cache, lambda *_: None).path
     shutil.copytree(dense, tmp_path / "cache" / dense.name, copy_function=os.link)
     served = serve(tmp_path, tmp_path / "cache")  # the second of the two steps is left to do
@@ -167,7 +167,7 @@ def test_page_is_up_while_the_model_still_converts(
 
 
 def test_sigterm_in_the_middle_of_answers_loses_nothing(endless: Served, open_page: Open) -> None:
-    """A Space is restarted whenever its owner pushes; what was written so far must be on disk."""
+    """SIGTERM ends the app within ten seconds, and what was written is in the database."""
     page = open_page(endless.url)
     ready(page)
     ask(page, "Tell me a very long story about a lighthouse.")

@@ -51,7 +51,7 @@ async def vote(part: FeedbackPart, state: PageState) -> None:
 
 
 async def test_guess_at_a_third_model_does_not_tell_who_plays(store: VoteStore) -> None:
-    """The vote was refused with the names of the two, before it was cast."""
+    """A guess at a contestant that does not play is left out, without an error."""
     part, state = part_of(store), PageState()
     session = await played(part, state)
     assert valid_guess(session.battle, "z") is None
@@ -61,7 +61,7 @@ async def test_guess_at_a_third_model_does_not_tell_who_plays(store: VoteStore) 
 
 
 async def test_each_click_is_stored_with_the_vote(store: VoteStore) -> None:
-    """Words that a voter was shown as taken must be in the data."""
+    """Each click after the vote is in the store, reasons in a fixed order."""
     part, state = part_of(store), PageState()
     await played(part, state)
     await part.click(state, VISITOR, "guess", "Y")
@@ -80,7 +80,7 @@ async def test_each_click_is_stored_with_the_vote(store: VoteStore) -> None:
 
 
 async def test_a_guess_can_be_taken_back_and_is_none_by_default(store: VoteStore) -> None:
-    """A click by mistake is no guess."""
+    """A second click takes a guess back."""
     part, state = part_of(store), PageState()
     await played(part, state)
     await part.click(state, VISITOR, "guess", "X")
@@ -92,7 +92,7 @@ async def test_a_guess_can_be_taken_back_and_is_none_by_default(store: VoteStore
 
 
 async def test_what_comes_at_the_wrong_time_is_refused(store: VoteStore) -> None:
-    """A guess after the names are shown is no guess, and reasons need a vote."""
+    """Reasons need a vote, a guess must come before it, and both must be the voter's own."""
     part, state = part_of(store), PageState()
     with pytest.raises(VoteTooEarly):
         await part.click(state, VISITOR, "reason", "correct")
@@ -112,7 +112,7 @@ async def test_what_comes_at_the_wrong_time_is_refused(store: VoteStore) -> None
     [("reason", "pretty"), ("grade_a", "great"), ("what", "x"), ("guess", "nobody")],
 )
 async def test_a_forged_click_is_refused(store: VoteStore, kind: str, value: str) -> None:
-    """Anybody can send anything: unknown words must not reach the data."""
+    """A kind or value that the page does not offer is refused."""
     part, state = part_of(store), PageState()
     await played(part, state)
     if kind != "guess":
@@ -123,7 +123,7 @@ async def test_a_forged_click_is_refused(store: VoteStore, kind: str, value: str
 
 
 async def test_the_guess_tells_nothing_about_the_sides(store: VoteStore) -> None:
-    """What is offered before the vote must be the same with the sides swapped."""
+    """The offered guesses are the same with the sides swapped, and hold no ids."""
     part, state = part_of(store), PageState()
     state.language = "en"
     seen = set()
@@ -137,7 +137,7 @@ async def test_the_guess_tells_nothing_about_the_sides(store: VoteStore) -> None
 
 
 async def test_open_and_single_battles_have_no_guess(store: VoteStore) -> None:
-    """Who sees the names has nothing to guess."""
+    """Where names are shown there is no guess."""
     part, state = part_of(store), PageState()
     session = await played(part, state, Mode.OPEN)
     assert part.shown(session.snapshot(), state) == ""
@@ -152,6 +152,6 @@ def test_texts_of_others_are_escaped() -> None:
 
 
 def test_a_comment_has_an_end() -> None:
-    """The box allows a thousand characters; a script does not ask the box."""
+    """A comment is cut at its limit and can be emptied."""
     assert len(changed(Feedback(), "comment", "x" * 5000).comment) == 1000
     assert changed(replace(Feedback(), comment="a"), "comment", " ").comment == ""

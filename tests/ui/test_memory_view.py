@@ -23,12 +23,12 @@ PHI = {
     ],
 )  # fmt: skip
 def test_sizes_are_in_units_that_people_read(count: int, text: str) -> None:
-    """17179869184 bytes is a number that nobody compares with a graphics card."""
+    """Sizes have binary units and three digits."""
     assert size(count) == text
 
 
 def test_phis_cache_is_a_third_of_full_heads() -> None:
-    """The article's `a third` must follow from the config, at each length."""
+    """Phi-4-mini's cache is a third of that of full heads, at each length."""
     rows = cache_rows(PHI, "en")
     assert rows["kv.token"] == "128 KiB (full heads: 384 KiB; 33%)"
     assert rows["kv.short"] == "4K: 512 MiB (full heads: 1.5 GiB; 33%)"
@@ -36,20 +36,20 @@ def test_phis_cache_is_a_third_of_full_heads() -> None:
 
 
 def test_full_heads_have_nothing_to_compare() -> None:
-    """`100% of itself` is noise."""
+    """With full heads there is one number and no share."""
     rows = cache_rows(PHI | {"kv_heads": "24"}, "ja")
     assert rows["kv.token"] == "128 KiB"
 
 
 def test_a_short_context_is_shown_once_and_gaps_are_left_out() -> None:
-    """A model that cannot read 4K tokens has no memory for them, and a cloud model has no heads."""
+    """A context below 4K is shown once; without the facts nothing is shown."""
     assert list(cache_rows(PHI | {"context": "2048"}, "en")) == ["kv.token", "kv.short"]
     assert cache_rows({"heads": "24"}, "en") == {}
     assert cache_rows(PHI | {"heads": "?"}, "en") == {}
 
 
 def test_contexts_have_their_common_names() -> None:
-    """131072 is 128K to everybody who compares models."""
+    """131072 is shown as 128K."""
     assert tokens_short(131072) == "128K"
     assert tokens_short(8192) == "8K"
     assert tokens_short(5000) == "5,000"

@@ -27,7 +27,7 @@ class FarModel(ScriptedModel):
     ],
 )  # fmt: skip
 def test_the_page_says_where_the_text_goes(host: str, said: bool) -> None:  # noqa: FBT001
-    """`It does not leave this server` must not stand beside an engine somewhere else."""
+    """The notice names each host that a text may be sent to."""
     registry = Registry(
         [Entry("x", ScriptedModel("x", ["x"])), Entry("far", FarModel("far", host))]
     )
@@ -37,7 +37,7 @@ def test_the_page_says_where_the_text_goes(host: str, said: bool) -> None:  # no
 
 
 def test_an_engine_that_is_down_gets_nothing() -> None:
-    """It is not drawn, so the text stays here."""
+    """An engine that is not available is not named: it is not drawn."""
     far = FarModel("far", "engine.example")
     far.state = Unavailable(BudgetSpent(label="Far", limit="1", until="00:00 UTC", variable="V"))
     registry = Registry([Entry("x", ScriptedModel("x", ["x"])), Entry("far", far)])
@@ -45,7 +45,7 @@ def test_an_engine_that_is_down_gets_nothing() -> None:
 
 
 def test_who_writes_is_told_that_it_may_be_downloaded() -> None:
-    """`It is stored` is not the whole truth where the owner hands the votes out."""
+    """Where votes can be downloaded the notice says so."""
     registry = Registry([Entry("x", ScriptedModel("x", ["x"]))])
     for language, word in (("en", "download"), ("ja", "ダウンロード")):
         public = privacy_html(registry, language, use_gemini=False, public=True)
@@ -54,7 +54,7 @@ def test_who_writes_is_told_that_it_may_be_downloaded() -> None:
 
 
 def test_a_spent_budget_is_on_the_chip() -> None:
-    """Visitors must see why Gemini plays no more, and until when."""
+    """A spent budget is on the chip, with the time at which it starts again."""
     model = ScriptedModel("gemini", ["x"], provider="google")
     model.state = Unavailable(
         BudgetSpent(
@@ -70,7 +70,7 @@ def test_a_spent_budget_is_on_the_chip() -> None:
 
 
 def test_names_of_accounts_are_escaped() -> None:
-    """A provider lets people choose their names."""
+    """An account's name is text, never HTML."""
     assert "<b>" not in account_html("<b>x", "en", votes_only=True)
     assert 'href="logout' in account_html("x", "en", votes_only=False)
     assert 'href="login/huggingface' in account_html(None, "ja", votes_only=False)

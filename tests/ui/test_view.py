@@ -25,7 +25,7 @@ from arena.domain import (
     Side,
     Winner,
 )
-from arena.errors.base import all_error_types
+from arena.errors.base import ArenaError
 from arena.errors.models import KeyMissing, KeyRejected, ModelUnavailable, NoFreeQuota, Overloaded
 from arena.errors.reasons import ErrorReason
 from arena.models.base import Dormant, Loading, Ready, Unavailable
@@ -84,7 +84,7 @@ def snapshot(
 def test_blind_page_is_the_same_with_the_models_swapped(
     left: tuple[Any, Any], right: tuple[Any, Any], language: str
 ) -> None:
-    """Whatever differs when only the names are exchanged tells which side is which."""
+    """Before a blind vote the page is the same when only the models are swapped."""
     a = side_view(*left, "alpha", "gemini-3-pro-001")
     b = side_view(*right, "beta", "microsoft/Phi-4-mini-instruct@abc")
     a2 = side_view(*left, "alpha", "microsoft/Phi-4-mini-instruct@abc")
@@ -98,7 +98,7 @@ def test_blind_page_is_the_same_with_the_models_swapped(
 
 
 def test_names_and_numbers_appear_with_the_vote() -> None:
-    """After the vote the visitor must learn who wrote what, and how fast."""
+    """With the vote come names, versions, speeds and costs."""
     a = side_view(Phase.DONE, FinishReason.STOP, "alpha", "gemini-3-pro-001")
     b = side_view(Phase.DONE, FinishReason.LENGTH, "beta", "x@1")
     page = battle_view(snapshot(a, b, GEMINI, PHI, Mode.BLIND), "en", Winner.MODEL_A)
@@ -112,7 +112,7 @@ def test_names_and_numbers_appear_with_the_vote() -> None:
 
 
 def test_open_mode_says_what_failed_and_blind_mode_only_that() -> None:
-    """A provider's error text names the provider."""
+    """Open mode shows an error's sentence, blind mode only its id; neither shows its detail."""
     a = side_view(Phase.FAILED, FinishReason.ERROR, "", "")
     b = side_view(Phase.DONE, FinishReason.STOP, "beta", "x@1")
     opened = battle_view(snapshot(a, b, GEMINI, PHI, Mode.OPEN), "en", None)
@@ -125,7 +125,7 @@ def test_open_mode_says_what_failed_and_blind_mode_only_that() -> None:
 
 
 def test_open_mode_counts_while_it_writes_and_blind_mode_does_not() -> None:
-    """A running clock under one pane tells which side answers late."""
+    """Open mode shows the running times of a side, blind mode does not."""
     a = SideSnapshot(Phase.WRITING, "al", SideFacts(ttft_s=0.25, elapsed_s=7.0))
     b = side_view(Phase.WAITING, None, "", "")
     opened = battle_view(snapshot(a, b, GEMINI, PHI, Mode.OPEN), "en", None)
@@ -135,7 +135,7 @@ def test_open_mode_counts_while_it_writes_and_blind_mode_does_not() -> None:
 
 
 def test_answers_are_made_harmless_before_they_are_shown() -> None:
-    """The guard is worth nothing where it is not called."""
+    """Answers pass the Markdown guard."""
     a = side_view(Phase.DONE, FinishReason.STOP, "![x](https://t.example/a.png)<b>", "x")
     b = side_view(Phase.DONE, FinishReason.STOP, "beta", "x@1")
     page = battle_view(snapshot(a, b, GEMINI, PHI, Mode.BLIND), "en", None)
@@ -143,7 +143,7 @@ def test_answers_are_made_harmless_before_they_are_shown() -> None:
 
 
 def test_labels_are_escaped() -> None:
-    """A label in ARENA_MODELS must not become HTML."""
+    """A label from ARENA_MODELS is text, never HTML."""
     odd = replace(PHI, label="<i>x</i>")
     a = side_view(Phase.DONE, FinishReason.STOP, "a", "<u>")
     page = battle_view(snapshot(a, a, odd, odd, Mode.OPEN), "en", Winner.TIE)
@@ -159,7 +159,7 @@ def test_labels_are_escaped() -> None:
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_empty_page_exists_in_every_mode(mode: Mode, language: str) -> None:
-    """The first thing a visitor sees."""
+    """The page before a battle exists in every mode and language."""
     page = idle_view(language, mode)
     assert page.single is (mode is Mode.SINGLE)
     assert not page.votable
@@ -167,7 +167,7 @@ def test_empty_page_exists_in_every_mode(mode: Mode, language: str) -> None:
 
 
 def test_speed_leaves_the_first_text_out() -> None:
-    """Prefill time in tok/s makes short answers look slow."""
+    """Tokens per second count decoding alone, without prefill."""
     done = Finished(FinishReason.STOP, completion_tokens=11, ttft_s=1.0, total_s=2.0)
     assert tokens_per_second(done) == pytest.approx(10.0)
     assert tokens_per_second(replace(done, ttft_s=None)) is None
@@ -178,7 +178,7 @@ def test_speed_leaves_the_first_text_out() -> None:
 
 
 def test_both_languages_have_the_same_texts() -> None:
-    """A key that one language lacks crashes the page for its readers alone."""
+    """Both languages have the same keys."""
     japanese = {key for key in table("ja") if not _is_error(key)}
     english = set(table("en"))
     assert japanese == english
@@ -190,8 +190,16 @@ def _is_error(key: str) -> bool:
     )
 
 
+def all_error_types() -> list[type[ArenaError]]:
+    """Every class of the tree, parents before children."""
+    found = [ArenaError]
+    for kind in found:
+        found.extend(kind.__subclasses__())
+    return found
+
+
 def test_every_error_can_be_said_in_both_languages() -> None:
-    """An error that cannot be said becomes a crash at the worst moment."""
+    """Each error has a Japanese sentence and remedy with the same braces, and a code of its own."""
     for kind in all_error_types():
         for part in ("message", "remedy"):
             japanese = table("ja")[f"error.{kind.code}.{part}"]
@@ -202,7 +210,7 @@ def test_every_error_can_be_said_in_both_languages() -> None:
 
 
 def test_every_phrase_can_be_said_in_japanese() -> None:
-    """A Japanese sentence with its cause in English is half a sentence to its reader."""
+    """Each reason has a Japanese text with the same braces."""
     for phrase in ErrorReason:
         japanese = table("ja")[f"phrase.{phrase.name.lower()}"]
         assert _braces(japanese) == _braces(phrase), phrase
@@ -215,7 +223,7 @@ def _braces(text: str) -> set[str]:
 
 
 def test_error_texts_are_filled() -> None:
-    """A sentence with {variable} in it tells nobody what to set."""
+    """The braces of sentences and remedies are filled in both languages."""
     gone = ModelUnavailable(
         label="X", why=ErrorReason.NO_FILE, source="a/b", remedy=ErrorReason.DO_CHECK_MODEL
     )
@@ -242,7 +250,7 @@ def test_error_texts_are_filled() -> None:
 def test_language_is_the_visitors_choice_first(
     setting: str, wanted: str, accepted: str, language: str
 ) -> None:
-    """A page that forgets the chosen language on reload is a page in the wrong language."""
+    """The visitor's choice comes first, then the owner's setting, then the browser's language."""
     assert choose_language(setting, wanted, accepted) == language
 
 
@@ -250,7 +258,7 @@ def test_language_is_the_visitors_choice_first(
 
 
 def test_chip_says_state_and_what_to_set() -> None:
-    """A grey dot that does not say which variable to set helps nobody."""
+    """A chip has the model's state and, where one helps, the variable to set."""
     model = ScriptedModel("gemini", ["x"])
     registry = Registry([Entry("gemini", model)])
     model.state = Unavailable(KeyMissing(label="Gemini", variable="GEMINI_API_KEY"))
@@ -269,7 +277,7 @@ def test_chip_says_state_and_what_to_set() -> None:
 
 
 def test_privacy_notice_names_google_as_long_as_it_may_be_drawn() -> None:
-    """A model that becomes ready between the notice and Send must not break its promise."""
+    """Google is named while its model may still be drawn, loading included."""
     google = ScriptedModel("gemini", ["x"], provider="google")
     registry = Registry([Entry("gemini", google)])
     for state in (Ready(), Loading(), Dormant()):
@@ -281,7 +289,7 @@ def test_privacy_notice_names_google_as_long_as_it_may_be_drawn() -> None:
 
 
 def test_every_preset_is_on_the_page_once(presets: Any) -> None:
-    """Tests and scripts click `preset-<id>`; a missing or doubled id breaks them."""
+    """Each preset has its button `preset-<id>` exactly once, in the right order."""
     for language in LANGUAGES:
         for first in LANGUAGES:
             html = presets_view.presets_html(presets, language, first=first)
@@ -293,14 +301,14 @@ def test_every_preset_is_on_the_page_once(presets: Any) -> None:
 
 @pytest.mark.parametrize("value", [None, 3, "", "x" * 32, "A" * 32, "0" * 31, "0" * 33, {}])
 def test_odd_visitor_ids_are_not_believed(value: object) -> None:
-    """The browser's word is only a word: a megabyte of it must not be hashed, nor a None."""
+    """An id from the browser must have the form of one."""
     assert random_id(value) is None
     assert random_id("0123456789abcdef" * 2)
 
 
 @given(st.tuples(st.text(), st.text(), st.text(), st.text()))
 def test_odd_params_are_refused_not_crashed_on(values: tuple[str, str, str, str]) -> None:
-    """A raw call to the server sends whatever it likes."""
+    """Parameters that are no numbers or out of range are a ValueError."""
     try:
         params = params_from(*values)
     except ValueError:
@@ -318,7 +326,7 @@ def test_params_from_the_page() -> None:
 
 
 def test_preset_stays_while_its_text_is_recognisable(presets: Any) -> None:
-    """Another question typed over an example must not count as that example, edited."""
+    """An edited example stays that example; another question in its place does not."""
     preset = presets[0]
     assert preset_behind(preset.text, preset) is preset
     assert preset_behind(preset.text + " Be brief.", preset) is preset
