@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parent.parent.parent
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -27,6 +27,7 @@ FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update",
 ]  # fmt: skip
+# No wait in these tests is a measurement: each ends when it is so, and fails after this time.
 READY_S = 120
 OURS = ("ARENA_", "GEMINI_", "GOOGLE_", "GRADIO_", "HF_", "OAUTH_", "SPACE")
 
@@ -91,7 +92,7 @@ def serve(folder: Path, cache: Path, **extra: str) -> Served:
         )
     url = f"http://127.0.0.1:{port}/"
     try:
-        wait_until(lambda: answers(url) or process.poll() is not None, 60, "the page")
+        wait_until(lambda: answers(url) or process.poll() is not None, READY_S, "the page")
         assert process.poll() is None, log.read_text(errors="replace")
     except BaseException:
         process.kill()
@@ -103,7 +104,7 @@ def end(served: Served) -> int:
     """SIGTERM, as a Space sends it; the exit code."""
     served.process.send_signal(signal.SIGTERM)
     try:
-        return served.process.wait(10)
+        return served.process.wait(READY_S)
     except subprocess.TimeoutExpired:
         served.process.kill()
         raise
@@ -120,6 +121,7 @@ def app(tmp_path_factory: pytest.TempPathFactory, embedded_cache: Path) -> Itera
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """The system's Chromium, or Playwright's own."""
+    expect.set_options(timeout=READY_S * 1000)
     path = next((found for name in NAMES if (found := shutil.which(name))), None)
     with sync_playwright() as playwright:
         if path is None and not Path(playwright.chromium.executable_path).exists():

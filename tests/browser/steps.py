@@ -7,15 +7,13 @@ from collections.abc import Callable
 from playwright.sync_api import Page, expect
 
 from arena.stats.filters import ALWAYS_ENOUGH_S, SHARE_READ, TOP_SPEED
-from tests.browser.conftest import READY_S
 
-SLOW = READY_S * 1000
 Open = Callable[..., Page]
 
 
 def ready(page: Page) -> None:
     """Wait until the stand-in answers."""
-    expect(page.locator("#status-smollm2-135m.ok")).to_be_attached(timeout=SLOW)
+    expect(page.locator("#status-smollm2-135m.ok")).to_be_attached()
 
 
 def ask(page: Page, text: str) -> None:
@@ -26,7 +24,7 @@ def ask(page: Page, text: str) -> None:
 
 def finished(page: Page) -> None:
     """Wait until the votes are open."""
-    expect(page.locator("#vote-a")).to_be_enabled(timeout=SLOW)
+    expect(page.locator("#vote-a")).to_be_enabled()
 
 
 def read(page: Page) -> None:

@@ -28,7 +28,7 @@ def ready(app: Served) -> bool:
 
 def health(app: Served) -> dict[str, Any]:
     """What the health page says."""
-    with urllib.request.urlopen(f"{app.url}health", timeout=5) as reply:  # noqa: S310
+    with urllib.request.urlopen(f"{app.url}health", timeout=READY_S) as reply:  # noqa: S310
         found: dict[str, Any] = json.load(reply)
     return found
 

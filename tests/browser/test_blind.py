@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Served, end, serve
-from tests.browser.steps import SLOW, Open
+from tests.browser.conftest import READY_S, Served, end, serve
+from tests.browser.steps import Open
 from tests.models.remote.gemini_server import (
     GeminiServer,
     Pause,
@@ -67,8 +67,8 @@ def both(tmp_path_factory: pytest.TempPathFactory, embedded_cache: object) -> It
 
 def ready(page: Page) -> None:
     """Wait until both models are."""
-    expect(page.locator("#status-smollm2-135m.ok")).to_be_attached(timeout=SLOW)
-    expect(page.locator("#status-gemini.ok")).to_be_attached(timeout=SLOW)
+    expect(page.locator("#status-smollm2-135m.ok")).to_be_attached()
+    expect(page.locator("#status-gemini.ok")).to_be_attached()
 
 
 def ask(page: Page, text: str) -> None:
@@ -84,7 +84,7 @@ def test_nothing_that_is_sent_tells_the_sides_apart(both: Both, open_page: Open)
     both.gemini.script(says("Bonjour ", "le monde."))
     page.evaluate("window.tapped = ''")
     ask(page, "Say hello in French.")
-    expect(page.locator("#vote-a")).to_be_enabled(timeout=SLOW)
+    expect(page.locator("#vote-a")).to_be_enabled()
     sent = page.evaluate("window.tapped")
     assert "Bonjour" in sent, "the tap must see the streams"
     for word in ("gemini-pro-latest", "smollm2-135m-int4", "onnxruntime", "google", "tok/s"):
@@ -96,7 +96,7 @@ def test_nothing_that_is_sent_tells_the_sides_apart(both: Both, open_page: Open)
     for word in ("Gemini", "SmolLM2"):
         assert (word, sent.find(word)) == (word, -1)
     page.locator("#vote-a").click()
-    expect(page.locator("#reveal")).to_contain_text("Gemini", timeout=SLOW)
+    expect(page.locator("#reveal")).to_contain_text("Gemini")
     assert "google-genai" in page.evaluate("window.tapped"), "the tap must see names when they come"
 
 
@@ -108,7 +108,7 @@ def test_failed_gemini_says_nothing_about_itself(both: Both, open_page: Open) ->
     page.evaluate("window.tapped = ''")
     ask(page, "Say hello.")
     stats = page.locator(".stats .failed")
-    expect(stats).to_contain_text("error", timeout=SLOW)
+    expect(stats).to_contain_text("error")
     sent = page.evaluate("window.tapped")
     assert "secret words" not in sent
     assert "provider" not in sent
@@ -117,11 +117,11 @@ def test_failed_gemini_says_nothing_about_itself(both: Both, open_page: Open) ->
     assert "test-key-of-nobody" not in both.app.log.read_text(errors="replace")
     both.gemini.script(says("Hello."))
     retry = page.locator("#retry-a:enabled, #retry-b:enabled")
-    expect(retry).to_have_count(1, timeout=SLOW)
+    expect(retry).to_have_count(1)
     retry.click()
-    expect(page.locator("#vote-a")).to_be_enabled(timeout=SLOW)
+    expect(page.locator("#vote-a")).to_be_enabled()
     page.locator("#vote-tie").click()
-    expect(page.locator("#reveal")).to_contain_text("tie", timeout=SLOW)
+    expect(page.locator("#reveal")).to_contain_text("tie")
 
 
 def test_switch_leaves_gemini_out(both: Both, open_page: Open) -> None:
@@ -131,12 +131,12 @@ def test_switch_leaves_gemini_out(both: Both, open_page: Open) -> None:
     expect(page.locator("#use-gemini input")).to_be_checked()
     expect(page.locator("#privacy")).to_contain_text("Google")
     page.locator("#use-gemini input").uncheck()
-    expect(page.locator("#privacy")).to_contain_text("does not leave", timeout=SLOW)
+    expect(page.locator("#privacy")).to_contain_text("does not leave")
     ask(page, "A private question.")
-    expect(page.locator("#vote-a")).to_be_enabled(timeout=SLOW)
+    expect(page.locator("#vote-a")).to_be_enabled()
     assert all("private" not in str(request.body) for request in both.gemini.requests)
     page.locator("#vote-b").click()
-    expect(page.locator("#reveal")).to_contain_text("step by step", timeout=SLOW)
+    expect(page.locator("#reveal")).to_contain_text("step by step")
     assert "Gemini" not in page.locator("#reveal").inner_text()
 
 
@@ -150,7 +150,7 @@ def test_closed_tab_closes_a_silent_connection_to_gemini(both: Both, open_page: 
     both.gemini.script(Reply((chunk("Once upon"), Pause())))
     arrival = both.gemini.arrival(len(both.gemini.asked))
     ask(page, "Tell me a long story.")
-    request = arrival.result(30)
-    expect(page.locator(".stats .done")).to_have_count(1, timeout=SLOW)  # the local side
+    request = arrival.result(READY_S)
+    expect(page.locator(".stats .done")).to_have_count(1)  # the local side
     page.close()
-    request.connection.closed.result(5)
+    request.connection.closed.result(READY_S)

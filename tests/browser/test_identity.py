@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Served, end, serve
 from tests.browser.oidc_server import CLIENT_ID, Provider, running_provider
-from tests.browser.steps import SLOW, Open
+from tests.browser.steps import Open
 
 pytestmark = pytest.mark.browser
 
@@ -55,17 +55,17 @@ def person(sub: str, name: str) -> dict[str, str]:
 def sign_in(page: Page, name: str) -> None:
     """Follow the link, to the provider and back."""
     page.locator("#sign-in").click()
-    expect(page.locator("#account .who")).to_have_text(name, timeout=SLOW)
+    expect(page.locator("#account .who")).to_have_text(name)
 
 
 def vote(page: Page) -> None:
     """One battle and its vote."""
-    expect(page.locator("#status-smollm2-135m.ok")).to_be_attached(timeout=SLOW)
+    expect(page.locator("#status-smollm2-135m.ok")).to_be_attached()
     page.locator("#prompt textarea").fill("Say hello.")
     page.locator("#send").click()
-    expect(page.locator("#vote-a")).to_be_enabled(timeout=SLOW)
+    expect(page.locator("#vote-a")).to_be_enabled()
     page.locator("#vote-a").click()
-    expect(page.locator("#reveal")).to_contain_text("voted", timeout=SLOW)
+    expect(page.locator("#reveal")).to_contain_text("voted")
 
 
 def first_step(page: Page) -> Locator:
@@ -95,7 +95,7 @@ def test_one_person_is_one_voter_in_every_browser(space: Space, open_page: Open)
     assert len(set(space.app.rows("select voter from votes"))) == 2
 
     page.locator("#tab-leaderboard").click()
-    expect(first_step(page)).to_have_text(re.compile(r"^3\s*all votes"), timeout=SLOW)
+    expect(first_step(page)).to_have_text(re.compile(r"^3\s*all votes"))
 
 
 def test_a_vote_without_an_account_is_kept_but_not_counted(space: Space, open_page: Open) -> None:
@@ -108,7 +108,7 @@ def test_a_vote_without_an_account_is_kept_but_not_counted(space: Space, open_pa
     )
     assert len(space.app.rows(guests)) == 1
     page.locator("#tab-leaderboard").click()
-    expect(first_step(page)).to_have_text(re.compile(rf"^{kept}\s*all votes"), timeout=SLOW)
+    expect(first_step(page)).to_have_text(re.compile(rf"^{kept}\s*all votes"))
     page.locator("#leaderboard .lb-funnel details").click()
     expect(page.locator("#leaderboard .lb-funnel details")).to_contain_text(
         "1 the voter had not signed in"
@@ -121,7 +121,7 @@ def test_signing_out_ends_it_and_no_name_is_stored(space: Space, open_page: Open
     page = open_page(space.url)
     sign_in(page, "secretname")
     page.locator("#sign-in").click()
-    expect(page.locator("#account .who")).to_have_count(0, timeout=SLOW)
+    expect(page.locator("#account .who")).to_have_count(0)
     stored = space.app.database.read_bytes()
     for word in (b"secretname", b"user-9", b"hanako", b"user-7"):
         assert word not in stored

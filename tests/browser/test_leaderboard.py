@@ -12,14 +12,14 @@ import pytest
 from playwright.sync_api import ConsoleMessage, Page, Request, expect
 
 from tests.browser.conftest import Served, end, serve
-from tests.browser.steps import SLOW, Open, ask, finished, read, ready
+from tests.browser.steps import Open, ask, finished, read, ready
 
 pytestmark = pytest.mark.browser
 
 
 def counted(page: Page) -> int:
     """How many votes the opened leaderboard has, whether they count or not."""
-    expect(page.locator("#leaderboard .say")).to_be_visible(timeout=SLOW)
+    expect(page.locator("#leaderboard .say")).to_be_visible()
     first = page.locator("#leaderboard .lb-funnel li b").first
     return int(first.inner_text().replace(",", "")) if first.count() else 0
 
@@ -31,7 +31,7 @@ def vote(page: Page, text: str, button: str) -> None:
     finished(page)
     read(page)
     page.locator(f"#{button}").click()
-    expect(page.locator("#reveal")).to_contain_text("voted", timeout=SLOW)
+    expect(page.locator("#reveal")).to_contain_text("voted")
 
 
 def test_a_vote_moves_the_leaderboard(app: Served, open_page: Open) -> None:
@@ -42,10 +42,8 @@ def test_a_vote_moves_the_leaderboard(app: Served, open_page: Open) -> None:
     page.locator("#tab-arena").click()
     vote(page, "Name three rivers.", "vote-a")
     page.locator("#tab-leaderboard").click()
-    expect(page.locator("#leaderboard .lb-funnel li b").first).to_have_text(
-        f"{before + 1:,}", timeout=SLOW
-    )
-    expect(page.locator("#leaderboard .say")).to_contain_text("SmolLM2-135M", timeout=SLOW)
+    expect(page.locator("#leaderboard .lb-funnel li b").first).to_have_text(f"{before + 1:,}")
+    expect(page.locator("#leaderboard .say")).to_contain_text("SmolLM2-135M")
     rows = len(app.rows("select battle_id from votes"))
     assert counted(page) == rows
 
@@ -70,7 +68,7 @@ def test_pictures_are_drawn_and_nobody_is_called(app: Served, open_page: Open) -
     page.locator("#tab-leaderboard").click()
     # Two contestants with measured speeds are enough for this one.
     drawn = page.locator("#plot-speed .js-plotly-plot .main-svg").first
-    expect(drawn).to_be_visible(timeout=SLOW)
+    expect(drawn).to_be_visible()
     expect(page.locator("#plot-speed .scatterlayer .point")).to_have_count(2)
     expect(page.locator("#plot-speed h3")).to_have_text(re.compile(r"^Speed and .+ · \d+ votes?$"))
     expect(page.locator("#plot-ratings")).to_have_count(0)
@@ -82,14 +80,12 @@ def test_language_and_filters_reach_the_board(app: Served, open_page: Open) -> N
     """Filters and the page's language change an opened leaderboard."""
     page = open_page(app.url)
     page.locator("#tab-leaderboard").click()
-    expect(page.locator("#leaderboard .say")).to_be_visible(timeout=SLOW)
+    expect(page.locator("#leaderboard .say")).to_be_visible()
     page.locator("#board-category input").click()
     page.get_by_role("option", name="Tools").click()
     expect(page.locator("#leaderboard .say")).to_have_text("No votes of this kind yet.")
     page.locator("#language").click()
-    expect(page.locator("#leaderboard .say")).to_have_text(
-        "この条件の投票はまだありません。", timeout=SLOW
-    )
+    expect(page.locator("#leaderboard .say")).to_have_text("この条件の投票はまだありません。")
     expect(page.locator("#refresh")).to_have_text("更新")
 
 
@@ -98,7 +94,7 @@ def test_board_fits_a_phone(app: Served, open_page: Open) -> None:
     page = open_page(app.url, viewport={"width": 390, "height": 844})
     vote(page, "Name three seas.", "vote-a")
     page.locator("#tab-leaderboard").click()
-    expect(page.locator("#plot-speed .main-svg").first).to_be_visible(timeout=SLOW)
+    expect(page.locator("#plot-speed .main-svg").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     box = page.locator("#plot-speed").bounding_box()
     svg = page.locator("#plot-speed .main-svg").first.bounding_box()
@@ -119,7 +115,7 @@ def test_votes_can_be_downloaded_where_the_owner_says_so(
         page.locator("#tab-leaderboard").click()
         expect(page.locator("#export-save")).to_be_hidden()
         page.locator("#export-make").click()
-        expect(page.locator("#export-note")).to_contain_text("1 row of 1 battle", timeout=SLOW)
+        expect(page.locator("#export-note")).to_contain_text("1 row of 1 battle")
         with page.expect_download() as waited:
             page.locator("#export-save").click()
         assert waited.value.suggested_filename == "arena-votes-arena.jsonl.zip"
@@ -137,7 +133,7 @@ def test_votes_are_not_offered_unasked(app: Served, open_page: Open) -> None:
     """By default there is no download."""
     page = open_page(app.url)
     page.locator("#tab-leaderboard").click()
-    expect(page.locator("#leaderboard .say")).to_be_visible(timeout=SLOW)
+    expect(page.locator("#leaderboard .say")).to_be_visible()
     expect(page.locator("#export")).to_have_count(0)
     with urllib.request.urlopen(f"{app.url}config") as reply:  # noqa: S310 -- our own address
         assert "export-make" not in reply.read().decode()

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Served
-from tests.browser.steps import SLOW, Open, ask, finished, ready
+from tests.browser.steps import Open, ask, finished, ready
 
 pytestmark = pytest.mark.browser
 IDS = (
@@ -24,7 +24,7 @@ def test_every_contracted_id_is_there_from_the_first_paint(app: Served, open_pag
     """Each contracted element id is there once; what can't be used yet is disabled."""
     page = open_page(app.url)
     for name in IDS:
-        expect(page.locator(f"#{name}")).to_have_count(1, timeout=SLOW)
+        expect(page.locator(f"#{name}")).to_have_count(1)
     for name in ("vote-a", "vote-b", "vote-tie", "vote-bad", "new-battle", "retry-a", "stop"):
         expect(page.locator(f"#{name}")).to_be_disabled()
 
@@ -53,7 +53,7 @@ def test_enter_of_an_ime_conversion_does_not_send(app: Served, open_page: Open) 
     assert len(app.rows("select id from battles")) == before
     expect(page.locator("#prompt textarea")).to_have_value("質問")
     page.keyboard.press("Enter")
-    expect(page.locator("#pane-a .user")).to_contain_text("質問", timeout=SLOW)
+    expect(page.locator("#pane-a .user")).to_contain_text("質問")
 
 
 def test_languages_switch_and_are_remembered(app: Served, open_page: Open) -> None:
@@ -62,7 +62,7 @@ def test_languages_switch_and_are_remembered(app: Served, open_page: Open) -> No
     expect(page.locator("#send")).to_have_text("送信")
     expect(page.get_by_role("tab", name="リーダーボード")).to_be_visible()
     page.locator("#language").click()
-    expect(page.locator("#send")).to_have_text("Send", timeout=SLOW)
+    expect(page.locator("#send")).to_have_text("Send")
     expect(page.locator("#vote-a")).to_have_text("A is better")
     expect(page.get_by_role("tab", name="Leaderboard")).to_be_visible()
     expect(page.locator("#panes .side-a .name")).to_contain_text("hidden until you vote")
@@ -72,7 +72,7 @@ def test_languages_switch_and_are_remembered(app: Served, open_page: Open) -> No
     left = [line for line in visible.splitlines() if japanese.search(line)]
     assert set(left) <= {"日本語"}, left
     page.reload()
-    expect(page.locator("#send")).to_have_text("Send", timeout=SLOW)
+    expect(page.locator("#send")).to_have_text("Send")
 
 
 @pytest.mark.parametrize("locale", ["ja-JP", "en-GB"])
@@ -105,7 +105,7 @@ def test_phone_width_is_usable(app: Served, open_page: Open, locale: str) -> Non
     assert second is not None
     assert first["y"] == second["y"], "A and B stand side by side"
     page.locator("#vote-a").tap()
-    expect(page.locator("#vote-a")).to_have_class(re.compile("chosen"), timeout=SLOW)
+    expect(page.locator("#vote-a")).to_have_class(re.compile("chosen"))
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     for name in ("pane-a", "pane-b", "prompt", "send"):
         box = page.locator(f"#{name}").bounding_box()

@@ -10,22 +10,37 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from playwright.sync_api import expect
 
-from arena.models.local.embedded import ensure_dense
-from tests.browser.conftest import Served, end, serve, wait_until
-from tests.browser.steps import SLOW, Open, ask, finished, read, ready
+from arena.models.local.embedded import ensure_dense, ensure_onnx
+from tests.browser.conftest import READY_S, Served, end, serve, wait_until
+from tests.browser.steps import Open, ask, finished, read, ready
 
 pytestmark = pytest.mark.browser
 
 
+# The model's end of text, and another token of as many characters: a file's size is checked.
+ENDS = (
+    ("genai_config.json", '"eos_token_id": 2,', '"eos_token_id": 6,'),
+    ("tokenizer_config.json", '"eos_token": "<|im_end|>"', '"eos_token": "<filename>"'),
+)
+
+
 @pytest.fixture(scope="module")
 def endless(tmp_path_factory: pytest.TempPathFactory, embedded_cache: Path) -> Iterator[Served]:
-    """The app with room for answers that no test sees the end of."""
+    """The app with a model that knows no end of text: its answers run until they are stopped."""
+    folder = tmp_path_factory.mktemp("endless")
+    made = ensure_onnx(embedded_cache, lambda *_: None).path
+    copy = shutil.copytree(made, folder / "cache" / made.name, copy_function=os.link)
+    for name, end_of_text, other in ENDS:
+        text = (copy / name).read_text(encoding="utf-8")
+        assert end_of_text in text
+        (copy / name).unlink()
+        (copy / name).write_text(text.replace(end_of_text, other), encoding="utf-8")
     served = serve(
-        tmp_path_factory.mktemp("endless"), embedded_cache, ARENA_LOCAL_MODEL="embedded",
-        ARENA_MAX_NEW_TOKENS="4096",
-    )  # fmt: skip
+        folder, folder / "cache", ARENA_LOCAL_MODEL="embedded", ARENA_MAX_NEW_TOKENS="4096"
+    )
     yield served
     if served.process.poll() is None:
         assert end(served) == 0, served.log.read_text(errors="replace")[-3000:]
@@ -34,20 +49,20 @@ def endless(tmp_path_factory: pytest.TempPathFactory, embedded_cache: Path) -> I
 def test_preset_two_streams_vote_reveal_row(app: Served, open_page: Open) -> None:
     """Without a key: example, two streams, vote, names, and the row in the database."""
     page = open_page(app.url)
-    expect(page.locator("#banner")).to_contain_text("Phi-4-mini is not available", timeout=SLOW)
+    expect(page.locator("#banner")).to_contain_text("Phi-4-mini is not available")
     ready(page)
     page.locator("#preset-coding-for-loop-en").click()
     expect(page.locator("#prompt textarea")).to_have_value(re.compile("for loop"))
     before = len(app.rows("select id from battles"))
     page.locator("#send").click()
-    expect(page.locator("#pane-a .bot")).not_to_be_empty(timeout=SLOW)
-    expect(page.locator("#pane-b .bot")).not_to_be_empty(timeout=SLOW)
+    expect(page.locator("#pane-a .bot")).not_to_be_empty()
+    expect(page.locator("#pane-b .bot")).not_to_be_empty()
     finished(page)
     assert "SmolLM2" not in page.locator("#panes").inner_text()
     assert "tok/s" not in page.locator("#panes").inner_text()
     read(page)
     page.locator("#vote-b").click()
-    expect(page.locator("#reveal")).to_contain_text("You voted for B", timeout=SLOW)
+    expect(page.locator("#reveal")).to_contain_text("You voted for B")
     expect(page.locator("#vote-b")).to_have_class(re.compile("chosen"))
     expect(page.locator("#vote-a")).to_be_disabled()
     expect(page.locator("#panes")).to_contain_text("step by step")
@@ -65,9 +80,9 @@ def test_preset_two_streams_vote_reveal_row(app: Served, open_page: Open) -> Non
     assert words
     assert words[0] in page.locator("#pane-a .bot").inner_text()
     page.locator("#tab-leaderboard").click()
-    expect(page.locator("#leaderboard")).to_contain_text("step by step", timeout=SLOW)
+    expect(page.locator("#leaderboard")).to_contain_text("step by step")
     page.locator("#tab-models").click()
-    expect(page.locator("#models")).to_contain_text("Apache-2.0", timeout=SLOW)
+    expect(page.locator("#models")).to_contain_text("Apache-2.0")
 
 
 def test_keyboard_alone_is_enough(app: Served, open_page: Open) -> None:
@@ -80,10 +95,10 @@ def test_keyboard_alone_is_enough(app: Served, open_page: Open) -> None:
     page.keyboard.press("Enter")
     finished(page)
     page.keyboard.press("2")
-    expect(page.locator("#vote-tie")).to_have_class(re.compile("chosen"), timeout=SLOW)
+    expect(page.locator("#vote-tie")).to_have_class(re.compile("chosen"))
     page.locator("#new-battle").focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#pane-a .bot")).to_have_count(0, timeout=SLOW)
+    expect(page.locator("#pane-a .bot")).to_have_count(0)
     expect(page.locator("#vote-tie")).to_be_disabled()
 
 
@@ -92,9 +107,9 @@ def test_stop_ends_both_and_keeps_the_text(endless: Served, open_page: Open) -> 
     page = open_page(endless.url)
     ready(page)
     ask(page, "Write a long story about the sea.")
-    expect(page.locator("#pane-a .bot")).not_to_be_empty(timeout=SLOW)
+    expect(page.locator("#pane-a .bot")).not_to_be_empty()
     page.locator("#stop").click()
-    expect(page.locator("#stats-a")).to_contain_text("Stopped", timeout=5000)
+    expect(page.locator("#stats-a")).to_contain_text("Stopped")
     expect(page.locator("#send")).to_be_enabled()
     expect(page.locator("#vote-a")).to_be_disabled()
     finishes = endless.rows(
@@ -109,11 +124,11 @@ def test_closed_tab_stops_the_answers(endless: Served, open_page: Open) -> None:
     page = open_page(endless.url)
     ready(page)
     ask(page, "Write another long story about the hills.")
-    expect(page.locator("#pane-a .user")).to_be_visible(timeout=SLOW)
-    expect(page.locator("#stop")).to_be_enabled(timeout=SLOW)
+    expect(page.locator("#pane-a .user")).to_be_visible()
+    expect(page.locator("#stop")).to_be_enabled()
     newest = "select finish_a from battles order by created_at desc limit 1"
     page.close()
-    wait_until(lambda: endless.rows(newest)[0][0] == "cancelled", 10, "the cancelled battle")
+    wait_until(lambda: endless.rows(newest)[0][0] == "cancelled", READY_S, "the cancelled battle")
 
 
 def test_follow_up_and_single_mode(app: Served, open_page: Open) -> None:
@@ -121,14 +136,14 @@ def test_follow_up_and_single_mode(app: Served, open_page: Open) -> None:
     page = open_page(app.url)
     ready(page)
     page.locator("#mode label").nth(2).click()
-    expect(page.locator("#pane-b")).to_be_hidden(timeout=SLOW)
-    expect(page.locator("#model-a input")).to_be_visible(timeout=SLOW)
+    expect(page.locator("#pane-b")).to_be_hidden()
+    expect(page.locator("#model-a input")).to_be_visible()
     ask(page, "Say hello.")
-    expect(page.locator("#new-battle")).to_be_enabled(timeout=SLOW)
+    expect(page.locator("#new-battle")).to_be_enabled()
     expect(page.locator("#stats-a")).to_contain_text("tok/s")
     ask(page, "Once more.")
-    expect(page.locator("#pane-a .user")).to_have_count(2, timeout=SLOW)
-    expect(page.locator("#new-battle")).to_be_enabled(timeout=SLOW)
+    expect(page.locator("#pane-a .user")).to_have_count(2)
+    expect(page.locator("#new-battle")).to_be_enabled()
     mode, talk = app.rows(
         "select mode, conversation_a from battles order by created_at desc limit 1"
     )[0]
@@ -141,9 +156,9 @@ def test_open_mode_shows_names_from_the_start(app: Served, open_page: Open) -> N
     page = open_page(app.url)
     ready(page)
     page.locator("#mode label").nth(1).click()
-    expect(page.locator("#model-b input")).to_be_visible(timeout=SLOW)
+    expect(page.locator("#model-b input")).to_be_visible()
     ask(page, "Say hello.")
-    expect(page.locator("#panes .side-a .name")).to_contain_text("SmolLM2", timeout=SLOW)
+    expect(page.locator("#panes .side-a .name")).to_contain_text("SmolLM2")
     finished(page)
     expect(page.locator("#stats-b")).to_contain_text("tok/s")
 
@@ -154,15 +169,20 @@ def test_page_is_up_while_the_model_still_converts(
     """The page is served while a model is converted; a prompt waits visibly, then runs."""
     dense = ensure_dense(embedded_cache, lambda *_: None).path
     shutil.copytree(dense, tmp_path / "cache" / dense.name, copy_function=os.link)
-    served = serve(tmp_path, tmp_path / "cache")  # the second of the two steps is left to do
+    second_step = tmp_path / "cache" / ensure_onnx(embedded_cache, lambda *_: None).path.name
+    lock = FileLock(f"{second_step}.lock")
+    lock.acquire()  # as another process that converts would hold it
+    served = serve(tmp_path, tmp_path / "cache")
     try:
         page = open_page(served.url)
-        expect(page.locator("#status-smollm2-135m.wait")).to_be_attached(timeout=SLOW)
+        expect(page.locator("#status-smollm2-135m.wait")).to_be_attached()
         ask(page, "Say hello.")
-        expect(page.locator("#notice")).to_contain_text("Waiting for", timeout=10_000)
+        expect(page.locator("#notice")).to_contain_text("Waiting for")
+        lock.release()
         finished(page)
         expect(page.locator("#notice .notice")).to_have_count(0)
     finally:
+        lock.release(force=True)
         assert end(served) == 0
 
 
@@ -171,8 +191,8 @@ def test_sigterm_in_the_middle_of_answers_loses_nothing(endless: Served, open_pa
     page = open_page(endless.url)
     ready(page)
     ask(page, "Tell me a very long story about a lighthouse.")
-    expect(page.locator("#pane-a .bot")).not_to_be_empty(timeout=SLOW)
-    assert end(endless) == 0  # within ten seconds
+    expect(page.locator("#pane-a .bot")).not_to_be_empty()
+    assert end(endless) == 0
     ((finish_a, finish_b, talk),) = endless.rows(
         "select finish_a, finish_b, conversation_a from battles order by created_at desc limit 1"
     )
