@@ -77,11 +77,11 @@ async def test_whoever_waits_hears_of_each_move() -> None:
     waits = [asyncio.create_task(queue.moved.wait()) for _ in (second, third)]
     await asyncio.sleep(0)
     first.release()
-    await asyncio.wait_for(asyncio.gather(*waits), 1)
+    await asyncio.wait_for(asyncio.gather(*waits), 20)
     again = asyncio.create_task(queue.moved.wait())
     await asyncio.sleep(0)
     second.release()
-    await asyncio.wait_for(again, 1)
+    await asyncio.wait_for(again, 20)
     assert third.queue_position == 0
 
 

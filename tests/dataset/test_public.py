@@ -103,28 +103,35 @@ async def test_file_is_shared_for_a_minute_and_then_made_anew(
 async def test_one_file_at_a_time(
     store: VoteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ten visitors read the whole store at once, and the eleventh waited for ever."""
+    """Exports are made one after another; a visitor who would wait too long is told so."""
     exports = PublicExports(store, on=True, folder=tmp_path)
     going, most = 0, 0
+    begun, go_on = asyncio.Event(), asyncio.Event()
     real = export_public.export
 
     async def counted(*given: Any, **options: Any) -> Any:
         nonlocal going, most
         going += 1
         most = max(most, going)
-        await asyncio.sleep(0.2)
+        begun.set()
+        await go_on.wait()
+        made = await real(*given, **options)
         going -= 1
-        return await real(*given, **options)
+        return made
 
     monkeypatch.setattr(export_public, "export", counted)
-    await asyncio.gather(*(exports.make(shape, FileFormat.CSV) for shape in ExportShape))
-    assert most == 1
-    monkeypatch.setattr(export_public, "WAIT_S", 0.01)
-    first = asyncio.create_task(exports.make(ExportShape.ARENA, FileFormat.JSONL))
-    await asyncio.sleep(0.05)
-    with pytest.raises(ExportBusy):
-        await exports.make(ExportShape.DPO, FileFormat.JSONL)
+    first, *others = [
+        asyncio.create_task(exports.make(shape, FileFormat.CSV)) for shape in ExportShape
+    ]
+    await begun.wait()
+    with monkeypatch.context() as shorter:
+        shorter.setattr(export_public, "WAIT_S", 0.01)
+        with pytest.raises(ExportBusy):
+            await exports.make(ExportShape.DPO, FileFormat.JSONL)
+    go_on.set()
     assert (await first).path.exists()
+    await asyncio.gather(*others)
+    assert most == 1
 
 
 async def test_failed_file_leaves_nothing(

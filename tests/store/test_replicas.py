@@ -84,7 +84,7 @@ async def test_power_cut_of_the_server_loses_nothing_acknowledged(
     acknowledged = [worker.line() for _ in range(25)]
     durable.crash()
     acknowledged += worker.rest()
-    with within(10), pytest.raises(StoreError):
+    with within(30), pytest.raises(StoreError):
         await store.counts()
     durable.start()
     assert len(set(acknowledged)) >= 25

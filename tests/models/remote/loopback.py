@@ -289,14 +289,14 @@ def in_a_thread(server: ServerT) -> Iterator[ServerT]:
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),), name="loopback-server")
     thread.start()
-    loop = started.result(timeout=10)
+    loop = started.result(timeout=30)
     try:
         yield server
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(timeout=10)
+        thread.join(timeout=30)
 
 
-async def soon(future: Future[Any], seconds: float = 5.0) -> Any:
+async def soon(future: Future[Any], seconds: float = 30.0) -> Any:
     """The future's result on the running loop; TimeoutError if it takes longer."""
     return await asyncio.wait_for(asyncio.wrap_future(future), seconds)

@@ -308,4 +308,4 @@ def test_the_server_in_a_thread() -> None:
             return texts
 
         assert asyncio.run(ask()) == ["threaded"]
-        server.arrival().result(timeout=1).connection.closed.result(timeout=1)
+        server.arrival().result(timeout=30).connection.closed.result(timeout=30)
