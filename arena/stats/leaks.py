@@ -1,4 +1,4 @@
-"""Does a text name a contestant? Pure: text in, places out.
+"""Does a text name a contestant? Pure: text in, yes or no out.
 
 A vote is blind only if neither the prompt nor an answer said who is who. What counts is a name
 that can tell: "as a large language model trained by Google" tells, "open Google Maps" does not,
@@ -12,7 +12,6 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 from itertools import takewhile
 from typing import Final
@@ -20,31 +19,6 @@ from typing import Final
 # Stored beside what was found. Raise it with every change of what is found, so that old results
 # are known to be old.
 VERSION: Final = 1
-
-
-class LeakKind(StrEnum):
-    """Whom a text names."""
-
-    PHI = "phi"
-    MICROSOFT = "microsoft"
-    GEMINI = "gemini"
-    GOOGLE = "google"
-    SMOLLM = "smollm"
-    HUGGING_FACE = "hugging_face"
-    LABEL = "label"
-
-
-@dataclass(frozen=True, slots=True)
-class Leak:
-    """One place in a text that names a contestant.
-
-    Attributes:
-        kind: whom; `label` for a label of the registry that no other kind knows.
-        span: where, as the first index and the one past the last.
-    """
-
-    kind: LeakKind
-    span: tuple[int, int]
 
 
 # Japanese has no spaces, and \b sees none between 私は and Gemini: only Latin letters and digits
@@ -124,14 +98,13 @@ _PHI = _any(
 
 @dataclass(frozen=True, slots=True)
 class _Pattern:
-    """One search, and a glance that saves most of them.
+    """One search, and a quick look that saves most of them.
 
     Attributes:
         may: told a text in lower case, False where the search can't find anything; takes a
             hundredth of its time.
     """
 
-    kind: LeakKind
     search: re.Pattern[str]
     may: Callable[[str], bool]
 
@@ -152,10 +125,9 @@ def _may_be_phi(lower: str) -> bool:
 
 
 _PATTERNS: Final[tuple[_Pattern, ...]] = (
-    _Pattern(LeakKind.PHI, re.compile(_PHI, re.IGNORECASE), _may_be_phi),
-    _Pattern(LeakKind.PHI, re.compile(_PHI_CASED), _may_be_phi),
+    _Pattern(re.compile(_PHI, re.IGNORECASE), _may_be_phi),
+    _Pattern(re.compile(_PHI_CASED), _may_be_phi),
     _Pattern(
-        LeakKind.MICROSOFT,
         re.compile(
             _any(
                 rf"{_L}(?<!\.)microsoft{_R}(?!\.[a-z]|(?:['’]s)?\s+{_MICROSOFT_THINGS}{_R})",
@@ -166,7 +138,6 @@ _PATTERNS: Final[tuple[_Pattern, ...]] = (
         _has("microsoft", "マイクロソフト"),
     ),
     _Pattern(
-        LeakKind.GEMINI,
         re.compile(
             _any(
                 rf"{_TWINS_BEFORE}{_L}gemini{_R}(?!\.[a-z]{{2}}){_TWINS_AFTER}",
@@ -177,7 +148,6 @@ _PATTERNS: Final[tuple[_Pattern, ...]] = (
         _has("gemini", "ジェミニ", "ジェミナイ"),
     ),
     _Pattern(
-        LeakKind.GOOGLE,
         re.compile(
             _any(
                 rf"(?<!\bto )(?<!\bjust ){_L}(?<!\.)google{_R}"
@@ -191,12 +161,10 @@ _PATTERNS: Final[tuple[_Pattern, ...]] = (
         _has("google", "mind", "グーグル", "マインド"),
     ),
     _Pattern(
-        LeakKind.SMOLLM,
         re.compile(rf"{_L}smol[\s\-]?lm\d?{_R}|{_KL}スモールLM", re.IGNORECASE),
         _has("smol", "スモール"),
     ),
     _Pattern(
-        LeakKind.HUGGING_FACE,
         re.compile(
             rf"{_L}(?<!\.)hugging\s?face{_R}(?!\.[a-z]|(?:['’]s)?\s+{_HUB_THINGS}{_R})"
             rf"|{_KL}ハギング・?フェイス{_KR}",
@@ -207,23 +175,16 @@ _PATTERNS: Final[tuple[_Pattern, ...]] = (
 )
 _SHORTEST_LABEL: Final = 3
 _INVISIBLE: Final = frozenset("\u00ad\u200b\u200c\u200d\u2060\ufeff")
-_VOICED: Final = frozenset("\uff9e\uff9f\u3099\u309a")
-_PAIR: Final = re.compile(f"(?s:.)[{''.join(sorted(_VOICED))}]")
+_PAIR: Final = re.compile("(?s:.)[\uff9e\uff9f\u3099\u309a]")
 # To `re` these are an i, an s and a k when letter case is passed over; `lower` sees some otherwise.
 _STRANGE: Final = re.compile("[\u0130\u0131\u017f\u212a]")
 
 
 def names_anyone(text: str, labels: Iterable[str] = ()) -> bool:
-    """Whether `leaks_in` finds anything, in a small part of its time."""
-    plain = _usual(text)
-    return any(pattern.search.search(plain) for pattern in _candidates(plain, labels))
+    """Whether a text names a contestant.
 
-
-def leaks_in(text: str, labels: Iterable[str] = ()) -> tuple[Leak, ...]:
-    """Every place of a text that names a contestant, in order; no two overlap.
-
-    Full-width and half-width letters count as the usual ones, and characters that nobody sees are
-    passed over.
+    Full-width and half-width letters count as the usual ones, and characters that cannot be seen
+    are passed over.
 
     Args:
         text: a prompt or an answer, of any length.
@@ -231,21 +192,8 @@ def leaks_in(text: str, labels: Iterable[str] = ()) -> tuple[Leak, ...]:
             follows a `·`, a comma or a bracket, and by its first word where something says that
             this is its name. Labels below three characters are passed over.
     """
-    candidates = _candidates(_usual(text), labels)
-    if not candidates:
-        return ()
-    plain, places = _plain(text)
-    found: list[Leak] = []
-    taken = bytearray(len(text))
-    # Labels come last and yield: `Gemini` is not to be found in a text on stars after all.
-    for pattern in candidates:
-        for match in pattern.search.finditer(plain):
-            begin, end = places[match.start()], places[match.end()]
-            end = max(end, places[match.end() - 1] + 1)
-            if not any(taken[begin:end]):
-                taken[begin:end] = b"\1" * (end - begin)
-                found.append(Leak(pattern.kind, (begin, end)))
-    return tuple(sorted(found, key=lambda leak: leak.span))
+    plain = _usual(text)
+    return any(pattern.search.search(plain) for pattern in _candidates(plain, labels))
 
 
 def _candidates(plain: str, labels: Iterable[str]) -> list[_Pattern]:
@@ -259,10 +207,10 @@ def _candidates(plain: str, labels: Iterable[str]) -> list[_Pattern]:
 
 @lru_cache(maxsize=64)
 def _label_patterns(labels: tuple[str, ...]) -> tuple[_Pattern, ...]:
-    """Patterns of the labels that no other kind knows; the same labels come with every text."""
+    """Patterns of the labels that no other pattern knows; the same labels come with every text."""
     made = []
     for label in labels:
-        plain = _plain(label)[0].strip()
+        plain = _usual(label).strip()
         base = re.split(r"\s*[·,、(（:/]", plain)[0].strip()
         known = any(pattern.search.fullmatch(base) for pattern in _PATTERNS)
         names = {plain, base} - ({base} if known else set())
@@ -275,7 +223,7 @@ def _label_patterns(labels: tuple[str, ...]) -> tuple[_Pattern, ...]:
             hints.append(word[0].lower())
         if ways:
             search = re.compile(_any(*ways), re.IGNORECASE)
-            made.append(_Pattern(LeakKind.LABEL, search, _has(*hints)))
+            made.append(_Pattern(search, _has(*hints)))
     return tuple(made)
 
 
@@ -312,26 +260,9 @@ _USUAL: Final = _Usual()
 
 
 def _usual(text: str) -> str:
-    """The text of `_plain`, which also knows the places, and takes many times as long."""
+    """A text in the usual letters (NFKC), without characters that cannot be seen."""
     if text.isascii():
         return text
+    # A half-width kana and its voicing mark are one character: ｼﾞ is ジ.
     joined = _PAIR.sub(lambda pair: unicodedata.normalize("NFKC", pair[0]), text)
     return joined.translate(_USUAL)
-
-
-def _plain(text: str) -> tuple[str, list[int]]:
-    """A text in the usual letters, and where each of its characters, and its end, stood before."""
-    if text.isascii():
-        return text, list(range(len(text) + 1))
-    out: list[str] = []
-    places: list[int] = []
-    at = 0
-    while at < len(text):
-        # A half-width kana and its voicing mark are one character: ｼﾞ is ジ.
-        size = 2 if at + 1 < len(text) and text[at + 1] in _VOICED else 1
-        for char in unicodedata.normalize("NFKC", text[at : at + size]):
-            if char not in _INVISIBLE:
-                out.append(char)
-                places.append(at)
-        at += size
-    return "".join(out), [*places, len(text)]

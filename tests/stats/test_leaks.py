@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
+import unicodedata
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arena.stats import leaks
-from arena.stats.leaks import Leak, LeakKind, leaks_in, names_anyone
+from arena.stats.leaks import names_anyone
 
 LABELS = (
     "Phi-4-mini",
@@ -22,63 +22,63 @@ LABELS = (
 )
 
 NAMED = (
-    ("I am Phi, a language model.", LeakKind.PHI),
-    ("I'm Phi. How can I help?", LeakKind.PHI),
-    ("I’m **Phi**, and I can help.", LeakKind.PHI),
-    ("Hello! My name is phi.", LeakKind.PHI),
-    ("Phi is an AI that answers.", LeakKind.PHI),
-    ("Phi, a small language model, wrote this.", LeakKind.PHI),
-    ("as Phi-4-mini I cannot browse", LeakKind.PHI),
-    ("Phi-3.5 was smaller", LeakKind.PHI),
-    ("Phi 4 can do that", LeakKind.PHI),
-    ("phi‑4 is small", LeakKind.PHI),
-    ("try phi3-mini", LeakKind.PHI),
-    ("ollama run phi4-mini", LeakKind.PHI),
-    ("the Phi family of models", LeakKind.PHI),
-    ("the Phi language model", LeakKind.PHI),
-    ("Ｐｈｉ－４ です", LeakKind.PHI),
-    ("私はPhiです。", LeakKind.PHI),
-    ("私の名前はPhiです。", LeakKind.PHI),
-    ("Phiと申します。", LeakKind.PHI),
-    ("PhiというAIです。", LeakKind.PHI),
-    ("私は「ファイ」と申します。", LeakKind.PHI),
-    ("わたしはファイです。", LeakKind.PHI),
-    ("ファイ・フォーがお答えします", LeakKind.PHI),
-    ("ファイ4の回答", LeakKind.PHI),
-    ("I was made by Microsoft.", LeakKind.MICROSOFT),
-    ("MICROSOFT's model", LeakKind.MICROSOFT),
-    ("Microsoft Research trained me", LeakKind.MICROSOFT),
-    ("私はMicrosoftが開発したAIです", LeakKind.MICROSOFT),
-    ("マイクロソフトによって訓練されました", LeakKind.MICROSOFT),
-    ("ﾏｲｸﾛｿﾌﾄのAIです", LeakKind.MICROSOFT),
-    ("I am Gemini.", LeakKind.GEMINI),
-    ("As Gemini I can help with that.", LeakKind.GEMINI),
-    ("gemini-pro-latest", LeakKind.GEMINI),
-    ("Gemini 2.0 Pro", LeakKind.GEMINI),
-    ("Ge\u200bmini wrote this", LeakKind.GEMINI),
-    ("私はGeminiです", LeakKind.GEMINI),
-    ("ジェミニと申します", LeakKind.GEMINI),
-    ("ｼﾞｪﾐﾆと申します", LeakKind.GEMINI),
-    ("ジェミナイです", LeakKind.GEMINI),
-    ("As a large language model trained by Google, I cannot.", LeakKind.GOOGLE),
-    ("as a large language model, trained by google", LeakKind.GOOGLE),
-    ("I was built at Google DeepMind", LeakKind.GOOGLE),
-    ("DeepMind made me", LeakKind.GOOGLE),
-    ("Google's newest model", LeakKind.GOOGLE),
-    ("Googleが開発しました", LeakKind.GOOGLE),
-    ("私はグーグルのAIです", LeakKind.GOOGLE),
-    ("ディープマインド製", LeakKind.GOOGLE),
-    ("I am SmolLM, trained by people", LeakKind.SMOLLM),
-    ("SmolLM2-135M-Instruct", LeakKind.SMOLLM),
-    ("smol-lm", LeakKind.SMOLLM),
-    ("trained by Hugging Face", LeakKind.HUGGING_FACE),
-    ("HuggingFaceのモデル", LeakKind.HUGGING_FACE),
-    ("ハギングフェイスが作りました", LeakKind.HUGGING_FACE),
-    ("This is Qwen3 4B speaking", LeakKind.LABEL),
-    ("qwen3-4b", LeakKind.LABEL),
-    ("I am Qwen, made in China", LeakKind.LABEL),
-    ("私はQwenです", LeakKind.LABEL),
-    ("みやびがお答えします", LeakKind.LABEL),
+    "I am Phi, a language model.",
+    "I'm Phi. How can I help?",
+    "I’m **Phi**, and I can help.",
+    "Hello! My name is phi.",
+    "Phi is an AI that answers.",
+    "Phi, a small language model, wrote this.",
+    "as Phi-4-mini I cannot browse",
+    "Phi-3.5 was smaller",
+    "Phi 4 can do that",
+    "phi‑4 is small",
+    "try phi3-mini",
+    "ollama run phi4-mini",
+    "the Phi family of models",
+    "the Phi language model",
+    "Ｐｈｉ－４ です",
+    "私はPhiです。",
+    "私の名前はPhiです。",
+    "Phiと申します。",
+    "PhiというAIです。",
+    "私は「ファイ」と申します。",
+    "わたしはファイです。",
+    "ファイ・フォーがお答えします",
+    "ファイ4の回答",
+    "I was made by Microsoft.",
+    "MICROSOFT's model",
+    "Microsoft Research trained me",
+    "私はMicrosoftが開発したAIです",
+    "マイクロソフトによって訓練されました",
+    "ﾏｲｸﾛｿﾌﾄのAIです",
+    "I am Gemini.",
+    "As Gemini I can help with that.",
+    "gemini-pro-latest",
+    "Gemini 2.0 Pro",
+    "Ge\u200bmini wrote this",
+    "私はGeminiです",
+    "ジェミニと申します",
+    "ｼﾞｪﾐﾆと申します",
+    "ジェミナイです",
+    "As a large language model trained by Google, I cannot.",
+    "as a large language model, trained by google",
+    "I was built at Google DeepMind",
+    "DeepMind made me",
+    "Google's newest model",
+    "Googleが開発しました",
+    "私はグーグルのAIです",
+    "ディープマインド製",
+    "I am SmolLM, trained by people",
+    "SmolLM2-135M-Instruct",
+    "smol-lm",
+    "trained by Hugging Face",
+    "HuggingFaceのモデル",
+    "ハギングフェイスが作りました",
+    "This is Qwen3 4B speaking",
+    "qwen3-4b",
+    "I am Qwen, made in China",
+    "私はQwenです",
+    "みやびがお答えします",
 )
 
 NOT_NAMED = (
@@ -154,81 +154,57 @@ NOT_NAMED = (
 )
 
 
-@pytest.mark.parametrize(("text", "kind"), NAMED)
-def test_a_name_is_found(text: str, kind: LeakKind) -> None:
+@pytest.mark.parametrize("text", NAMED)
+def test_a_name_is_found(text: str) -> None:
     """A missed name counts a vote as blind that was not."""
-    assert kind in [leak.kind for leak in leaks_in(text, LABELS)], text
+    assert names_anyone(text, LABELS)
 
 
 @pytest.mark.parametrize("text", NOT_NAMED)
 def test_what_only_looks_like_a_name_is_none(text: str) -> None:
-    """Mathematics with phi, or a file in Japanese, would throw good votes away."""
-    assert leaks_in(text, LABELS) == ()
-
-
-def test_places_are_those_of_the_text_as_it_came() -> None:
-    """Places in a normalised text point a reader beside the name."""
-    text = "①私はＧｅｍｉｎｉ、ｼﾞｪﾐﾆです。㌔ Goo\u00adgle."
-    found = leaks_in(text)
-    assert [text[slice(*leak.span)] for leak in found] == ["Ｇｅｍｉｎｉ", "ｼﾞｪﾐﾆ", "Goo\u00adgle"]
-
-
-def test_one_place_is_one_leak() -> None:
-    """A name that two patterns know would be counted twice."""
-    assert leaks_in("Phi-4-mini", LABELS) == (Leak(LeakKind.PHI, (0, 10)),)
-    assert [leak.kind for leak in leaks_in("SmolLM2-135M", LABELS)] == [LeakKind.SMOLLM]
-    kinds = [leak.kind for leak in leaks_in("Microsoft's Phi-4 or Google's Gemini?", LABELS)]
-    assert kinds == [LeakKind.MICROSOFT, LeakKind.PHI, LeakKind.GOOGLE, LeakKind.GEMINI]
+    """Mathematics with phi, or a file in Japanese, names no contestant."""
+    assert not names_anyone(text, LABELS)
 
 
 def test_a_label_is_a_text_and_no_pattern() -> None:
-    """A label with a bracket would be a broken pattern, and stop the arena at its first vote."""
+    """Brackets, bars and backslashes of a label stand for themselves; short labels are ignored."""
     for label in ("C++ (fast) [4.*", "a|b|", "\\", "", "  ", "ab"):
-        assert leaks_in("nothing here", (label,)) == ()
-    assert len(leaks_in("I like C++ best", ("C++ (fast) [4.*",))) == 1
-    assert leaks_in("abs", ("ab",)) == ()
+        assert not names_anyone("nothing here", (label,))
+    assert names_anyone("I like C++ best", ("C++ (fast) [4.*",))
+    assert not names_anyone("abs", ("ab",))
 
 
 def test_variants_of_a_label_are_its_names() -> None:
     """An answer knows its model's name, never what the registry adds to it."""
     for label in ("Qwen3 4B · step by step", "Qwen3 4B, terse", "Qwen3 4B (int4)"):
-        assert [leak.kind for leak in leaks_in("Here is Qwen3-4B.", (label,))] == [LeakKind.LABEL]
-
-
-@given(st.text(max_size=200))
-def test_any_text_has_places_within_it_and_apart(text: str) -> None:
-    """A place outside the text, or two in one, breaks whoever marks them."""
-    end = 0
-    for leak in leaks_in(text + "Gemini" + text, LABELS):
-        assert end <= leak.span[0] < leak.span[1] <= 2 * len(text) + 6
-        end = leak.span[1]
+        assert names_anyone("Here is Qwen3-4B.", (label,))
 
 
 @given(st.sampled_from(NAMED), st.sampled_from(NOT_NAMED))
-def test_a_name_is_found_beside_anything(named: tuple[str, LeakKind], other: str) -> None:
-    """A harmless sentence before or after a name must not hide it."""
-    text, kind = named
+def test_a_name_is_found_beside_anything(text: str, other: str) -> None:
+    """A harmless sentence before or after a name does not hide it."""
     for whole in (f"{other}\n\n{text}", f"{text}\n\n{other}"):
-        assert kind in [leak.kind for leak in leaks_in(whole, LABELS)]
+        assert names_anyone(whole, LABELS)
 
 
-def every_pattern(text: str, labels: tuple[str, ...]) -> tuple[Leak, ...]:
+def every_pattern(text: str, labels: tuple[str, ...]) -> bool:
     """What the search finds that looks for everything everywhere, however long it takes."""
-    plain, places = leaks._plain(text)
-    found: list[Leak] = []
-    taken: set[int] = set()
-    for pattern in (*leaks._PATTERNS, *leaks._label_patterns(labels)):
-        for match in pattern.search.finditer(plain):
-            begin, end = places[match.start()], places[match.end()]
-            end = max(end, places[match.end() - 1] + 1)
-            if not taken & set(range(begin, end)):
-                taken |= set(range(begin, end))
-                found.append(Leak(pattern.kind, (begin, end)))
-    return tuple(sorted(found, key=lambda leak: leak.span))
+    patterns = (*leaks._PATTERNS, *leaks._label_patterns(labels))
+    return any(pattern.search.search(usual(text)) for pattern in patterns)
+
+
+def usual(text: str) -> str:
+    """Each character in its NFKC form by itself, or together with the voicing mark after it."""
+    out, at = "", 0
+    while at < len(text):
+        size = 2 if text[at + 1 : at + 2] in tuple("\uff9e\uff9f\u3099\u309a") else 1
+        out += unicodedata.normalize("NFKC", text[at : at + size])
+        at += size
+    return "".join(char for char in out if char not in leaks._INVISIBLE)
 
 
 PIECES = (
-    *(text for text, _ in NAMED), *NOT_NAMED, "phi", "PHI", "Phi", "phİ", "phı", "ｐｈｉ",
+    *NAMED, *NOT_NAMED, "phi", "PHI", "Phi", "phİ", "phı", "ｐｈｉ",
     "silica", "-", "‐", " ", "\u3000", "4", "４", "mini", "Mıcrosoft", "ﬁ", "ge", "mini",
     "GEMİNİ", "geminı", "deep", "mind", "Mind", "ſmollm", "smol", "lm", "hugging", "Face",
     "ハギング", "ﾊｷﾞﾝｸﾞ", "フェイス", "ファイ", "ﾌｧｲ", "ル", "スモール", "LM", "Googlе",
@@ -246,40 +222,36 @@ STRANGE_LABELS = (*LABELS, "Élan 3", "ΣΑΣ", "Kiwi-İ 2", "strauß 7b", "Skun
     st.lists(st.sampled_from(STRANGE_LABELS), max_size=3).map(tuple),
 )
 def test_quick_search_finds_what_the_slow_one_does(text: str, labels: tuple[str, ...]) -> None:
-    """A glance that is too strict makes a vote blind that was not, and nobody would see it."""
-    expected = every_pattern(text, labels)
-    assert leaks_in(text, labels) == expected
-    assert names_anyone(text, labels) == bool(expected)
+    """The quick look before each search leaves out only searches that find nothing."""
+    assert names_anyone(text, labels) == every_pattern(text, labels)
 
 
 RARE = ("phisilica", "gemİnİ", "geMıNı", "mIcrosofT", "skunK here", "ﬁ Kıwi-i 2")
 
 
-@pytest.mark.parametrize("text", [*(text for text, _ in NAMED), *RARE])
-def test_names_in_any_letters_pass_the_glance(text: str) -> None:
-    """The text in capitals, or inside a sentence, took another way than the one that was tried."""
-    shapes = (text, text.upper(), text.lower(), text.swapcase(), f"ü{text}。", f"x {text} x")
-    for shape in shapes:
-        expected = every_pattern(shape, STRANGE_LABELS)
-        assert leaks_in(shape, STRANGE_LABELS) == expected, shape
+@pytest.mark.parametrize("text", [*NAMED, *RARE])
+def test_names_in_any_letters_pass_the_quick_look(text: str) -> None:
+    """The same in capitals, in small letters, and inside a sentence."""
+    for shape in (text, text.upper(), text.lower(), text.swapcase(), f"ü{text}。", f"x {text} x"):
+        assert names_anyone(shape, STRANGE_LABELS) == every_pattern(shape, STRANGE_LABELS), shape
 
 
 @given(st.text())
-def test_usual_letters_are_the_same_with_and_without_places(text: str) -> None:
-    """One of the two ways left out a mark, so that a name was seen by one of them alone."""
-    assert leaks._usual(text) == leaks._plain(text)[0]
+def test_usual_letters_are_those_of_nfkc(text: str) -> None:
+    """A whole text is made usual like each of its characters."""
+    assert leaks._usual(text) == usual(text)
 
 
 def test_every_character_is_made_usual_the_same_way() -> None:
-    """A rare letter, alone or before a voicing mark, was written in two ways."""
+    """Every character, alone or before a voicing mark."""
     for begin in range(0, 0x30000, 4096):
         chars = [chr(code) for code in range(begin, begin + 4096)]
         for text in ("".join(chars), "\uff9e".join(chars), "\u309a".join(chars)):
-            assert leaks._usual(text) == leaks._plain(text)[0], hex(begin)
+            assert leaks._usual(text) == usual(text), hex(begin)
 
 
 def test_a_text_that_names_nobody_is_searched_by_no_pattern() -> None:
-    """A long answer that names nobody took milliseconds, and a store of them minutes."""
+    """Most texts need no search at all."""
     text = "The quick brown fox jumps over philosophy. 速い茶色の狐がファイルを跳び越える。"
     assert leaks._candidates(leaks._usual(text), ()) == []
     assert leaks._candidates("The quick brown fox", LABELS) == []
@@ -287,9 +259,7 @@ def test_a_text_that_names_nobody_is_searched_by_no_pattern() -> None:
 
 
 @pytest.mark.parametrize("piece", ["I am ", "Phi ", "ファイ", "Google ", "a" * 50, "私は「「"])
-def test_long_texts_are_quick(piece: str) -> None:
-    """A pattern that looks back and forth makes one long answer stop the whole arena."""
+def test_long_texts_have_an_end(piece: str) -> None:
+    """No pattern looks back and forth, for which 100,000 characters would take hours."""
     text = piece * (100_000 // len(piece))
-    began = time.process_time()
-    leaks_in(text, LABELS)
-    assert time.process_time() - began < 2.0
+    assert names_anyone(text, LABELS) == every_pattern(text[:5000], LABELS)
