@@ -145,7 +145,7 @@ def _two(result: TwoModels) -> Json:
         "p_value": result.p_value,
         "p_any_time": result.p_any_time,
         "verdict": result.verdict.value,
-        "more_votes": result.more.votes if result.more else None,
+        "more_votes": result.more,
     }
 
 

@@ -163,19 +163,6 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class MoreVotes:
-    """How many votes, on top of those cast, would separate two if the estimate is the truth.
-
-    Attributes:
-        decisive: votes for one of the two.
-        votes: votes of any kind, at the present share of ties and both-bad.
-    """
-
-    decisive: int
-    votes: int
-
-
-@dataclass(frozen=True, slots=True)
 class TwoModels:
     """All numbers that a sentence about two contestants needs.
 
@@ -187,8 +174,9 @@ class TwoModels:
         tie_rate, both_bad_rate: shares of all votes, with Wilson's interval.
         p_value: of `binomial_p`; 1 without decisive votes.
         p_any_time: the same for people who look after every vote.
-        more: None where it cannot be said: no decisive votes yet, or exactly as many for each.
-            Zero when they are separated.
+        more: votes of any kind, at the present share of ties and both-bad, that would on top of
+            these separate the two if the estimate is the truth. None where it cannot be said: no
+            decisive votes yet, or exactly as many for each. Zero when they are separated.
     """
 
     wins_first: int
@@ -201,7 +189,7 @@ class TwoModels:
     p_value: float
     p_any_time: float
     verdict: Verdict
-    more: MoreVotes | None
+    more: int | None
 
     @property
     def decisive(self) -> int:
@@ -251,11 +239,11 @@ def verdict_at(p_value: float, wins_first: int, wins_second: int) -> Verdict:
     return Verdict.FIRST if wins_first > wins_second else Verdict.SECOND
 
 
-def _more(wins: int, decisive: int, votes: int, verdict: Verdict) -> MoreVotes | None:
+def _more(wins: int, decisive: int, votes: int, verdict: Verdict) -> int | None:
     if verdict in (Verdict.FIRST, Verdict.SECOND):
-        return MoreVotes(0, 0)
+        return 0
     if 2 * wins == decisive:
         return None
     # Not separated means that at least one more is needed, whatever rounding says.
     missing = max(1, decisive_votes_needed(wins / decisive) - decisive)
-    return MoreVotes(missing, math.ceil(missing * votes / decisive))
+    return math.ceil(missing * votes / decisive)

@@ -33,13 +33,13 @@ Choices = list[tuple[str, str]]
 
 
 class LeaderboardTab:
-    """Reads the votes when the tab is opened, a filter is set, or somebody asks for it."""
+    """Reads the votes when the tab is opened, a filter is set, or the button is pressed."""
 
     def __init__(
-        self, board: LeaderboardCache, translator: Translator, *, signed_in_only: bool,
+        self, cache: LeaderboardCache, translator: Translator, *, signed_in_only: bool,
         with_accounts: bool = False, exports: PublicExports | None = None,
     ) -> None:  # fmt: skip
-        self.board = board
+        self.cache = cache
         self.translator = translator
         self.signed_in_only = signed_in_only
         self.with_accounts = with_accounts
@@ -52,7 +52,7 @@ class LeaderboardTab:
         with gr.Column(elem_id="leaderboard", elem_classes="leaderboard"):
             # Until the first answer of the server: many new votes can take it a while.
             self.lead = self.translator.make_computed(
-                html, lambda language: {"value": leaderboard_view.counting_html(language)},
+                html, lambda language: {"value": leaderboard_view.loading_html(language)},
                 elem_classes="lb-lead",
             )  # fmt: skip
             self._build_filters()
@@ -142,14 +142,14 @@ class LeaderboardTab:
         self, state: PageState, category: object, language: object, pair: object,
         truncated: object, signed_in: object,
     ) -> Updates:  # fmt: skip
-        """The board as it stands, for what the filters ask."""
+        """The leaderboard as it stands, for what the filters ask."""
         rules = self.rules(truncated=bool(truncated), signed_in=bool(signed_in))
         selection = Selection(_category(category), _language(language))
         try:
-            report = await self.board.report(rules, selection)
+            report = await self.cache.report(rules, selection)
             chosen = next((met for met in report.met if pair_key(met) == pair), None)
             if chosen is not None:
-                report = await self.board.report(rules, replace(selection, pair=chosen))
+                report = await self.cache.report(rules, replace(selection, pair=chosen))
         except ArenaError as error:
             return {
                 self.lead: error_notice(state.language, error),
@@ -183,7 +183,7 @@ class LeaderboardTab:
         chosen = report.selection.pair
         return {
             self.lead: leaderboard_view.lead_html(report, language),
-            self.table: leaderboard_view.board_html(report, language),
+            self.table: leaderboard_view.table_html(report, language),
             self.details: leaderboard_view.details_html(report, language),
             self.pair: gr.update(
                 choices=pairs, value=pair_key(chosen) if chosen else ALL,

@@ -36,12 +36,12 @@ def lead_html(report: LeaderboardReport, language: str) -> str:
     return f'<p class="say {report.headline}">{sentence}</p>{notes}'
 
 
-def counting_html(language: str) -> str:
+def loading_html(language: str) -> str:
     """What stands there until the votes are counted."""
     return f'<p class="empty">{escape(say(language, "board.counting"))}</p>'
 
 
-def board_html(report: LeaderboardReport, language: str) -> str:
+def table_html(report: LeaderboardReport, language: str) -> str:
     """Which votes count, the table, and everything that belongs to it."""
     if not report.votes:
         return ""

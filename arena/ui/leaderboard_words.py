@@ -121,7 +121,6 @@ def _about_two(report: LeaderboardReport, language: str) -> str:
     a, b, rate = report.name(shown.first), report.name(shown.second), result.rate
     if result.verdict is Verdict.SECOND:
         a, b, rate = b, a, _turned(rate)
-    more = result.more.votes if result.more else 0
     return say(
         language,
         f"board.say.{report.headline}",
@@ -131,7 +130,7 @@ def _about_two(report: LeaderboardReport, language: str) -> str:
         wins=result.wins_first,
         votes=many(language, "votes", result.votes),
         decisive=many(language, "decisive", result.decisive),
-        more=many(language, "more", about(more)),
+        more=many(language, "more", about(result.more or 0)),
     )
 
 

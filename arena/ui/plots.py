@@ -104,6 +104,16 @@ def _half() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _error_bars(estimates: Sequence[Estimate]) -> dict[str, Any]:
+    """The intervals as plotly draws them."""
+    values = [estimate.value or 0.0 for estimate in estimates]
+    return {
+        "type": "data", "symmetric": False, "thickness": 2, "width": 0, "color": GREY,
+        "array": [e.high - value for e, value in zip(estimates, values, strict=True)],
+        "arrayminus": [value - e.low for e, value in zip(estimates, values, strict=True)],
+    }  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class IntervalRow:
     """One line of a picture with intervals."""
@@ -124,17 +134,7 @@ def _intervals(rows: Sequence[IntervalRow], **layout: object) -> go.Figure:
         y=list(range(len(rows))),
         mode="markers",
         marker={"size": 10, "color": [row.colour for row in rows]},
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": [row.estimate.high - value for row, value in zip(rows, values, strict=True)],
-            "arrayminus": [
-                value - row.estimate.low for row, value in zip(rows, values, strict=True)
-            ],
-            "thickness": 2,
-            "width": 0,
-            "color": GREY,
-        },
+        error_x=_error_bars([row.estimate for row in rows]),
         customdata=[row.text for row in rows],
         hovertemplate="%{customdata}<extra></extra>",
     )
@@ -320,15 +320,7 @@ def _trade_off(
         text=[_wrapped(s.name.label, 14) for s, _ in known],
         textposition=_text_places([v for _, v in known], heights),
         marker={"size": 11, "color": [BLUE if s.name.local else CLAY for s, _ in known]},
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "array": [e.high - h for e, h in zip(liked, heights, strict=True)],
-            "arrayminus": [h - e.low for e, h in zip(liked, heights, strict=True)],
-            "thickness": 2,
-            "width": 0,
-            "color": GREY,
-        },
+        error_y=_error_bars(liked),
         hovertemplate="%{x:,.3~g} · %{y:.3~g}<extra>%{text}</extra>",
         cliponaxis=False,
     )

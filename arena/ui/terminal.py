@@ -45,10 +45,10 @@ async def leaderboard(
     report = await LeaderboardCache(store).report(Rules(not_signed_in=signed_in_only))
     if as_json:
         return json.dumps(report_json(report), ensure_ascii=False, indent=2, allow_nan=False)
-    return board_text(report, language)
+    return report_text(report, language)
 
 
-def board_text(report: LeaderboardReport, language: str) -> str:
+def report_text(report: LeaderboardReport, language: str) -> str:
     """The whole leaderboard, without the pictures.
 
     Args:

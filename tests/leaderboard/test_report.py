@@ -234,30 +234,30 @@ def test_json_says_the_same_as_the_report() -> None:
     assert two["contestants"][0]["rating"] is None
 
 
-async def test_board_reads_again_only_when_something_changed(store: VoteStore) -> None:
+async def test_cache_reads_again_only_when_something_changed(store: VoteStore) -> None:
     """A leaderboard must move with each vote, and not recount for each visitor."""
-    board = LeaderboardCache(store)
-    empty = await board.report(Rules())
+    cache = LeaderboardCache(store)
+    empty = await cache.report(Rules())
     assert empty.headline is Headline.EMPTY
     first = battle()
     await store.add_battle(first)
-    assert await board.report(Rules()) is empty
+    assert await cache.report(Rules()) is empty
     await store.cast_vote(vote(first))
-    one = await board.report(Rules())
+    one = await cache.report(Rules())
     assert one.votes == 1
-    assert await board.report(Rules()) is one
-    assert await board.report(Rules(truncated=True)) is not one
+    assert await cache.report(Rules()) is one
+    assert await cache.report(Rules(truncated=True)) is not one
     out = Exclusion(first.id, "a test", datetime(2026, 1, 1, tzinfo=UTC))
     await store.add_exclusion(out)
-    excluded = await board.report(Rules())
+    excluded = await cache.report(Rules())
     assert (excluded.votes, excluded.counted) == (1, 0)
     back = Exclusion(first.id, "", datetime(2026, 1, 2, tzinfo=UTC), lifted=True)
     await store.add_exclusion(back)
-    assert (await board.report(Rules())).counted == 1
+    assert (await cache.report(Rules())).counted == 1
 
 
 @pytest.mark.parametrize("sides", ["ab", "aa", "ba", "bb"])
-async def test_board_takes_names_from_the_newest_battle(store: VoteStore, sides: str) -> None:
+async def test_cache_takes_names_from_the_newest_battle(store: VoteStore, sides: str) -> None:
     """A model that left the arena keeps its name; a new label takes the old one's place."""
     for day, (side, label) in enumerate(zip(sides, ("Old", "New"), strict=True), start=1):
         pair = [spec("phi", label=label), spec("gemini")]
@@ -270,13 +270,13 @@ async def test_board_takes_names_from_the_newest_battle(store: VoteStore, sides:
     assert all(s.name.local for s in found.standings)
 
 
-async def test_board_forgets_old_reports(store: VoteStore) -> None:
+async def test_cache_forgets_old_reports(store: VoteStore) -> None:
     """Filters come from browsers: each makes a report, and memory must not grow with them."""
-    board = LeaderboardCache(store)
+    cache = LeaderboardCache(store)
     for number in range(MOST_KEPT + 5):
         made = Selection(pair=(PHI, Contestant(str(number), "")))
-        assert (await board.report(Rules(), made)).headline is Headline.EMPTY
-    assert len(board._reports) == MOST_KEPT
+        assert (await cache.report(Rules(), made)).headline is Headline.EMPTY
+    assert len(cache._reports) == MOST_KEPT
 
 
 def test_names_fall_back_to_ids() -> None:

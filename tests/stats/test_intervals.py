@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from arena.stats.intervals import (
-    MoreVotes,
     Verdict,
     binomial_p,
     decisive_votes_needed,
@@ -166,7 +165,7 @@ def test_twelve_to_nothing() -> None:
     assert lost.verdict is Verdict.SECOND
     assert lost.p_value == pytest.approx(2 / 4096)
     assert lost.rate.high == pytest.approx(0.24249, abs=1e-5)
-    assert lost.more == MoreVotes(0, 0)
+    assert lost.more == 0
     won = two_models(12, 0)
     assert won.verdict is Verdict.FIRST
     assert won.rate.low == pytest.approx(1 - lost.rate.high)
@@ -185,7 +184,7 @@ def test_a_summary_by_hand() -> None:
     assert found.both_bad_rate.value == pytest.approx(1 / 15)
     assert found.p_value == pytest.approx(3172 / 4096)
     assert found.verdict is Verdict.NOT_SEPARATED
-    assert found.more == MoreVotes(281, 352)
+    assert found.more == 352
 
 
 def test_what_cannot_be_said_is_not_said() -> None:
@@ -217,11 +216,10 @@ def test_more_votes_are_needed_exactly_where_nothing_is_decided(w: int, b: int, 
     """`0 more votes` beside `not separated` is a contradiction on one line."""
     found = two_models(w, b, ties=t)
     if found.verdict in (Verdict.FIRST, Verdict.SECOND):
-        assert found.more == MoreVotes(0, 0)
+        assert found.more == 0
         assert not found.rate.holds(0.5)
     elif found.more is not None:
-        assert found.more.decisive >= 1
-        assert found.more.votes >= found.more.decisive
+        assert found.more >= 1
     else:
         assert w == b
 

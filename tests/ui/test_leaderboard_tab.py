@@ -123,8 +123,8 @@ async def test_a_pair_is_shown_as_two(store: VoteStore) -> None:
     """A chosen pair gets the table of two, and stays chosen."""
     await filled(store)
     tab = made(store)
-    board = await tab.board.report(tab.rules(truncated=True, signed_in=False))
-    key = pair_key(board.met[0])
+    report = await tab.cache.report(tab.rules(truncated=True, signed_in=False))
+    key = pair_key(report.met[0])
     found = await asked(tab, "", "", key, True, False)
     assert "Head to head" in found[tab.table]
     assert found[tab.pair]["value"] == key

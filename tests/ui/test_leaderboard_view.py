@@ -41,11 +41,11 @@ class Balance(HTMLParser):
 
 
 def whole(rows: list[object], language: str = "en") -> str:
-    """All HTML of one board."""
+    """All HTML of one report."""
     made = report(rows)  # type: ignore[arg-type]
     html = (
         view.lead_html(made, language)
-        + view.board_html(made, language)
+        + view.table_html(made, language)
         + view.details_html(made, language)
     )
     Balance(html)
@@ -108,7 +108,7 @@ def test_groups_have_their_own_lines() -> None:
     html = whole([*votes(PHI, GEM, 2, 12), *votes(QWEN, SMOL, 6, 3)])
     assert html.count('<tr class="group">') == 2
     assert "Group 2" in html
-    assert "Group" not in plain(view.board_html(report(five_hundred()), "en"))
+    assert "Group" not in plain(view.table_html(report(five_hundred()), "en"))
 
 
 def test_small_cells_are_hidden_and_said_so() -> None:
@@ -133,7 +133,7 @@ def test_labels_are_escaped_everywhere() -> None:
         for language in LANGUAGES:
             html = (
                 view.lead_html(made, language)
-                + view.board_html(made, language)
+                + view.table_html(made, language)
                 + view.details_html(made, language)
                 + "".join(
                     view.figure_title(p.title) for p in plots.pictures(made, language).values()
@@ -156,9 +156,9 @@ def test_simulated_votes_are_marked_twice() -> None:
     """The mark is in the first line, and at each contestant whose label does not say it."""
     made_up = Contestant("x", f"x {SIMULATED}")
     made = make_report(table_of(votes(PHI, made_up, 4, 3)), {"x": ModelName("X")})
-    lead, board = view.lead_html(made, "en"), view.board_html(made, "en")
+    lead, table = view.lead_html(made, "en"), view.table_html(made, "en")
     assert '<p class="made-up">7 of these votes are simulated' in lead
-    assert board.count('<i class="made-up">simulated</i>') == 1
+    assert table.count('<i class="made-up">simulated</i>') == 1
     assert "made-up" not in whole(five_hundred())
 
 

@@ -13,7 +13,7 @@ from arena.leaderboard.names import ModelName
 from arena.leaderboard.report import make_report
 from arena.stats.vote_table import Contestant
 from arena.store.store import VoteStore
-from arena.ui.terminal import aligned, board_text, leaderboard, printable
+from arena.ui.terminal import aligned, leaderboard, printable, report_text
 from tests.boards import GEM, PHI, QWEN, SMOL, five_hundred, report, votes
 from tests.stats.arenas import table_of
 from tests.vote_samples import battle, vote
@@ -33,7 +33,7 @@ def test_columns_stay_in_line(rows: list[list[str]]) -> None:
 
 def test_two_models_as_text() -> None:
     """The numbers of the page, in line, without its HTML."""
-    text = board_text(report(votes(PHI, GEM, 7, 14, 3, 3)), "en")
+    text = report_text(report(votes(PHI, GEM, 7, 14, 3, 3)), "en")
     lines = text.splitlines()
     assert lines[0].startswith("Phi wins 33% [17, 55] of 21 decisive votes against Gem")
     assert "27 all votes → 27 blind → 27 complete → 27 no name leaked → 27 counted" in lines
@@ -47,7 +47,7 @@ def test_two_models_as_text() -> None:
 
 def test_ranking_as_text_in_japanese() -> None:
     """The same with full-width headings."""
-    lines = board_text(report(five_hundred()), "ja").splitlines()
+    lines = report_text(report(five_hundred()), "ja").splitlines()
     start = lines.index("順位")
     block = lines[start + 1 : start + 5]
     assert block[0].split()[:3] == ["順位", "モデル", "レーティング"]
@@ -62,7 +62,7 @@ def test_ranking_as_text_in_japanese() -> None:
 )  # fmt: skip
 def test_every_board_can_be_printed(rows: list[object], language: str) -> None:
     """The command must not fail on a store without votes, which is what most people try first."""
-    text = board_text(report(rows), language)  # type: ignore[arg-type]
+    text = report_text(report(rows), language)  # type: ignore[arg-type]
     assert text.strip()
     assert "None" not in text
     assert "\n\n\n" not in text
@@ -73,7 +73,7 @@ def test_labels_cannot_drive_the_terminal() -> None:
     evil = Contestant("evil", "v")
     names = {"evil": ModelName("E\x1b[2Jvil\r\n"), "gem": ModelName("Gem")}
     made = make_report(table_of(votes(evil, GEM, 7, 3)), names)
-    text = board_text(made, "en")
+    text = report_text(made, "en")
     assert "\x1b" not in text
     assert "\r" not in text
     assert "E [2Jvil" in text
