@@ -13,7 +13,7 @@ from bench.simulated_votes import write
 
 
 async def test_they_are_marked_and_fill_only_a_new_file(tmp_path: Path) -> None:
-    """Made-up votes in the owner's database could never be told from real ones again."""
+    """Simulated votes are marked in every label, and written to new files only."""
     path = tmp_path / "made-up.db"
     await write(path, models=3, votes=20, seed=4)
     store = VoteStore.open(f"sqlite:///{path}")

@@ -38,7 +38,7 @@ from tests.vote_samples import battle, spec, vote
     ],
 )
 def test_headline(rows: list[object], headline: Headline) -> None:
-    """A sentence that claims a winner where there is none is the worst fault of a leaderboard."""
+    """Which sentence the leaderboard begins with, by votes."""
     assert report(rows).headline is headline  # type: ignore[arg-type]
 
 
@@ -62,7 +62,7 @@ def test_two_contestants_are_counted_by_hand() -> None:
 
 
 def test_ranking_of_three() -> None:
-    """Standings, pairs and the matrix must speak of the same contestants in the same order."""
+    """Standings, pairs and win rates have the same contestants in the same order."""
     found = report(five_hundred())
     assert [s.name.label for s in found.standings] == ["Gem", "Phi", "Smol"]
     assert found.ranking is not None
@@ -81,7 +81,7 @@ def test_ranking_of_three() -> None:
 
 
 def test_order_of_votes_changes_nothing() -> None:
-    """A store gives rows in any order; ten visitors must see one leaderboard."""
+    """Rows in any order give the same report."""
     rows = [*votes(PHI, GEM, 3, 4), *votes(GEM, SMOL, 5, 2), *votes(QWEN, PHI, 2, 2)]
     parts = [rows[:5], rows[5:12], rows[12:]]
     seen = [
@@ -111,7 +111,7 @@ def test_funnel_and_rules() -> None:
 
 
 def test_selection_by_kind_and_pair() -> None:
-    """A filter must narrow every number, and still offer the pairs that it hides."""
+    """A filter narrows every number, and still offers all pairs."""
     rows = [
         *votes(PHI, GEM, 5, 1, category=Category.CODING, language="ja"),
         *votes(PHI, GEM, 0, 3, category=Category.CODING, language="en"),
@@ -130,7 +130,7 @@ def test_selection_by_kind_and_pair() -> None:
 
 
 def test_simulated_and_imported_votes_are_counted_apart() -> None:
-    """Numbers that a program made up must never pass for people's."""
+    """A simulated vote is counted as such, never as an imported one too."""
     made_up = Contestant("x", f"X {SIMULATED}")
     rows = [
         *votes(PHI, GEM, 3, 1, voter="a"),
@@ -163,7 +163,7 @@ def test_measures_by_hand() -> None:
 
 
 def test_one_label_for_two_contestants_is_told_apart() -> None:
-    """An alias that moved to a new version would stand in the table twice under one name."""
+    """Equal labels get the served model added, and the id where that is equal too."""
     old, new = Contestant("gem", "gem-v1"), Contestant("gem", "gem-v2")
     found = report([*votes(PHI, old, 1, 0), *votes(PHI, new, 1, 0)])
     assert {s.name.label for s in found.standings} == {"Phi", "Gem (gem-v1)", "Gem (gem-v2)"}
@@ -174,7 +174,7 @@ def test_one_label_for_two_contestants_is_told_apart() -> None:
 
 
 def test_days_are_those_of_utc() -> None:
-    """A vote at midnight must not slip into the day before."""
+    """A day is from midnight to midnight in UTC."""
     rows = [
         *votes(PHI, GEM, 1, 0, cast_at=DAY, voter="a"),
         *votes(PHI, GEM, 1, 0, cast_at=2 * DAY - 0.5, voter="b"),
@@ -189,7 +189,7 @@ def test_days_are_those_of_utc() -> None:
 
 
 def test_groups_that_never_met() -> None:
-    """Ratings of two arenas that share nobody must not be read off one scale."""
+    """The shown pair is from the group with most votes, and ratings are not comparable."""
     found = report([*votes(PHI, GEM, 2, 12), *votes(QWEN, SMOL, 6, 3)])
     assert found.ranking is not None
     assert not found.ranking.comparable
@@ -207,7 +207,7 @@ KEYS = {
     "rows", [[], votes(PHI, GEM, 2, 12), five_hundred(), votes(PHI, GEM, 3, 0, mode=Mode.OPEN)]
 )
 def test_json_keys_stay(rows: list[object]) -> None:
-    """A program that reads the leaderboard breaks when a key goes, or when nan is written."""
+    """Every key is there for any votes, and no value is nan."""
     found = report_json(report(rows))  # type: ignore[arg-type]
     again = json.loads(json.dumps(found, allow_nan=False))
     assert again == found
@@ -217,7 +217,7 @@ def test_json_keys_stay(rows: list[object]) -> None:
 
 
 def test_json_says_the_same_as_the_report() -> None:
-    """The numbers of a program and those of the page must be one."""
+    """JSON has the numbers and the order of the report."""
     made = report(five_hundred())
     found = report_json(made)
     assert found["votes"] == made.counted == 500
@@ -235,7 +235,7 @@ def test_json_says_the_same_as_the_report() -> None:
 
 
 async def test_cache_reads_again_only_when_something_changed(store: VoteStore) -> None:
-    """A leaderboard must move with each vote, and not recount for each visitor."""
+    """A report is computed again after a vote or an exclusion, and only then."""
     cache = LeaderboardCache(store)
     empty = await cache.report(Rules())
     assert empty.headline is Headline.EMPTY
@@ -271,7 +271,7 @@ async def test_cache_takes_names_from_the_newest_battle(store: VoteStore, sides:
 
 
 async def test_cache_forgets_old_reports(store: VoteStore) -> None:
-    """Filters come from browsers: each makes a report, and memory must not grow with them."""
+    """At most MOST_KEPT reports are kept."""
     cache = LeaderboardCache(store)
     for number in range(MOST_KEPT + 5):
         made = Selection(pair=(PHI, Contestant(str(number), "")))
@@ -280,6 +280,6 @@ async def test_cache_forgets_old_reports(store: VoteStore) -> None:
 
 
 def test_names_fall_back_to_ids() -> None:
-    """A contestant without a record must still be shown, under what is known of it."""
+    """A contestant without a name is shown by its id."""
     found = make_report(table_of(votes(PHI, GEM, 1, 0)), {})
     assert [s.name.label for s in found.standings] == ["gem", "phi"]

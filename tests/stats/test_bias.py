@@ -59,7 +59,7 @@ def test_planted_faults_are_found_and_absent_ones_are_not(
 
 
 def test_drift_is_found_where_it_is() -> None:
-    """The first contestant gains 0.8 log-odds from the first vote to the last."""
+    """A gain of 0.8 log-odds from the first vote to the last is seen; no gain is not."""
     rng = np.random.default_rng(3)
 
     def share(faults: Faults, arenas: int) -> float:
@@ -72,7 +72,7 @@ def test_drift_is_found_where_it_is() -> None:
 
 @pytest.mark.parametrize("votes", [40, 200])
 def test_intervals_of_position_hold_the_truth(votes: int) -> None:
-    """At few votes too, and whoever is stronger."""
+    """The interval holds a planted 55% in 93% of arenas at least, at few votes too."""
     rng = np.random.default_rng(4)
     held = 0
     for _ in range(300):
@@ -103,7 +103,7 @@ def test_position_by_hand() -> None:
 
 
 def test_a_strong_model_on_the_left_is_no_bias() -> None:
-    """The left wins 70% here, because the better model sat there; between equals it wins half."""
+    """The left wins 70% because the better model sat there; between equals it wins half."""
     rows = [row(Winner.MODEL_A)] * 80 + [row(Winner.MODEL_B)] * 20
     rows += [row(Winner.MODEL_B, a=B, b=A)] * 16 + [row(Winner.MODEL_A, a=B, b=A)] * 4
     found = position_bias(table_of(rows))
@@ -114,7 +114,7 @@ def test_a_strong_model_on_the_left_is_no_bias() -> None:
 
 
 def test_a_left_that_always_wins_is_seen() -> None:
-    """The plainest bias of all divides by zero."""
+    """A table with an empty cell gives a finite share, by half a vote in each cell."""
     rows = [row(Winner.MODEL_A), row(Winner.MODEL_A, a=B, b=A)] * 30
     found = position_bias(table_of(rows))
     assert found.verdict is CheckVerdict.SEEN
@@ -123,13 +123,13 @@ def test_a_left_that_always_wins_is_seen() -> None:
 
 
 def test_sides_that_never_changed_say_nothing() -> None:
-    """With A always left, a strong A and a lucky left are the same votes."""
+    """With A always left, the side cannot be told from the strength: there is no verdict."""
     found = position_bias(table_of([row(Winner.MODEL_A)] * 100))
     assert (found.verdict, found.between_equals, found.n) == (CheckVerdict.TOO_FEW, None, 100)
 
 
 def test_a_long_writer_that_is_better_is_no_effect_of_length() -> None:
-    """In these arenas the stronger write longer; strength taken out, nothing is left."""
+    """Where the stronger write longer, nothing is left with strength taken out."""
     table = draw_votes(FIVE, 4000, np.random.default_rng(8))
     found = length_bias(table)
     assert found.longer_wins.low > 0.5
@@ -183,7 +183,7 @@ def test_a_result_that_hangs_on_one_voter_by_hand() -> None:
 
 
 def test_many_voters_of_one_mind_are_no_concentration() -> None:
-    """A small voter whose loss moves a close result by a hair is not a busy one."""
+    """Twenty voters of a vote each are twenty effective voters, and the interval is Wilson's."""
     rows = [row(voter=f"v{n}") for n in range(15)]
     rows += [row(Winner.MODEL_B, voter=f"w{n}") for n in range(5)]
     found = voter_concentration(table_of(rows), PAIR)
@@ -207,7 +207,7 @@ def test_a_small_voter_is_not_busy_even_if_a_close_result_turns() -> None:
 
 
 def test_the_busiest_voter_has_the_most_votes() -> None:
-    """Somebody with few votes of another mind is not the busiest."""
+    """The busiest voter is who cast most votes, however much another one moves the rate."""
     rows = [row(voter="busy"), row(Winner.MODEL_B, voter="busy")] * 10
     rows += [row(voter="other")] * 5
     found = voter_concentration(table_of(rows), PAIR)
@@ -216,7 +216,7 @@ def test_the_busiest_voter_has_the_most_votes() -> None:
 
 
 def test_busy_voters_of_equal_mind_widen_the_interval() -> None:
-    """Ten people with ten votes each, all of one kind a person, are ten votes, not a hundred."""
+    """Ten people with ten votes each, all of one kind a person, count as ten votes."""
     rows = [
         row(Winner.MODEL_A if number < 7 else Winner.MODEL_B, voter=f"v{number}")
         for number in range(10)
@@ -229,7 +229,7 @@ def test_busy_voters_of_equal_mind_widen_the_interval() -> None:
 
 
 def test_drift_by_hand() -> None:
-    """30 of 40 before, 10 of 40 after: -0.5, and everything about the others is left out."""
+    """30 of 40 before, 10 of 40 after: -0.5; votes of other pairs and ties do not count."""
     rows = [
         row(Winner.MODEL_A if number % 4 else Winner.MODEL_B, cast_at=float(number))
         for number in range(40)
@@ -249,14 +249,14 @@ def test_drift_by_hand() -> None:
 
 
 def test_votes_of_one_moment_have_no_halves() -> None:
-    """An imported file without times must not show a change by the order of its lines."""
+    """Votes without different times are in one half: too few for a verdict."""
     found = drift(table_of([row()] * 50 + [row(Winner.MODEL_B)] * 50), PAIR)
     assert found.verdict is CheckVerdict.TOO_FEW
 
 
 @pytest.mark.parametrize("votes", [0, 1, 9])
 def test_too_few_votes_say_nothing(votes: int) -> None:
-    """A check of nine votes has no verdict: `none seen` on them would read as `no bias`."""
+    """Every check needs more than nine votes for a verdict."""
     table = table_of([row(chars_a=9.0, chars_b=8.0, flags=VoteFlag.GUESSED_RIGHT)] * votes)
     for found in run_checks(table, PAIR if votes else None):
         assert found.verdict is CheckVerdict.TOO_FEW
@@ -264,7 +264,7 @@ def test_too_few_votes_say_nothing(votes: int) -> None:
 
 
 def test_every_check_has_a_name_of_its_own() -> None:
-    """Names are the keys of JSON and texts."""
+    """Names are the keys of JSON and texts, so no two checks share one."""
     found = run_checks(draw_votes(FIVE, 400, np.random.default_rng(1)), PAIR)
     names = [check.name for check in found]
     assert len(set(names)) == len(names)
@@ -302,7 +302,7 @@ def mirrored(vote: VoteRow) -> VoteRow:
 def test_order_changes_nothing_and_sides_only_the_position(
     rows: list[VoteRow], rng: random.Random
 ) -> None:
-    """A check that depends on the order of a file finds what somebody sorted."""
+    """Shuffled votes give the same; mirrored sides mirror the position and nothing else."""
     shuffled = rows[:]
     rng.shuffle(shuffled)
     one, other = table_of(rows), table_of(shuffled)
@@ -332,7 +332,7 @@ def test_the_regression_by_hand() -> None:
 
 
 def test_a_separated_sample_stays_finite() -> None:
-    """The longer answer always wins: without a prior the effect is infinite."""
+    """The prior keeps the effect finite where the longer answer always wins."""
     x = np.linspace(-3, 3, 100)
     found = fit_logistic(lambda begin, end: x[begin:end, None], x > 0, 1)
     assert 1.0 < found.coefficients[0] < 50.0

@@ -108,14 +108,14 @@ def test_the_fit_is_evalicas(numbers: list[float]) -> None:
 
 @pytest.mark.parametrize("start", [0.0, 30.0, -30.0])
 def test_a_far_start_arrives(start: float) -> None:
-    """Newton's steps run away from where the curve is flat; a resample would then be nan."""
+    """Newton's steps are shortened where the curve is flat, so any start gives the same."""
     wins = np.array([[0.0, 1e6, 0.0], [0.25, 0.0, 3.0], [0.0, 0.25, 0.0]])
     away = np.array([start, 0.0, -start])
     np.testing.assert_allclose(fit(wins[None], away)[0], fit(wins[None])[0], atol=1e-8)
 
 
 def test_a_quarter_of_a_win_beside_a_million_is_not_lost() -> None:
-    """The difference of the sums of a million wins has no digits left for the prior's quarter."""
+    """Surprises are taken pair by pair, so the prior's quarter counts beside a million wins."""
     wins = np.zeros((3, 3))
     wins[2, :2], wins[:2, 2] = 999_999.25, 0.25
     found = fit(wins[None])[0]
@@ -123,7 +123,7 @@ def test_a_quarter_of_a_win_beside_a_million_is_not_lost() -> None:
 
 
 def test_tables_without_an_answer_are_refused() -> None:
-    """An undefeated contestant has no finite strength without a prior; not some large number."""
+    """An undefeated contestant without a prior is an error, not some large number."""
     with pytest.raises((ArithmeticError, np.linalg.LinAlgError)):
         fit(np.array([[[0.0, 5.0], [0.0, 0.0]]]))
 

@@ -99,7 +99,7 @@ def test_holm_by_hand() -> None:
 @ANY_TIME
 @given(COUNTS)
 def test_shrunk_rates_lie_between(counts: list[tuple[int, int]]) -> None:
-    """A rate that is drawn past the others, or away from them, is no average of anything."""
+    """A shrunk rate lies between the cell's own and that of the others, inside its interval."""
     for (wins, votes), found in zip(counts, shrink(counts), strict=True):
         total, all_wins = sum(n for _, n in counts), sum(k for k, _ in counts)
         others = (all_wins - wins + 0.5) / (total - votes + 1.0)
@@ -115,7 +115,7 @@ def test_shrunk_rates_lie_between(counts: list[tuple[int, int]]) -> None:
 def test_shrinking_knows_no_order_and_no_side(
     counts: list[tuple[int, int]], rng: random.Random
 ) -> None:
-    """Cells are not stations on a way, and one's win is the other's loss."""
+    """Shuffled cells give the same rates, and swapped sides the mirrored ones."""
     order = list(range(len(counts)))
     rng.shuffle(order)
     straight, shuffled = shrink(counts), shrink([counts[place] for place in order])
@@ -161,7 +161,7 @@ def test_cells_that_are_alike_lend_each_other_votes() -> None:
 
 
 def test_cells_that_differ_stay_apart() -> None:
-    """A strength in one category, at many votes, must not be averaged away."""
+    """Cells of a hundred votes keep their own rate where the cells differ."""
     found = shrink([(90, 100), (10, 100), (50, 100), (85, 100)])
     for (wins, votes), cell in zip([(90, 100), (10, 100)], found, strict=False):
         assert cell.value == pytest.approx(wins / votes, abs=0.03)
@@ -188,7 +188,7 @@ def test_shrunk_intervals_hold_the_truth(spread: float, least: float) -> None:
 
 
 def test_every_category_and_language_has_a_place() -> None:
-    """A category that lands in another one's cell is found by nobody."""
+    """Each category and language has its own cell."""
     rows = [
         vote
         for i, category in enumerate(CATEGORIES)

@@ -71,7 +71,7 @@ ONE_REASON = (
 
 @pytest.mark.parametrize(("reason", "vote"), ONE_REASON)
 def test_each_rule_alone(reason: FilterReason, vote: VoteRow) -> None:
-    """A switch that moves another rule, or none, hides votes from whoever trusts its name."""
+    """A rule takes out the votes of its own reason and no others."""
     good = row(Winner.TIE, signed_in=True, voter="w", **SLOW)
     alone = replace(NO_RULES, **{reason.value: True})
     found = decide(table_of([good, vote]), alone)
@@ -83,7 +83,7 @@ def test_each_rule_alone(reason: FilterReason, vote: VoteRow) -> None:
 
 
 def test_the_defaults() -> None:
-    """What counts in the main ranking is said in the README and must not move by accident."""
+    """Which votes stay out of the main ranking, as the manual says."""
     out = [field.name for field in fields(Rules) if getattr(Rules(), field.name)]
     assert out == [
         "names_shown", "edited_after_leak", "named_itself", "named_in_prompt", "excluded",
@@ -92,7 +92,7 @@ def test_the_defaults() -> None:
 
 
 def test_a_vote_is_charged_to_its_first_reason() -> None:
-    """Removed votes that are counted twice make a funnel that does not add up."""
+    """Each vote that is taken out is counted once, under the first reason that applies."""
     everything = row(
         mode=Mode.OPEN, flags=VoteFlag.TRUNCATED | VoteFlag.LEAK_EDITED | VoteFlag.EXCLUDED, **FAST
     )
@@ -116,7 +116,7 @@ def test_a_vote_is_charged_to_its_first_reason() -> None:
 
 
 def test_every_reason_stands_in_one_step() -> None:
-    """A reason that no step looks at is a rule that does nothing."""
+    """Every reason belongs to one step of the funnel, and has a rule of its name."""
     listed = [reason for reasons in STEPS.values() for reason in reasons]
     assert listed == list(FilterReason)
     rules = {field.name for field in fields(Rules)}
@@ -124,12 +124,12 @@ def test_every_reason_stands_in_one_step() -> None:
 
 
 def test_a_contestant_against_itself_never_counts() -> None:
-    """It compares nothing, and its winner would be a win and a loss of the same."""
+    """No rule brings in a vote between a contestant and itself."""
     assert counted([row(a=A, b=A), row()], NO_RULES) == [False, True]
 
 
 def test_the_first_of_repeated_votes_counts() -> None:
-    """One person with one prompt and a hundred clicks would decide the ranking."""
+    """Of votes of one voter on one prompt and pair the first counts; unknown prompts differ."""
     first = row(Winner.TIE, prompt="p", cast_at=1.0)
     rows = [
         replace(first, cast_at=3.0, winner=Winner.MODEL_A),
@@ -145,7 +145,7 @@ def test_the_first_of_repeated_votes_counts() -> None:
 
 
 def test_a_repeat_stays_one_when_the_first_does_not_count() -> None:
-    """After the first vote the names were shown, so the second was not blind in any case."""
+    """A repeat stays out even where the first vote does: the names were shown after it."""
     first = row(prompt="p", flags=VoteFlag.LEAK_A)
     assert counted([first, replace(first, flags=VoteFlag(0), cast_at=1.0)]) == [False, False]
 
@@ -212,14 +212,14 @@ def reference(rows: list[VoteRow], rules: Rules) -> list[bool]:
 @ANY_TIME
 @given(ROWS.map(lambda rows: [r for r in rows if r.a != r.b]), RULES)
 def test_the_arrays_say_what_a_loop_says(rows: list[VoteRow], rules: Rules) -> None:
-    """A slip in an index counts another vote than the one that was looked at."""
+    """The same votes count as by a loop over rows, for any rows and rules."""
     assert counted(rows, rules) == reference(rows, rules)
 
 
 @ANY_TIME
 @given(ROWS, RULES, st.sampled_from([field.name for field in fields(Rules)]))
 def test_a_rule_only_removes(rows: list[VoteRow], rules: Rules, name: str) -> None:
-    """Switching a rule off must never take a vote out, nor switching it on bring one in."""
+    """Switching a rule on takes no vote in, and switching it off takes none out."""
     table = table_of(rows)
     without = decide(table, replace(rules, **{name: False})).mask
     with_it = decide(table, replace(rules, **{name: True})).mask
@@ -229,7 +229,7 @@ def test_a_rule_only_removes(rows: list[VoteRow], rules: Rules, name: str) -> No
 @ANY_TIME
 @given(ROWS, RULES)
 def test_the_funnel_adds_up(rows: list[VoteRow], rules: Rules) -> None:
-    """A funnel whose levels do not follow from each other explains nothing."""
+    """Each step has the votes of the one before without those it removed."""
     found = decide(table_of(rows), rules)
     assert [step.name for step in found.funnel] == list(StepName)
     left = len(rows)
@@ -246,7 +246,7 @@ def test_the_funnel_adds_up(rows: list[VoteRow], rules: Rules) -> None:
 def test_the_order_of_votes_does_not_matter(
     rows: list[VoteRow], rules: Rules, rng: random.Random
 ) -> None:
-    """A vote that counts by where it stands in a file counts by chance."""
+    """The same votes count in any order of the rows."""
 
     def what_counts(given_rows: list[VoteRow], mask: Bools) -> list[tuple[object, ...]]:
         kept = [vote for vote, counts in zip(given_rows, mask, strict=True) if counts]
@@ -262,7 +262,7 @@ def test_the_order_of_votes_does_not_matter(
 
 
 def test_a_decision_cannot_be_changed() -> None:
-    """A mask that somebody writes to counts other votes than the funnel says."""
+    """The mask and the reasons cannot be written to."""
     found = decide(table_of([row()]))
     with pytest.raises(ValueError, match="read-only"):
         found.mask[0] = False

@@ -156,7 +156,7 @@ NOT_NAMED = (
 
 @pytest.mark.parametrize("text", NAMED)
 def test_a_name_is_found(text: str) -> None:
-    """A missed name counts a vote as blind that was not."""
+    """Each of these texts names a contestant."""
     assert names_anyone(text, LABELS)
 
 
@@ -251,7 +251,7 @@ def test_every_character_is_made_usual_the_same_way() -> None:
 
 
 def test_a_text_that_names_nobody_is_searched_by_no_pattern() -> None:
-    """Most texts need no search at all."""
+    """The quick look alone answers for most texts."""
     text = "The quick brown fox jumps over philosophy. 速い茶色の狐がファイルを跳び越える。"
     assert leaks._candidates(leaks._usual(text), ()) == []
     assert leaks._candidates("The quick brown fox", LABELS) == []

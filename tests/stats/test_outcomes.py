@@ -37,7 +37,7 @@ def test_votes_by_hand() -> None:
 
 
 def test_only_those_with_votes_are_there() -> None:
-    """A contestant whose votes were all taken out would be rated from nothing."""
+    """Contestants and pairs without votes are left out."""
     table = table_of([row(), row(a=C, b=B), row(a=C, b=A)])
     found = add_up(table.take(np.array([False, True, False])))
     assert found.contestants == (B, C)
@@ -52,7 +52,7 @@ def test_only_those_with_votes_are_there() -> None:
 def test_neither_order_nor_sides_matter(
     votes: list[tuple[list[int], Winner]], rng: random.Random, swap: list[bool]
 ) -> None:
-    """Everything else is computed from these counts, so what holds here holds for all of it."""
+    """Shuffled votes and swapped sides give the same counts."""
     other_side = {Winner.MODEL_A: Winner.MODEL_B, Winner.MODEL_B: Winner.MODEL_A}
     changed = [
         ((pair[1], pair[0]), other_side.get(winner, winner)) if swapped else (pair, winner)
@@ -73,7 +73,7 @@ def test_neither_order_nor_sides_matter(
 
 
 def test_the_votes_of_a_pair_seen_from_its_first() -> None:
-    """Outcomes seen from the wrong one give the right number for the wrong model."""
+    """Outcomes are those of the pair's first, whichever code is smaller."""
     rows = [row(a=C, b=A), row(Winner.MODEL_A), row(Winner.BOTH_BAD, a=B, b=A)]
     table = table_of(rows)
     places, outcome = votes_of_pair(table, (B, A))

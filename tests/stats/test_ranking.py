@@ -95,7 +95,7 @@ def test_three_in_a_chain_by_hand() -> None:
 
 
 def test_twelve_to_nothing_is_finite_and_wide() -> None:
-    """Other arenas give 1e-06 or no width: odds are 12.5 to 0.5, wide, and it is said."""
+    """The prior makes the odds 12.5 to 0.5: finite, with a wide interval, and marked."""
     found = rank(outcomes_of([PairOutcomes(A, B, 12, 0)]))
     assert points(found, A) - points(found, B) == pytest.approx(400 * math.log10(25))
     rate = found.win_rates[0][1]
@@ -109,7 +109,7 @@ def test_twelve_to_nothing_is_finite_and_wide() -> None:
 
 
 def test_only_ties_are_equals_with_some_width() -> None:
-    """Twelve ties are no proof of equality, and half wins alone would leave no variance at all."""
+    """Ties alone give equal ratings whose intervals have a width."""
     found = rank(outcomes_of([PairOutcomes(A, B, 0, 0, ties=12), PairOutcomes(B, C, 0, 0, ties=9)]))
     assert [points(found, who) for who in (A, B, C)] == pytest.approx([1000.0] * 3)
     assert all(r.rating.high - r.rating.low > 20 for r in found.ratings)
@@ -124,7 +124,7 @@ def test_both_bad_is_half_a_win_for_each() -> None:
 
 
 def test_groups_that_never_met_are_not_compared() -> None:
-    """Two leagues on one list look as if they had played each other."""
+    """Each group has the mean 1000 and its own ranks; there is no win rate between them."""
     found = rank(
         outcomes_of(
             [PairOutcomes(A, C, 20, 10), PairOutcomes(B, D, 3, 30), PairOutcomes(B, E, 5, 9)]
@@ -144,7 +144,7 @@ def test_groups_that_never_met_are_not_compared() -> None:
 
 
 def test_no_votes_no_ratings() -> None:
-    """A new arena's leaderboard is empty, and opens."""
+    """No votes give an empty ranking."""
     found = rank(outcomes_of([]))
     assert (found.ratings, found.win_rates, found.components) == ((), (), ())
     assert found.comparable
@@ -168,7 +168,7 @@ def test_ranks_say_what_is_not_ruled_out() -> None:
 
 
 def test_a_long_chain_of_one_sided_pairs() -> None:
-    """Evalica stops after its steps, far off, and says nothing: each link must be its own odds."""
+    """In a chain each link is its own odds, however far the fit has to go."""
     names = [Contestant(f"link-{number:02}", "") for number in range(20)]
     scores = [(10 ** (number % 6), 10 ** (5 * number % 7)) for number in range(19)]
     links = list(zip(names, names[1:], scores, strict=False))
@@ -183,7 +183,7 @@ def test_a_long_chain_of_one_sided_pairs() -> None:
 def test_neither_order_nor_sides_change_anything(
     votes: list[tuple[list[int], Winner]], rng: object, swap: list[bool]
 ) -> None:
-    """Ratings updated vote by vote depend on who came last; these must be the same to the bit."""
+    """Shuffled votes and swapped sides give the same ranking to the bit."""
     other_side = {Winner.MODEL_A: Winner.MODEL_B, Winner.MODEL_B: Winner.MODEL_A}
     changed = [
         ((pair[1], pair[0]), other_side.get(winner, winner)) if swapped else (pair, winner)
@@ -198,7 +198,7 @@ def test_neither_order_nor_sides_change_anything(
 def test_names_change_nothing_but_names(
     votes: list[tuple[list[int], Winner]], order: list[int]
 ) -> None:
-    """A model that is rated by the alphabet is renamed until it wins."""
+    """Renamed contestants keep their ratings."""
     renamed = [NAMES[place] for place in order]
     one, other = rank(outcomes_from(votes, NAMES)), rank(outcomes_from(votes, renamed))
     new = {NAMES[place]: renamed[place] for place in range(5)}
@@ -223,7 +223,7 @@ def test_names_change_nothing_but_names(
 def test_every_rating_is_finite_and_within_its_interval(
     votes: list[tuple[list[int], Winner]],
 ) -> None:
-    """One infinite rating makes a picture of nothing, and a mean of infinity."""
+    """Any votes give finite ratings inside their intervals, and win rates that mirror."""
     found = rank(outcomes_from(votes, NAMES))
     for rating in found.ratings:
         value, low, high = rating.rating.value, rating.rating.low, rating.rating.high

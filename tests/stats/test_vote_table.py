@@ -55,7 +55,7 @@ ROWS = st.lists(
 
 
 def test_rows_become_columns() -> None:
-    """A column that lands in another one's place gives every number a wrong meaning."""
+    """Each field lands in the column of its name."""
     first = row(
         Winner.TIE, a=B, b=A, mode=Mode.OPEN, language="ja", category=Category.CODING, voter="w",
         cast_at=5.5, signed_in=True, prompt="p", flags=VoteFlag.LEAK_A | VoteFlag.IMPORTED,
@@ -84,8 +84,8 @@ def test_rows_become_columns() -> None:
     assert table.cast_at.tolist() == [5.5, 0.0]
 
 
-def test_no_votes_are_ballots_too() -> None:
-    """A new arena has no votes, and its leaderboard must open."""
+def test_no_votes_are_a_table_too() -> None:
+    """No votes make an empty table."""
     table = table_of([])
     assert (len(table), table.contestants, table.voters) == (0, (), ())
 
@@ -121,7 +121,7 @@ def test_no_votes_are_ballots_too() -> None:
     ],
 )
 def test_what_is_unknown_is_an_error_with_its_place(field: str, value: object) -> None:
-    """An unknown label counted as a tie moves every rating and shows nowhere."""
+    """An unknown value is an error that names row, column and value."""
     good = row()
     columns: dict[str, Any] = columns_of([good] * 3)
     columns[field] = [getattr(good, field), value, value]
@@ -133,7 +133,7 @@ def test_what_is_unknown_is_an_error_with_its_place(field: str, value: object) -
 
 
 def test_codes_are_checked_like_words() -> None:
-    """A code past the end would be read as another label, or crash far from its cause."""
+    """A code past the end of its list is an error."""
     good = {
         "a": np.array([0, 1]), "b": np.array([1, 0]), "winner": np.array([0, 3]),
         "mode": np.array([0, 0]), "language": np.array([0, 2]), "category": np.array([0, 5]),
@@ -151,7 +151,7 @@ def test_codes_are_checked_like_words() -> None:
 
 
 def test_columns_must_fit_together() -> None:
-    """A column that is short by one shifts every later vote onto another battle."""
+    """Columns of different lengths, missing ones and unknown ones are errors."""
     columns: dict[str, Any] = columns_of([row()])
     with pytest.raises(ValueError, match="lengths"):
         VoteTable.from_columns(columns | {"voter": ["v", "v"]})
@@ -163,7 +163,7 @@ def test_columns_must_fit_together() -> None:
 
 
 def test_nothing_can_be_written_to() -> None:
-    """A statistic that changes its votes changes the next statistic."""
+    """No array can be written to, and none is shared with what was given."""
     given_times = np.array([1.0])
     columns: dict[str, Any] = columns_of([row()])
     table = VoteTable.from_columns(columns | {"cast_at": given_times})
@@ -176,10 +176,10 @@ def test_nothing_can_be_written_to() -> None:
     assert table.cast_at[0] == 1.0
 
 
-def test_every_flag_of_a_battle_has_its_mark() -> None:
-    """A new flag that the statistics do not know would be dropped in silence."""
-    marks = VoteFlag.of(Flag)
-    assert marks.bit_count() == len(Flag)
+def test_every_flag_of_a_battle_is_one_of_a_vote() -> None:
+    """Each flag of a battle is a bit of its own."""
+    flags = VoteFlag.of(Flag)
+    assert flags.bit_count() == len(Flag)
     assert VoteFlag.of([Flag.TRUNCATED]) is VoteFlag.TRUNCATED
     assert VoteFlag.of([]) == VoteFlag(0)
     bits = [int(mark) for mark in VoteFlag]
@@ -189,7 +189,7 @@ def test_every_flag_of_a_battle_has_its_mark() -> None:
 @ANY_TIME
 @given(ROWS, st.randoms(use_true_random=False))
 def test_order_gives_the_same_codes(rows: list[VoteRow], rng: random.Random) -> None:
-    """Codes by first appearance make every table depend on who voted first."""
+    """Codes follow the order of the names, not that of the rows."""
     shuffled = rows[:]
     rng.shuffle(shuffled)
     one, other = table_of(rows), table_of(shuffled)
@@ -202,7 +202,7 @@ def test_order_gives_the_same_codes(rows: list[VoteRow], rng: random.Random) -> 
 @ANY_TIME
 @given(ROWS)
 def test_columns_of_plain_values_are_the_same(rows: list[VoteRow]) -> None:
-    """A store hands over tuples, strings and None, not our types."""
+    """Tuples, strings and None give the same table as our types."""
     columns: dict[str, Any] = columns_of(rows)
     columns["a"] = [(r.a.id, r.a.served_model) for r in rows]
     columns["winner"] = [r.winner.value for r in rows]
@@ -221,7 +221,7 @@ def test_columns_of_plain_values_are_the_same(rows: list[VoteRow]) -> None:
 
 
 def test_taking_some_keeps_their_codes() -> None:
-    """New codes in a part would put its votes on other contestants than in the whole."""
+    """A part of the table keeps the codes of the whole."""
     table = table_of([row(), row(a=B, b=C), replace(row(), voter="z")])
     part = table.take(np.array([False, True, True]))
     assert part.contestants == table.contestants

@@ -72,7 +72,7 @@ async def test_tab_shows_the_votes(store: VoteStore) -> None:
 
 
 async def test_other_tabs_are_not_counted(store: VoteStore) -> None:
-    """Every click on a tab read all votes, whichever tab it was."""
+    """Votes are read for this tab only, and in a new language only once it was opened."""
     tab = made(store)
     found = await asked(tab, by={"tab": "models"})
     assert tab.lead not in found
@@ -133,7 +133,7 @@ async def test_a_pair_is_shown_as_two(store: VoteStore) -> None:
 
 
 async def test_store_that_cannot_be_read_says_so(store: VoteStore) -> None:
-    """A stack trace, or an old board, in place of the reason."""
+    """The lead says what failed, and no old table stays."""
     tab = made(store)
     await store.aclose()
     found = await asked(tab)
@@ -142,7 +142,7 @@ async def test_store_that_cannot_be_read_says_so(store: VoteStore) -> None:
 
 
 async def test_votes_are_handed_out_as_a_file(store: VoteStore, tmp_path: Path) -> None:
-    """The file had another shape than was chosen, or the choice of a raw call broke it."""
+    """The file has the chosen shape and format, or the default for a choice that is none."""
     await filled(store)
     tab = made(store, exports=PublicExports(store, on=True, folder=tmp_path))
     part = tab.export
@@ -165,7 +165,7 @@ async def test_votes_are_handed_out_as_a_file(store: VoteStore, tmp_path: Path) 
 
 
 async def test_votes_are_not_handed_out_unasked(store: VoteStore) -> None:
-    """A part that is only hidden can be called."""
+    """Without the owner's leave there is no part, and its handler refuses."""
     assert made(store).export is None
     assert made(store, exports=PublicExports(store, on=False)).export is None
     tab = made(store, exports=PublicExports(store, on=True))

@@ -69,15 +69,15 @@ def plain(html: str) -> str:
         [*votes(PHI, GEM, 2, 12), *votes(QWEN, SMOL, 6, 3)],
     ],
 )
-def test_every_board_is_whole_html(rows: list[object], language: str) -> None:
-    """One tag that nobody closes shifts the rest of the page."""
+def test_every_report_is_whole_html(rows: list[object], language: str) -> None:
+    """Every tag is closed, and nothing is None or nan."""
     html = whole(rows, language)
     assert "None" not in html
     assert "nan" not in html
 
 
 def test_numbers_of_two_stand_in_the_table() -> None:
-    """The table must say what the votes say."""
+    """The table of two has wins, rate and interval of each, ties, and the test."""
     text = plain(whole(votes(PHI, GEM, 7, 14, 3, 3)))
     assert "27 all votes" in text
     assert re.search(r"1 Phi phi-v1 7 33% \[17, 55\]", text)
@@ -87,7 +87,7 @@ def test_numbers_of_two_stand_in_the_table() -> None:
 
 
 def test_ranking_has_rank_ranges_and_votes() -> None:
-    """A single rank where two places are possible would claim too much."""
+    """Ratings, rates and votes stand in a row, with all ranks that are possible."""
     text = plain(whole(five_hundred()))
     assert re.search(r"1 Gem gem-v1 \d+ \[\d+, \d+\] \d+% \[\d+, \d+\] 340", text)
     close = plain(whole([*votes(PHI, GEM, 5, 5), *votes(PHI, SMOL, 5, 5)]))
@@ -96,7 +96,7 @@ def test_ranking_has_rank_ranges_and_votes() -> None:
 
 
 def test_reasons_stand_in_the_fold() -> None:
-    """Votes that vanish without a word look like cheating."""
+    """Votes that do not count are listed with their reasons, where there are any."""
     rows = [*votes(PHI, GEM, 2, 1), *votes(PHI, GEM, 2, 0, mode=Mode.OPEN, voter="x")]
     text = plain(whole(rows))
     assert "Why 2 votes do not count 2 the names were shown (open mode)" in text
@@ -104,7 +104,7 @@ def test_reasons_stand_in_the_fold() -> None:
 
 
 def test_groups_have_their_own_lines() -> None:
-    """Two models of rank 1 in one table need the line that says why."""
+    """Each group of contestants begins with a line of its own."""
     html = whole([*votes(PHI, GEM, 2, 12), *votes(QWEN, SMOL, 6, 3)])
     assert html.count('<tr class="group">') == 2
     assert "Group 2" in html
@@ -112,7 +112,7 @@ def test_groups_have_their_own_lines() -> None:
 
 
 def test_small_cells_are_hidden_and_said_so() -> None:
-    """A cell of two votes at 100% is noise that people would quote."""
+    """Cells with few decisive votes are left out, and their number is said."""
     text = plain(whole([*votes(PHI, GEM, 3, 4, language="ja"), *votes(PHI, GEM, 2, 0)]))
     assert "Math · Japanese 7 43% [16, 75]" in text
     assert "Math · English" not in text
@@ -123,7 +123,7 @@ EVIL = "<img src=x onerror=alert(1)>&\"'"
 
 
 def test_labels_are_escaped_everywhere() -> None:
-    """A label comes from a file or an import; it must not become part of the page."""
+    """Labels and served models are text in HTML and pictures, never markup."""
     evil = Contestant("evil", f"<u>{EVIL}")
     other = Contestant("other", "o")
     rows = [*votes(evil, GEM, 9, 8), *votes(evil, other, 8, 9), *votes(GEM, other, 9, 9)]
@@ -148,7 +148,7 @@ def test_labels_are_escaped_everywhere() -> None:
 
 
 def test_titles_of_pictures_are_escaped() -> None:
-    """A picture's title names the two contestants."""
+    """A picture's title is text."""
     assert "<img" not in view.figure_title(EVIL)
 
 
@@ -171,7 +171,7 @@ def test_simulated_votes_are_marked_twice() -> None:
     ],
 )
 def test_interval_bars_stay_on_their_line(estimate: Estimate, drawn: str) -> None:
-    """A bar that leaves its cell covers its neighbour."""
+    """A bar is cut at the ends of its line."""
     html = view.interval_bar(estimate)
     assert drawn in html
     assert bool(html) == bool(drawn)
@@ -207,7 +207,7 @@ def measured(rows: list[object]) -> list[object]:
 
 
 def test_pictures_need_enough_data() -> None:
-    """An empty frame, or a line through one point, tells nobody anything."""
+    """A picture with too little to show is left out."""
     assert plots.pictures(report([]), "en") == {}
     assert plots.pictures(report(votes(PHI, GEM, 1, 0)), "en") == {}
     full = plots.pictures(report(days(measured(five_hundred()))), "en")  # type: ignore[arg-type]
@@ -235,7 +235,7 @@ def test_pictures_are_plain_json_and_say_their_votes(language: str) -> None:
 
 
 def test_rating_picture_has_the_ratings_of_the_report() -> None:
-    """A picture that disagrees with its table is worse than none."""
+    """The picture has the values and intervals of the table."""
     made = report(five_hundred())
     figure = json.loads(plots.pictures(made, "en")["ratings"].figure)
     ratings = [standing.rating.rating for standing in made.standings if standing.rating]
@@ -253,7 +253,7 @@ def numbers(column: object) -> list[float]:
 
 
 def test_names_of_close_points_do_not_cover_each_other() -> None:
-    """Two models of one speed and nearly one rating were unreadable."""
+    """Names of neighbours stand above and below each other."""
     places = plots._text_places([34.0, 38.0, 90.0], [1019.0, 1005.0, 830.0])
     assert places == ["top right", "bottom right", "middle left"]
     assert plots._text_places([12.6, 13.5], [0.5, 0.5]) == ["bottom left", "top left"]

@@ -63,21 +63,21 @@ SENTENCES: list[tuple[list[VoteRow], str, str]] = [
 
 @pytest.mark.parametrize(("rows", "english", "japanese"), SENTENCES)
 def test_sentence_about_two(rows: list[VoteRow], english: str, japanese: str) -> None:
-    """Each variant must say what the numbers say, in both languages, with its singular."""
+    """Each sentence, word for word, in both languages."""
     made = report(rows)
     assert words.sentence(made, "en") == english
     assert words.sentence(made, "ja") == japanese
 
 
 def test_every_headline_is_said_in_both_languages() -> None:
-    """A headline without its sentence is a page without its first line."""
+    """Every headline has its sentence."""
     for headline in Headline:
         for language in LANGUAGES:
             assert f"board.say.{headline}" in table(language)
 
 
 def test_sentence_about_a_leader() -> None:
-    """`Leads` is for who is clearly ahead of everybody."""
+    """`Leads` is said of a contestant whose rank is 1 for sure."""
     made = report(five_hundred())
     assert made.ranking is not None
     rating = words.points(made.ranking.ratings[0].rating)
@@ -90,7 +90,7 @@ def test_sentence_about_a_leader() -> None:
 
 
 def test_sentence_about_a_shared_lead() -> None:
-    """Who cannot be told from the first must be named, and nobody else."""
+    """Those that cannot be told from the first are named, and no others."""
     made = report([*votes(PHI, GEM, 10, 12), *votes(PHI, SMOL, 40, 2), *votes(GEM, SMOL, 40, 2)])
     assert words.sentence(made, "en").endswith(", but cannot be told from Phi.")
     assert words.sentence(made, "ja").endswith("、Phi との差はまだ言えません。")
@@ -101,7 +101,7 @@ def test_sentence_about_a_shared_lead() -> None:
 
 
 def test_sentence_under_a_filter_does_not_ask_for_the_first_vote() -> None:
-    """`No votes yet` under a filter would be untrue of the arena."""
+    """Without votes of a kind, only that is said."""
     made = report(votes(PHI, GEM, 1, 0), selection=Selection(category=Category.TOOLS))
     assert words.sentence(made, "en") == "No votes of this kind yet."
     assert words.sentence(made, "ja") == "この条件の投票はまだありません。"
@@ -113,7 +113,7 @@ def noted(made: LeaderboardReport) -> str:
 
 
 def test_notes_say_what_must_be_known() -> None:
-    """An interval that is too narrow, or ratings that can't be compared, must not pass unsaid."""
+    """Approximate intervals, separate groups, the prior and the rule of accounts are said."""
     few = report([*votes(PHI, GEM, 1, 2), *votes(PHI, SMOL, 2, 1)])
     assert "the intervals are approximate" in noted(few)
     assert "区間はおおよそ" in noted(few)
@@ -128,7 +128,7 @@ def test_notes_say_what_must_be_known() -> None:
 
 
 def test_notes_mark_simulated_and_imported_votes() -> None:
-    """The mark must come first and give the number."""
+    """Simulated votes come first, then imported ones, each with its number."""
     made = replace(report(votes(PHI, GEM, 4, 2, flags=VoteFlag.IMPORTED)), simulated=1)
     english = words.notes(made, "en")
     assert english[0] == "1 of these votes is simulated: a program made it up, nobody cast it."
@@ -138,7 +138,7 @@ def test_notes_mark_simulated_and_imported_votes() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_reason_step_and_verdict_has_its_words(language: str) -> None:
-    """A new reason without its words would break the page on the first such vote."""
+    """Every reason, step, verdict, check and category has its texts."""
     keys = [f"board.reason.{reason}" for reason in FilterReason]
     keys += [f"board.step.{step}" for step in StepName]
     keys += [f"board.verdict.{verdict}" for verdict in Verdict]
@@ -162,13 +162,13 @@ def test_every_reason_step_and_verdict_has_its_words(language: str) -> None:
     ],
 )
 def test_shares_are_rounded_as_people_do(estimate: Estimate, shown: str) -> None:
-    """Python rounds halves to even: 40.5% would be 40 and 41.5% 42."""
+    """Halves are rounded up."""
     assert words.share(estimate) == shown
 
 
 @given(st.integers(0, 10**7))
 def test_about_keeps_two_figures(number: int) -> None:
-    """`About 1,127 more votes` claims a precision that an estimate has not."""
+    """An estimate of votes is rounded to two figures."""
     found = words.about(number)
     assert abs(found - number) <= number / 20
     assert len(str(found).rstrip("0")) <= 2
@@ -179,7 +179,7 @@ def test_about_keeps_two_figures(number: int) -> None:
     [(None, "–"), (0.0, "$0"), (0.00001, "<$0.0001"), (0.00584, "$0.0058"), (1.5, "$1.50")],
 )
 def test_dollars(value: float | None, shown: str) -> None:
-    """A small cost must not be shown as nothing, nor an unknown one."""
+    """A small cost is not shown as nothing, nor is an unknown one."""
     assert words.dollars(value) == shown
 
 
@@ -238,7 +238,7 @@ def test_dollars(value: float | None, shown: str) -> None:
     ],
 )
 def test_guesses_are_judged_in_words(right: int, wrong: int, english: str, japanese: str) -> None:
-    """A share of right guesses without what chance gives says nothing on blindness."""
+    """The share of right guesses stands beside what chance gives, with a verdict."""
     rows = [
         *votes(PHI, GEM, right, 0, flags=VoteFlag.GUESSED_RIGHT),
         *votes(PHI, GEM, wrong, 0, flags=VoteFlag.GUESSED_WRONG, voter="other"),
@@ -253,7 +253,7 @@ def test_guesses_are_judged_in_words(right: int, wrong: int, english: str, japan
 
 
 def test_checks_speak_plainly() -> None:
-    """A verdict by a word of the statistics is no verdict for a person."""
+    """What each check says with too few votes, with a finding, and where it failed."""
     few = words.checks(report(votes(PHI, GEM, 3, 4)), "en")
     assert {one.state for one in few} == {CheckVerdict.TOO_FEW}
     assert few[0].text == "7 decisive votes so far; the check needs 30."

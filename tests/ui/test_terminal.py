@@ -60,8 +60,8 @@ def test_ranking_as_text_in_japanese() -> None:
     "rows", [[], votes(PHI, PHI, 1, 0), votes(PHI, GEM, 0, 0, 1),
              [*votes(PHI, GEM, 2, 12), *votes(QWEN, SMOL, 6, 3)]],
 )  # fmt: skip
-def test_every_board_can_be_printed(rows: list[object], language: str) -> None:
-    """The command must not fail on a store without votes, which is what most people try first."""
+def test_every_report_can_be_printed(rows: list[object], language: str) -> None:
+    """Any votes, and none, can be printed in both languages."""
     text = report_text(report(rows), language)  # type: ignore[arg-type]
     assert text.strip()
     assert "None" not in text
@@ -69,7 +69,7 @@ def test_every_board_can_be_printed(rows: list[object], language: str) -> None:
 
 
 def test_labels_cannot_drive_the_terminal() -> None:
-    """An imported label with an escape sequence could clear or rewrite the screen."""
+    """Control characters of a label are printed as spaces."""
     evil = Contestant("evil", "v")
     names = {"evil": ModelName("E\x1b[2Jvil\r\n"), "gem": ModelName("Gem")}
     made = make_report(table_of(votes(evil, GEM, 7, 3)), names)
@@ -81,7 +81,7 @@ def test_labels_cannot_drive_the_terminal() -> None:
 
 
 async def test_command_gives_text_and_json(store: VoteStore) -> None:
-    """What a script reads and what a person reads come from one report."""
+    """Text and JSON come from one report, under the rule of accounts."""
     fought = battle()
     await store.add_battle(fought)
     await store.cast_vote(vote(fought))
