@@ -1,4 +1,4 @@
-"""Writes battles and votes that nobody fought or cast into a new database, to look at the board.
+"""Writes made-up battles and votes into a new database, to look at the leaderboard.
 
     python -m bench.simulated_votes /tmp/five.db --models 5 --votes 5000
 

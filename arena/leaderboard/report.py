@@ -54,11 +54,11 @@ class Standing:
     """One contestant: the votes on it that count, and what it was like in those battles.
 
     Attributes:
-        win_rate: share of the decisive votes, with Wilson's interval, whoever it met.
-        rating: None where there are only two, whose win rate says it all.
+        win_rate: share of the decisive votes, with Wilson's interval, against all others.
+        rating: None with only two contestants: their win rate says it all.
         speed: median decoding speed, tokens a second.
         first_text: median seconds to the first visible text.
-        cost: mean US dollars of an answer; None where nobody knows.
+        cost: mean US dollars of an answer; None where unknown.
         chars: median characters of an answer.
         simulated: made up by a program.
     """
@@ -127,7 +127,7 @@ class LeaderboardReport:
         standings: best first; with two contestants the local one first.
         pairs: every pair with votes that count, seen from the one that stands higher, best first.
         ranking: for three and more.
-        shown_pair: the two whom the sentence, the cells and some checks are about: the only pair,
+        shown_pair: the two that the sentence, the cells and some checks are about: the only pair,
             or the two best that met.
         cells: the shown pair by kind of question.
         checks: what else than the better answer may have moved the votes.
@@ -225,7 +225,7 @@ def make_report(
 def _order(
     names: Mapping[Contestant, ModelName],
 ) -> Callable[[Contestant], tuple[bool, Contestant]]:
-    """Who is named first of two: the local one, then by id."""
+    """The order of two in a sentence: the local one first, then by id."""
     return lambda who: (not names[who].local, who)
 
 

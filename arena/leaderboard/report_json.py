@@ -2,7 +2,7 @@
 
 A key may be added; one that is here keeps its name and its meaning. `version` is raised when that
 cannot be kept. Shares are 0 to 1, times are in seconds, money is in US dollars, moments are in ISO
-8601 in UTC; null is what nobody knows. An estimate is {"value", "low", "high"}, a contestant is
+8601 in UTC; null is what is unknown. An estimate is {"value", "low", "high"}, a contestant is
 {"id", "served_model"}.
 
     version         of this layout

@@ -49,7 +49,7 @@ def differences(strengths: Floats) -> Floats:
 
 
 def probabilities(difference: Floats) -> Floats:
-    """How often who is that much stronger wins, 1/(1 + exp(-difference)); of any shape."""
+    """How often the stronger by that difference wins, 1/(1 + exp(-difference)); of any shape."""
     from scipy.special import expit
 
     return np.asarray(expit(difference))

@@ -1,4 +1,4 @@
-"""Who wins at what: category by language, without reading patterns into noise.
+"""Win rates by category and language, without reading patterns into noise.
 
 Many small cells always hold some that look decided. Three things stand against that: a cell with
 few votes is hidden, rates are drawn toward those of the other cells as far as the cells resemble
@@ -56,10 +56,10 @@ def cells_of(votes: VoteTable, pair: Pair | None) -> tuple[Cell, ...]:
 
     Args:
         votes: those that count.
-        pair: whom to compare, seen from the first.
+        pair: the two to compare, seen from the first.
 
     Raises:
-        ValueError: the pair has a contestant who is not in the table.
+        ValueError: a contestant of the pair is not in the table.
     """
     rows, outcome = votes_of_pair(votes, pair)
     shape = (len(CATEGORIES), len(LANGUAGES), 4)

@@ -65,16 +65,16 @@ STEPS: Final[Mapping[StepName, tuple[FilterReason, ...]]] = MappingProxyType(
     }
 )
 
-# Characters a second at which nobody reads any more. People read silently at about 240 English
+# Characters a second that are too many to read. People read silently at about 240 English
 # words a minute (M. Brysbaert (2019), Journal of Memory and Language 109, 104047), aloud at 987
 # English or 357 Japanese characters a minute (S. Trauzettel-Klosinski and K. Dietz (2012),
 # Investigative Ophthalmology & Visual Science 53, 5452-5461); above some 600 words a minute they
 # skim (K. Rayner et al. (2016), Psychological Science in the Public Interest 17, 4-34). 600 words
 # are 60 characters a second; Japanese says as much in 0.36 times the characters: 25, rounded up.
 TOP_SPEED: Final[Mapping[str, float]] = MappingProxyType({"en": 60.0, "ja": 25.0, "other": 60.0})
-# People judge before the end: only who had no time for this share of both answers is too fast.
+# People judge before the end: a vote is too fast only without the time for this share of both.
 SHARE_READ: Final = 0.25
-# Whoever took this long is never too fast, however long the answers are.
+# A vote that took this long is never too fast, however long the answers are.
 ALWAYS_ENOUGH_S: Final = 10.0
 
 
@@ -92,11 +92,11 @@ class Rules:
         named_itself: an answer named its model before the vote.
         named_in_prompt: the prompt named a contestant.
         excluded: the owner decided so.
-        not_signed_in: the voter had not proved who they are. Counted by default.
+        not_signed_in: the voter had not signed in with an account. Counted by default.
         imported: votes cast elsewhere. Counted by default.
         repeated: the same voter, prompt and pair again; the first counts. After it the names were
             shown, so a second is not blind, whatever became of the first.
-        too_fast: nobody can have read enough in that time; see `seconds_needed`.
+        too_fast: too little time to have read enough; see `seconds_needed`.
     """
 
     names_shown: bool = True
@@ -176,7 +176,7 @@ def _applies(rules: Rules, reason: FilterReason) -> bool:
 
 
 def seconds_needed(votes: VoteTable) -> Floats:
-    """The shortest time in which somebody can have judged both answers; shape (n,), seconds.
+    """The shortest time in which both answers can be judged; shape (n,), seconds.
 
     A quarter of the shown characters at TOP_SPEED, ten seconds at most; nan where a length is
     unknown.

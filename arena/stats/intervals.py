@@ -100,7 +100,7 @@ def binomial_p(wins: int, decisive: int) -> float:
 
     Twice the smaller tail of Binomial(decisive, 1/2), at most 1 (the sign test). The tail
     P(X <= k) is the regularised incomplete beta function I_{1/2}(decisive - k, k + 1). It holds for
-    a number of votes that was fixed before; who looks after every vote should use `p_any_time`.
+    a number of votes that was fixed before; to look after every vote, use `p_any_time`.
 
     Raises:
         ValueError: more wins than votes, or negative numbers.

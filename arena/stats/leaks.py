@@ -1,6 +1,6 @@
 """Does a text name a contestant? Pure: text in, yes or no out.
 
-A vote is blind only if neither the prompt nor an answer said who is who. What counts is a name
+A vote is blind only if neither the prompt nor an answer named a contestant. What counts is a name
 that can tell: "as a large language model trained by Google" tells, "open Google Maps" does not,
 and neither does the letter phi. Where both are possible it counts as a leak: a lost vote costs
 less than one that was not blind.

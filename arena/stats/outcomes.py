@@ -1,7 +1,7 @@
 """Votes added up by pair of contestants: all that ratings and comparisons need.
 
-Who sat on which side and which vote came first is gone here, so nothing that is computed from it
-can depend on either.
+Sides and the order of the votes are gone here, so nothing that is computed from it
+can depend on them.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Outcomes:
 
 
 def outcome_codes(votes: VoteTable) -> tuple[Codes, Codes, Codes]:
-    """Per vote the smaller and the larger code of its contestants, and who of them won.
+    """Per vote the smaller and the larger code of its contestants, and its outcome.
 
     Returns:
         Three arrays of shape (n,); the last has FIRST_WINS to BOTH_BAD.
@@ -107,7 +107,7 @@ def votes_of_pair(votes: VoteTable, pair: Pair | None) -> tuple[Ints, Ints]:
         The rows of its votes, and their outcomes from FIRST_WINS to BOTH_BAD, seen from its first.
 
     Raises:
-        ValueError: the pair has a contestant who is not in the table.
+        ValueError: a contestant of the pair is not in the table.
     """
     if pair is None:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)

@@ -32,7 +32,7 @@ CATEGORIES: Final = tuple(Category)
 
 @dataclass(frozen=True, slots=True, order=True)
 class Contestant:
-    """Whom the statistics compare: an alias that moved to another version is another one.
+    """What the statistics compare: an alias that moved to another version is another one.
 
     Attributes:
         id: the stable slug of the model.
@@ -97,7 +97,7 @@ class VoteTable:
     Attributes:
         contestants: all of them, in order; what `a` and `b` point into.
         voters: salted hashes of all of them, in order; what `voter` points into.
-        a, b: codes of who answered on the left and on the right.
+        a, b: codes of the contestants on the left and on the right.
         winner, mode, language, category: codes into WINNERS, MODES, LANGUAGES, CATEGORIES; the
             language is the prompt's.
         cast_at: seconds since the epoch.

@@ -1,4 +1,4 @@
-"""The leaderboard: what the votes say, for everybody. It asks, and shows; it computes nothing."""
+"""The leaderboard's tab. It asks for a report and shows it; it computes nothing."""
 
 from __future__ import annotations
 

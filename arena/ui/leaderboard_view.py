@@ -257,7 +257,7 @@ def _how(language: str) -> str:
 
 
 def _matrix(report: LeaderboardReport, language: str) -> str:
-    """Who is expected to beat whom, with the votes between them."""
+    """How often each is expected to beat each other, with the votes between them."""
     ranking = report.ranking
     assert ranking is not None  # noqa: S101 -- the caller looked
     head = ["", *(str(number) for number in range(1, len(report.standings) + 1))]

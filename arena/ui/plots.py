@@ -191,7 +191,7 @@ def _cells(report: LeaderboardReport, language: str) -> Picture | None:
 
 
 def _side(verdict: Verdict) -> str:
-    """Whose colour a rate has: the first's, the second's, or nobody's."""
+    """The colour of the one who is ahead, or of neither."""
     return {Verdict.FIRST: BLUE, Verdict.SECOND: CLAY}.get(verdict, GREY)
 
 

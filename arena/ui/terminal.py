@@ -72,7 +72,7 @@ def aligned(rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
         grid.add_column(justify="left" if place < left else "right", no_wrap=True)
     for row in rows:
         grid.add_row(*(Text(printable(text)) for text in row))
-    # As wide as its text: whoever reads it through a pipe has no width.
+    # As wide as its text: a pipe has no width.
     out = StringIO()
     Console(file=out, color_system=None, width=MOST_COLUMNS).print(grid)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())

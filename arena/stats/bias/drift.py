@@ -39,7 +39,7 @@ def drift(votes: VoteTable, pair: Pair | None) -> Drift:
     """Did the result of a pair change from the first half of its decisive votes to the second?
 
     Raises:
-        ValueError: the pair has a contestant who is not in the table.
+        ValueError: a contestant of the pair is not in the table.
     """
     rows, outcome = votes_of_pair(votes, pair)
     decided = outcome <= SECOND_WINS

@@ -1,4 +1,4 @@
-"""Do voters know who is who before they vote?"""
+"""Do voters can tell the models before they vote?"""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from arena.stats.intervals import Estimate, wilson
 from arena.stats.vote_table import VoteFlag, VoteTable
 
 FEWEST: Final = 20
-# Only guesses are kept that named one of the two who played, so who knows nothing is right in half
-# of them, however many contestants there were to choose from.
+# Only guesses are kept that named one of the two who played, so a voter who knows nothing is right in
+# half of them, however many contestants there were to choose from.
 CHANCE: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guesses(CheckResult):
-    """Whether voters can tell who is who before they vote: a blind vote may then not be blind.
+    """Whether voters can tell the models before they vote: a blind vote may then not be blind.
 
-    `seen` is where the interval does not hold what chance gives, on either side: who is wrong too
-    often tells the two apart as well, and mistakes one for the other.
+    `seen` is where the interval does not hold what chance gives, on either side: voters who are wrong
+    too often tell the two apart as well, and mistake one for the other.
 
     Attributes:
-        n: votes with a guess. Those are no random voters: who has an idea says it sooner.
+        n: votes with a guess. Those are no random voters: those with an idea say it sooner.
         right: share of them that was right, with Wilson's interval.
         chance: the share that blind picking gives.
     """
@@ -45,7 +45,7 @@ class Guesses(CheckResult):
 
 
 def guesses(votes: VoteTable) -> Guesses:
-    """How often did voters know who was on the left?"""
+    """How often did voters know the model on the left?"""
     right = int(votes.has(VoteFlag.GUESSED_RIGHT).sum())
     n = right + int(votes.has(VoteFlag.GUESSED_WRONG).sum())
     estimate = wilson(right, n)

@@ -1,4 +1,4 @@
-"""Does the longer answer win, beyond who wrote it?"""
+"""Does the longer answer win, beyond its writer's strength?"""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LONGEST_LOG2: Final = 4.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LengthBias(CheckResult):
-    """Whether the longer answer wins, beyond who wrote it.
+    """Whether the longer answer wins, beyond its writer's strength.
 
     A longer answer may also be the better one: this is an association, not a fault of the voters.
 
@@ -49,7 +49,7 @@ class LengthBias(CheckResult):
 
 
 def length_bias(votes: VoteTable) -> LengthBias:
-    """Does the longer answer win, beyond who wrote it?
+    """Does the longer answer win, beyond its writer's strength?
 
     Logistic regression of `left wins` on the binary logarithm of the ratio of lengths, the side,
     and every contestant's strength, as in the style control of W.-L. Chiang et al. (2024),

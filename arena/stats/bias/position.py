@@ -1,4 +1,4 @@
-"""Does the left side win too often, whoever sits there?"""
+"""Does the left side win too often, whichever model sits there?"""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PositionBias(CheckResult):
     Attributes:
         n: decisive votes.
         left_wins: share of them that the left won.
-        between_equals: share that the left would win of equals, with who sat where taken out; None
+        between_equals: share that the left would win of equals, with the strengths taken out; None
             if no contestant changed sides, since the side can then not be told from the strength.
     """
 
@@ -45,7 +45,7 @@ class PositionBias(CheckResult):
 
 
 def position_bias(votes: VoteTable) -> PositionBias:
-    """Does the left side win too often, whoever sits there?
+    """Does the left side win too often, whichever model sits there?
 
     Every pair is a table of side by winner; the common odds ratio of Mantel and Haenszel over all
     pairs is the square of the left's odds between equals (N. Mantel and W. Haenszel (1959), JNCI

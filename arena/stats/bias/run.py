@@ -17,7 +17,7 @@ def run_checks(votes: VoteTable, pair: Pair | None) -> tuple[CheckResult, ...]:
 
     Args:
         votes: those that count.
-        pair: the two whom the checks of one pair are about; None if no pair has votes.
+        pair: the two that the checks of one pair are about; None if no pair has votes.
     """
     return (
         position_bias(votes),

@@ -57,7 +57,7 @@ def voter_concentration(votes: VoteTable, pair: Pair | None) -> VoterConcentrati
     differ most from the rest.
 
     Raises:
-        ValueError: the pair has a contestant who is not in the table.
+        ValueError: a contestant of the pair is not in the table.
     """
     rows, outcome = votes_of_pair(votes, pair)
     result = _result(outcome)
@@ -98,7 +98,7 @@ def _result(outcome: Ints) -> TwoModels:
 
 
 def _busiest(cast: Ints, wins: Floats, decisive: Floats) -> int:
-    """The voter with the most votes; of equals, whose rate is farthest from all votes' rate."""
+    """The voter with the most votes; of equals, the one farthest from the rate of all votes."""
     rate = wins.sum() / max(decisive.sum(), 1.0)
     pull = np.abs(wins - rate * decisive)
     # The code comes last: it depends on the names, and decides between equal votes only.
