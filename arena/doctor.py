@@ -108,6 +108,7 @@ def _local_weights(settings: Settings) -> Finding:
     if source == EMBEDDED:
         return Finding(name, "ok", "the embedded model is the wanted one")
     config = ModelConfig(
+        slug="",
         source=source,
         revision=settings.local_revision,
         label=source,

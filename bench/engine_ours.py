@@ -7,11 +7,12 @@ import threading
 import time
 from collections.abc import Coroutine
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from arena.models.base import Ready
-from arena.models.local.embedded import embedded_model
+from arena.models.local.embedded import embedded_config
 from arena.models.local.engine import TokenEngine, TokenRequest
 from arena.models.local.model import LocalModel
 from bench.crowd import Question, Visit, worst_gap
@@ -33,14 +34,14 @@ class Ours:
         self._engine = self._made(plan) if plan.get("shape") else self._loaded(plan)
 
     def _loaded(self, plan: dict[str, Any]) -> TokenEngine:
-        self._model = embedded_model(Path(plan["cache"]), device="cpu", engine=self.engine_name)
+        config = embedded_config(Path(plan["cache"]))
+        self._model = LocalModel(replace(config, device="cpu", engine=self.engine_name))
         self._wait(self._model.start())
         status = self._model.status()
         assert isinstance(status, Ready), status
         self._facts = dict(status.facts)
-        running = self._model._running  # bare is what is to be measured
-        assert running is not None
-        return running.engine
+        assert self._model.engine is not None
+        return self._model.engine
 
     def _made(self, plan: dict[str, Any]) -> TokenEngine:
         from arena.models.local.memory import ModelShape

@@ -22,7 +22,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from arena.domain import Finished, GenerationParams, Message, Role
 from arena.models.base import Ready
-from arena.models.local.embedded import embedded_model
+from arena.models.local.embedded import embedded_config
 from arena.models.local.model import LocalModel
 from tests.browser.conftest import FLAGS, NAMES, end, serve
 
@@ -88,7 +88,7 @@ def run(pairs: int, tokens: int) -> str:
         return asyncio.run_coroutine_threadsafe(work, loop).result()
 
     with tempfile.TemporaryDirectory() as folder:
-        model = embedded_model(CACHE)
+        model = LocalModel(embedded_config(CACHE))
         wait(model.start())
         assert isinstance(model.status(), Ready), model.status()
         served = serve(

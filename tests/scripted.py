@@ -23,11 +23,14 @@ class ScriptedModel:
         running: streams that are open now.
     """
 
-    def __init__(self, name: str, *scripts: Sequence[Step], provider: str = "local") -> None:
+    def __init__(
+        self, name: str, *scripts: Sequence[Step], provider: str = "local", stand_in: bool = False
+    ) -> None:
         self.slug = name
         self._spec = ModelSpec(
-            id=name, label=name.title(), provider=provider, source=name, price_in=0.0, price_out=0.0
-        )
+            id=name, label=name.title(), provider=provider, source=name, price_in=0.0,
+            price_out=0.0, stand_in=stand_in,
+        )  # fmt: skip
         self.scripts = list(scripts)
         self.asked: list[tuple[tuple[Message, ...], GenerationParams]] = []
         self.running = 0

@@ -15,12 +15,12 @@ StreamEvent = Delta | Finished
 
 @dataclass(frozen=True, slots=True)
 class Dormant:
-    """Not wanted for now; `start()` wakes it."""
+    """Not started yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """On its way.
+    """Being started.
 
     Attributes:
         progress: 0 to 1, or None where it cannot be known.
@@ -66,10 +66,10 @@ class Expenses:
 
 @runtime_checkable
 class Metered(Protocol):
-    """A contestant whose caps other processes use up too."""
+    """A contestant with caps that other processes use up, too."""
 
     async def refresh(self) -> None:
-        """Bring `status()` up to date with what the day has used.
+        """Bring `status()` up to date with what other processes have used today.
 
         Raises:
             StoreError: the store, which counts, did not answer.
@@ -83,7 +83,7 @@ class Metered(Protocol):
 
 @runtime_checkable
 class Sending(Protocol):
-    """A contestant to whose address the visitor's text goes."""
+    """A contestant that sends the visitor's text to some address."""
 
     @property
     def sends_to(self) -> str:
@@ -92,11 +92,11 @@ class Sending(Protocol):
 
 
 @runtime_checkable
-class Pulsing(Protocol):
-    """A contestant that runs here, whose work can be watched."""
+class Measured(Protocol):
+    """A contestant that runs here, and counts its tokens."""
 
-    def pulse(self) -> Throughput:
-        """What it is doing now; never blocks."""
+    def throughput(self) -> Throughput:
+        """How fast it writes now; never blocks."""
         ...
 
 
@@ -123,7 +123,7 @@ class ChatModel(Protocol):
     def stream(
         self, messages: Sequence[Message], params: GenerationParams
     ) -> AsyncGenerator[StreamEvent, None]:
-        """Answer as pieces of text and a last `Finished`.
+        """Answer in parts of the text and a last `Finished`.
 
         Closing the generator, or cancelling the task that reads it, stops the work at its source
         within a second.

@@ -1,4 +1,4 @@
-"""The one place that models come from."""
+"""All contestants: which there are, how they start, and how pairs are drawn."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -22,8 +22,9 @@ from arena.models.base import (
     Ready,
     Unavailable,
 )
-from arena.models.local.embedded import embedded_model
+from arena.models.local.embedded import embedded_config
 from arena.models.local.model import LocalModel
+from arena.models.local.spec import ModelConfig
 from arena.models.models_file import (
     Declared,
     LocalEntry,
@@ -40,7 +41,7 @@ from arena.settings import EMBEDDED, Settings
 log = logging.getLogger(__name__)
 
 PHI = "microsoft/Phi-4-mini-instruct"
-STEPS_LABEL = "step by step"
+STEPS_SUFFIX, STEPS_LABEL = "steps", "step by step"
 STEPS_PROMPT = (
     "Work through the task step by step before you state the result. "
     "Answer in the language of the question."
@@ -53,15 +54,16 @@ class Entry:
 
     Attributes:
         slug: stable key, known before the model is loaded (a spec's id may gain its precision).
-        spare: a built-in variant, drawn only when fewer than two different models are ready.
-        standby: starts only when the primary local model could not, or on a click.
+        fallback_variant: a built-in variant, drawn only when fewer than two different models are
+            ready.
+        stand_in: starts only when the primary local model could not, or on a click.
         primary: the local model that the owner asked for.
     """
 
     slug: str
     model: ChatModel
-    spare: bool = False
-    standby: bool = False
+    fallback_variant: bool = False
+    stand_in: bool = False
     primary: bool = False
 
     @property
@@ -86,8 +88,8 @@ class Registry:
         self.entries = tuple(entries)
         self._by_slug = {entry.slug: entry for entry in entries}
         self._starting: asyncio.Task[None] | None = None
-        self._woken: asyncio.Task[None] | None = None
-        self._revived: asyncio.Task[None] | None = None
+        self._starting_stand_in: asyncio.Task[None] | None = None
+        self._restarting: asyncio.Task[None] | None = None
 
     def __getitem__(self, slug: str) -> Entry:
         return self._by_slug[slug]
@@ -107,7 +109,7 @@ class Registry:
             await asyncio.shield(self._starting)
 
     async def _start_all(self) -> None:
-        wanted = [e for e in self.entries if not e.standby and not e.is_variant]
+        wanted = [e for e in self.entries if not e.stand_in and not e.is_variant]
         await asyncio.gather(*(self._start_one(entry) for entry in wanted))
 
     async def _start_one(self, entry: Entry) -> None:
@@ -117,15 +119,15 @@ class Registry:
             error = status.error
             log.warning("%s: %s %s %s", entry.slug, error.sentence, error.remedy_text, error.detail)
             if entry.primary:
-                await self._wake()
+                await self._start_stand_in()
 
-    def wake_stand_in(self) -> None:
+    def start_stand_in(self) -> None:
         """Start the stand-in beside a primary model that is still loading; returns at once."""
-        if self._woken is None or self._woken.done():
-            self._woken = asyncio.create_task(self._wake())
+        if self._starting_stand_in is None or self._starting_stand_in.done():
+            self._starting_stand_in = asyncio.create_task(self._start_stand_in())
 
-    async def _wake(self) -> None:
-        await self._start_each([e for e in self.entries if e.standby and not e.is_variant])
+    async def _start_stand_in(self) -> None:
+        await self._start_each([e for e in self.entries if e.stand_in and not e.is_variant])
 
     def load_before_launch(self) -> None:
         """Load the local models on this thread; the stand-in only where the primary one failed.
@@ -135,15 +137,15 @@ class Registry:
         """
         local = [(e, e.model) for e in self.entries if isinstance(e.model, LocalModel)]
         for entry, model in local:
-            if not entry.standby:
+            if not entry.stand_in:
                 model.load_now()
         if not any(entry.primary and entry.ready for entry, _ in local):
             for entry, model in local:
-                if entry.standby:
+                if entry.stand_in:
                     model.load_now()
 
     async def refresh(self) -> None:
-        """Bring the contestants up to date whose caps other processes use up too.
+        """Bring up to date what other processes have used of the contestants' caps.
 
         Raises:
             StoreError: the store, which counts, did not answer.
@@ -151,11 +153,11 @@ class Registry:
         metered = [e.model for e in self.entries if isinstance(e.model, Metered)]
         await asyncio.gather(*(model.refresh() for model in metered))
 
-    def revive(self) -> None:
+    def restart_failed(self) -> None:
         """Start again what a passing fault made unavailable; returns at once."""
         fallen = [e for e in self.entries if not e.is_variant and _passing(e.model.status())]
-        if fallen and (self._revived is None or self._revived.done()):
-            self._revived = asyncio.create_task(self._start_each(fallen))
+        if fallen and (self._restarting is None or self._restarting.done()):
+            self._restarting = asyncio.create_task(self._start_each(fallen))
 
     async def _start_each(self, entries: Sequence[Entry]) -> None:
         await asyncio.gather(*(entry.model.start() for entry in entries))
@@ -163,7 +165,7 @@ class Registry:
     @property
     def settling(self) -> bool:
         """Whether something that may become ready is on its way."""
-        tasks = (self._starting, self._woken, self._revived)
+        tasks = (self._starting, self._starting_stand_in, self._restarting)
         if any(task is not None and not task.done() for task in tasks):
             return True
         return any(isinstance(e.model.status(), Loading) for e in self.entries)
@@ -179,7 +181,7 @@ class Registry:
         """Whether a click could start the stand-in while the primary model loads."""
         loading = any(e.primary and isinstance(e.model.status(), Loading) for e in self.entries)
         return loading and any(
-            e.standby and not e.is_variant and isinstance(e.model.status(), Dormant)
+            e.stand_in and not e.is_variant and isinstance(e.model.status(), Dormant)
             for e in self.entries
         )
 
@@ -213,13 +215,13 @@ class Registry:
         ready = self.contestants(use_gemini=use_gemini)
         return [
             (x, y)
-            for x, y in combinations([e for e in ready if not e.spare], 2)
+            for x, y in combinations([e for e in ready if not e.fallback_variant], 2)
             if x.model.spec.base_id != y.model.spec.base_id
         ] or list(combinations(ready, 2))
 
     async def aclose(self) -> None:
         """Stop every model."""
-        started = (self._starting, self._woken, self._revived)
+        started = (self._starting, self._starting_stand_in, self._restarting)
         tasks = [task for task in started if task is not None and not task.done()]
         for task in tasks:
             task.cancel()
@@ -257,24 +259,22 @@ def build_registry(settings: Settings, usage: UsageStore) -> Registry:
     entries = _local_entries(settings)
     entries.append(Entry("gemini", gemini_model(settings, usage)))
     if settings.models_file is not None:
-        entries.extend(_declared(settings, usage, {e.slug: e for e in entries}))
+        entries.extend(_file_entries(settings, usage, {e.slug: e for e in entries}))
     return Registry(entries)
 
 
 def _local_entries(settings: Settings) -> list[Entry]:
-    embedded = embedded_model(
-        settings.cache_dir, engine=settings.engine, max_cache_gib=settings.max_cache_gib
+    embedded = replace(
+        embedded_config(settings.cache_dir),
+        engine=settings.engine,
+        max_cache_gib=settings.max_cache_gib,
     )
     if settings.local_model == EMBEDDED:
-        return [
-            Entry(embedded.slug, embedded, primary=True),
-            _spare(embedded.slug, embedded, standby=False),
-        ]
+        return _with_variant(embedded, primary=True)
     source = settings.local_model
     phi = source == PHI
-    slug = "phi-4-mini" if phi else slugify(source)
-    primary = LocalModel(
-        slug=slug,
+    primary = ModelConfig(
+        slug="phi-4-mini" if phi else slugify(source),
         label="Phi-4-mini" if phi else source.rstrip("/").rsplit("/", 1)[-1],
         source=source,
         revision=settings.local_revision,
@@ -283,25 +283,27 @@ def _local_entries(settings: Settings) -> list[Entry]:
         licence="MIT" if phi else "",
         max_cache_gib=settings.max_cache_gib,
     )
+    return [*_with_variant(primary, primary=True), *_with_variant(embedded, primary=False)]
+
+
+def _with_variant(config: ModelConfig, *, primary: bool) -> list[Entry]:
+    """A local model, which is the primary one or the stand-in, and its built-in variant."""
+    model = LocalModel(config)
+    variant = VariantModel(
+        model,
+        suffix=STEPS_SUFFIX,
+        label=f"{config.label} · {STEPS_LABEL}",
+        system_prompt=STEPS_PROMPT,
+    )
     return [
-        Entry(slug, primary, primary=True),
-        _spare(slug, primary, standby=False),
-        Entry(embedded.slug, embedded, standby=True),
-        _spare(embedded.slug, embedded, standby=True),
+        Entry(config.slug, model, primary=primary, stand_in=not primary),
+        Entry(
+            f"{config.slug}-{STEPS_SUFFIX}", variant, fallback_variant=True, stand_in=not primary
+        ),
     ]
 
 
-def _spare(slug: str, base: LocalModel, *, standby: bool) -> Entry:
-    variant = VariantModel(
-        base,
-        suffix="steps",
-        label=f"{base.spec.label} · {STEPS_LABEL}",
-        system_prompt=STEPS_PROMPT,
-    )
-    return Entry(f"{slug}-steps", variant, spare=True, standby=standby)
-
-
-def _declared(settings: Settings, usage: UsageStore, known: dict[str, Entry]) -> list[Entry]:
+def _file_entries(settings: Settings, usage: UsageStore, known: dict[str, Entry]) -> list[Entry]:
     """The entries of ARENA_MODELS, in its order; a variant may build on an earlier one."""
     path = settings.models_file or Path()
     found: list[Entry] = []
@@ -333,14 +335,16 @@ def _entry(
         return Entry(
             slug,
             LocalModel(
-                slug=slug,
-                label=declared.label or slug,
-                source=declared.source,
-                revision=declared.revision,
-                dtype=declared.dtype,
-                engine=settings.engine,
-                licence=declared.licence,
-                max_cache_gib=settings.max_cache_gib,
+                ModelConfig(
+                    slug=slug,
+                    label=declared.label or slug,
+                    source=declared.source,
+                    revision=declared.revision,
+                    dtype=declared.dtype,
+                    engine=settings.engine,
+                    licence=declared.licence,
+                    max_cache_gib=settings.max_cache_gib,
+                )
             ),
         )
     base = known.get(declared.of)
@@ -358,4 +362,4 @@ def _entry(
         system_prompt=declared.system_prompt or None,
         overrides=overrides,
     )
-    return Entry(slug, variant, standby=base.standby)
+    return Entry(slug, variant, stand_in=base.stand_in)

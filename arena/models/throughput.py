@@ -1,4 +1,4 @@
-"""How fast a model writes now: a count over the last seconds."""
+"""How fast a model writes now: tokens over the last seconds."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 WINDOW_S = 10.0
+"""Older tokens do not count."""
+SHORTEST_S = 0.5
+"""Tokens that came within less time were read at once, and say nothing about speed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """What a model is doing.
+    """How fast a model writes.
 
     Attributes:
         answering: answers that are being written.
@@ -39,14 +42,14 @@ class ThroughputMeter:
         self.answering = 0
 
     def add(self, tokens: int) -> None:
-        """So many new tokens have come."""
+        """Count new tokens."""
         self._seen.append((self._clock(), tokens))
         rate = self._rate()
         if rate > 0:
             self._fastest = max(self._fastest or 0.0, rate)
 
-    def pulse(self) -> Throughput:
-        """How it is now."""
+    def throughput(self) -> Throughput:
+        """How fast it is now."""
         return Throughput(self.answering, self._rate(), self._fastest)
 
     def _rate(self) -> float:
@@ -60,6 +63,5 @@ class ThroughputMeter:
         if len(self._seen) < 2:
             return 0.0
         took = self._seen[-1][0] - self._seen[0][0]
-        # A burst that was read at once says nothing about speed.
         counted = sum(n for _, n in self._seen) - self._seen[0][1]
-        return counted / took if took >= 0.5 else 0.0
+        return counted / took if took >= SHORTEST_S else 0.0

@@ -13,7 +13,7 @@ class VariantModel:
     """The weights of another model with a system prompt and parameters of its own.
 
     Args:
-        base: whose weights it shares; it is neither started twice nor closed by the variant.
+        base: the model that it shares; it is neither started twice nor closed by the variant.
         suffix: its id is the base's id, a dash and this.
         label: name for people.
         system_prompt: goes in front of the visitor's own system prompt.
@@ -70,7 +70,7 @@ class VariantModel:
         return self._base.stream(self._framed(messages), self._overridden(params))
 
     async def aclose(self) -> None:
-        """The base belongs to somebody else."""
+        """The base is closed by its own entry."""
 
     def _framed(self, messages: Sequence[Message]) -> list[Message]:
         own = [self._system_prompt] if self._system_prompt else []

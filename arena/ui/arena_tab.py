@@ -146,7 +146,7 @@ class ArenaTab(ArenaParts):
     ) -> AsyncGenerator[str, None]:
         if wanted is None:
             return
-        self.arena.registry.revive()
+        self.arena.registry.restart_failed()
         async for entries in self.arena.wait_for_contestants(wanted):
             if state.gave_up():
                 return
@@ -205,7 +205,7 @@ class ArenaTab(ArenaParts):
 
             try:
                 session = self.arena.session(state.battle_id)
-                self.arena.registry.revive()
+                self.arena.registry.restart_failed()
                 visitor = await self._visitor(state, request)
                 updates = self._run(state, begin, None)
                 async with aclosing(updates):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from arena.models.base import Metered, Pulsing, Ready
+from arena.models.base import Measured, Metered, Ready
 from arena.models.registry import Entry, Registry
 from arena.models.throughput import Throughput
 from arena.store.journal import CopyState
@@ -16,7 +16,7 @@ from arena.ui.status_view import status_words
 
 def models_html(registry: Registry, language: str, store_card: str = "") -> str:
     """A card a contestant, with its facts; a built-in variant only while it can play."""
-    shown = [entry for entry in registry.entries if entry.ready or not entry.spare]
+    shown = [entry for entry in registry.entries if entry.ready or not entry.fallback_variant]
     cards = "".join(_card(entry, language) for entry in shown)
     return f'<div class="cards">{cards}{store_card}</div>'
 
@@ -75,22 +75,22 @@ def _card(entry: Entry, language: str) -> str:
         facts = {k: v for k, v in status.facts.items() if not k.startswith(hidden)}
         rows |= {f"fact.{key}": value for key, value in facts.items()}
         rows |= cache_rows(status.facts, language)
-    if isinstance(status, Ready) and isinstance(entry.model, Pulsing):
-        rows |= _pulse(entry.model.pulse(), language)
+    if isinstance(status, Ready) and isinstance(entry.model, Measured):
+        rows |= _throughput(entry.model.throughput(), language)
     rows |= _money(entry, language)
     cells = "".join(_fact(key, value, language) for key, value in rows.items() if value)
     return f'<section class="card"><h3>{escape(spec.label)}</h3><dl>{cells}</dl></section>'
 
 
-def _pulse(pulse: Throughput, language: str) -> dict[str, str]:
+def _throughput(measured: Throughput, language: str) -> dict[str, str]:
     """What it is doing now, and the best that was seen."""
     now = say(language, "pulse.idle")
-    if pulse.answering:
-        speed = f"{pulse.tokens_per_second:.1f}"
-        now = say(language, "pulse.answering", answers=pulse.answering, speed=speed)
+    if measured.answering:
+        speed = f"{measured.tokens_per_second:.1f}"
+        now = say(language, "pulse.answering", answers=measured.answering, speed=speed)
     rows = {"models.now": now}
-    if pulse.fastest is not None:
-        rows["models.fastest"] = f"{pulse.fastest:.1f} tok/s"
+    if measured.fastest is not None:
+        rows["models.fastest"] = f"{measured.fastest:.1f} tok/s"
     return rows
 
 

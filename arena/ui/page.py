@@ -252,7 +252,7 @@ class Page:
 
     def on_start_stand_in(self) -> Updates:
         """Start the stand-in while the wanted model still loads."""
-        self.arena.registry.wake_stand_in()
+        self.arena.registry.start_stand_in()
         return {self.start_stand_in: gr.update(visible="hidden")}
 
     async def on_unload(self, request: gr.Request) -> None:

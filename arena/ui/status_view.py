@@ -65,7 +65,7 @@ def status_words(status: ModelStatus, spec: ModelSpec, language: str) -> tuple[s
 def banner_html(registry: Registry, language: str) -> str:
     """Says which model answers in place of the one that was asked for, and why; else empty."""
     primary = next((e for e in registry.entries if e.primary), None)
-    stand_in = next((e for e in registry.entries if e.standby and not e.is_variant), None)
+    stand_in = next((e for e in registry.entries if e.stand_in and not e.is_variant), None)
     if primary is None or stand_in is None:
         return ""
     names = {"wanted": primary.model.spec.label, "stand_in": stand_in.model.spec.label}

@@ -13,15 +13,16 @@ import pytest
 
 from arena.domain import Delta, Finished, GenerationParams, Message, Role
 from arena.models.base import ChatModel, Ready
-from arena.models.local.embedded import embedded_model, ensure_dense
+from arena.models.local.embedded import embedded_config, ensure_dense
 from arena.models.local.model import LocalModel
 from arena.models.local.onnx import build as onnx_build
 from arena.models.local.onnx import load as onnx_loading
 from arena.models.local.onnx.folder import GenAiModel, describe
+from arena.models.local.spec import ModelConfig
 from tests.models.local.tiny_phi import save_tiny_phi
 
 if TYPE_CHECKING:
-    from tests.models.local.onnx.desk import NotedGenerators, NotedRows
+    from tests.models.local.onnx.harness import LoggedBatched, LoggedGenai
 
 QUESTION = [Message(Role.USER, "What is the capital of France?")]
 
@@ -38,7 +39,7 @@ class Case:
 
     @property
     def engine(self) -> Any:
-        return self.model._running.engine
+        return self.model.engine
 
     def greedy(self, ids: list[int], count: int, stop: list[int] | None = None) -> list[int]:
         """What transformers' own `generate` writes."""
@@ -53,6 +54,16 @@ class Case:
             pad_token_id=0,
         )
         return out[0, len(ids) :].tolist()
+
+
+def local_model(slug: str, source: object, **values: Any) -> LocalModel:
+    """One whose label is its slug."""
+    return LocalModel(ModelConfig(slug=slug, label=slug, source=str(source), **values))
+
+
+def embedded_model(cache_dir: Path, **values: Any) -> LocalModel:
+    """The stand-in on the CPU."""
+    return LocalModel(replace(embedded_config(cache_dir), device="cpu", **values))
 
 
 def started(model: LocalModel) -> LocalModel:
@@ -76,16 +87,14 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny(tiny_folder: Path) -> Iterator[Case]:
-    model = LocalModel(slug="tiny-phi", label="Tiny Phi", source=str(tiny_folder), device="cpu")
+    model = local_model("tiny-phi", tiny_folder, device="cpu")
     yield Case("tiny", started(model), tiny_folder, *load_reference(tiny_folder))
     asyncio.run(model.aclose())
 
 
 @pytest.fixture(scope="session")
 def smol(embedded_cache: Path) -> Iterator[Case]:
-    model = started(
-        embedded_model(embedded_cache, device="cpu", engine="transformers", max_cache_gib=0.2)
-    )
+    model = started(embedded_model(embedded_cache, engine="transformers", max_cache_gib=0.2))
     folder = ensure_dense(embedded_cache, lambda *_: None).path
     yield Case("smol", model, folder, *load_reference(folder))
     asyncio.run(model.aclose())
@@ -109,47 +118,47 @@ def wide_onnx_folder(wide_folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def wide_transformers(wide_folder: Path) -> Iterator[Case]:
-    model = LocalModel(slug="wide", label="Wide", source=str(wide_folder), device="cpu")
+    model = local_model("wide", wide_folder, device="cpu")
     yield Case("transformers", started(model), wide_folder, *load_reference(wide_folder))
     asyncio.run(model.aclose())
 
 
 @pytest.fixture(scope="session")
 def wide_onnx(wide_onnx_folder: Path, wide_transformers: Case) -> Iterator[Case]:
-    model = LocalModel(slug="wide", label="Wide", source=str(wide_onnx_folder), engine="onnx")
+    model = local_model("wide", wide_onnx_folder, engine="onnx")
     reference = wide_transformers.reference, wide_transformers.tokenizer
     yield Case("onnx", started(model), wide_onnx_folder, *reference)
     asyncio.run(model.aclose())
 
 
 @pytest.fixture(scope="session")
-def wide_generators(wide_onnx_folder: Path, wide_transformers: Case) -> Iterator[Case]:
-    """As a model whose keys and values are not written in place: a generator for each answer."""
+def wide_genai(wide_onnx_folder: Path, wide_transformers: Case) -> Iterator[Case]:
+    """As a model whose keys and values are not written in place, which cannot be batched."""
 
-    def unshared(folder: Path, source: str) -> GenAiModel:
+    def not_in_place(folder: Path, source: str) -> GenAiModel:
         model = describe(folder, source)
-        return replace(model, graph=replace(model.graph, shared=False))
+        return replace(model, graph=replace(model.graph, in_place=False))
 
-    model = LocalModel(slug="wide", label="Wide", source=str(wide_onnx_folder), engine="onnx")
-    with mock.patch.object(onnx_loading, "describe", unshared):
+    model = local_model("wide", wide_onnx_folder, engine="onnx")
+    with mock.patch.object(onnx_loading, "describe", not_in_place):
         started(model)
     reference = wide_transformers.reference, wide_transformers.tokenizer
-    yield Case("generators", model, wide_onnx_folder, *reference)
+    yield Case("genai", model, wide_onnx_folder, *reference)
     asyncio.run(model.aclose())
 
 
 @pytest.fixture(scope="session")
-def noted_rows(wide_onnx_folder: Path) -> NotedRows:
-    from tests.models.local.onnx.desk import NotedRows, plan_of
+def batched_runner(wide_onnx_folder: Path) -> LoggedBatched:
+    from tests.models.local.onnx.harness import LoggedBatched, config_of
 
-    return NotedRows(plan_of(wide_onnx_folder))
+    return LoggedBatched(config_of(wide_onnx_folder))
 
 
 @pytest.fixture(scope="session")
-def noted_generators(wide_onnx_folder: Path) -> NotedGenerators:
-    from tests.models.local.onnx.desk import NotedGenerators, plan_of
+def genai_runner(wide_onnx_folder: Path) -> LoggedGenai:
+    from tests.models.local.onnx.harness import LoggedGenai, config_of
 
-    return NotedGenerators(plan_of(wide_onnx_folder))
+    return LoggedGenai(config_of(wide_onnx_folder))
 
 
 @pytest.fixture(params=["tiny", "smol"])

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arena.domain import ModelSpec
 from arena.errors.base import RegistryError
 from arena.errors.battle import NoContestants
 from arena.errors.models import EngineCrashed, KeyMissing, ModelUnavailable, NetworkFailed
@@ -23,10 +22,10 @@ from tests.scripted import ClosedBook, ScriptedModel
 GONE = Unavailable(ModelUnavailable(label="Phi", why="gone", remedy="get it"))
 
 
-def variant(base: ScriptedModel, suffix: str, *, spare: bool = False) -> Entry:
+def variant(base: ScriptedModel, suffix: str, *, fallback: bool = False) -> Entry:
     """A variant of a scripted model."""
     model = VariantModel(base, suffix=suffix, label=suffix)
-    return Entry(f"{base.slug}-{suffix}", model, spare=spare)
+    return Entry(f"{base.slug}-{suffix}", model, fallback_variant=fallback)
 
 
 def pair_ids(registry: Registry, seed: int, *, use_gemini: bool = True) -> tuple[str, str]:
@@ -37,9 +36,14 @@ def pair_ids(registry: Registry, seed: int, *, use_gemini: bool = True) -> tuple
 
 @given(st.integers(0, 10_000))
 def test_different_models_play_before_variants(seed: int) -> None:
-    """A model against itself while another one is ready wastes the visitor's vote."""
+    """A pair of different models is drawn while there is one, and no built-in variant."""
     x, y = ScriptedModel("x", ["a"]), ScriptedModel("y", ["b"])
-    entries = [Entry("x", x), variant(x, "steps", spare=True), variant(x, "terse"), Entry("y", y)]
+    entries = [
+        Entry("x", x),
+        variant(x, "steps", fallback=True),
+        variant(x, "terse"),
+        Entry("y", y),
+    ]
     drawn = pair_ids(Registry(entries), seed)
     assert "y" in drawn
     assert "x-steps" not in drawn, "the built-in variant only fills a gap"
@@ -47,40 +51,40 @@ def test_different_models_play_before_variants(seed: int) -> None:
 
 @given(st.integers(0, 10_000))
 def test_one_model_plays_its_variant(seed: int) -> None:
-    """Without a key a battle must be possible all the same."""
+    """With one model ready, its built-in variant is the other side."""
     x, y = ScriptedModel("x", ["a"]), ScriptedModel("y", ["b"], provider="google")
-    registry = Registry([Entry("x", x), variant(x, "steps", spare=True), Entry("y", y)])
+    registry = Registry([Entry("x", x), variant(x, "steps", fallback=True), Entry("y", y)])
     assert set(pair_ids(registry, seed, use_gemini=False)) == {"x", "x-steps"}
     y.state = Unavailable(KeyMissing(label="Gemini", variable="GEMINI_API_KEY"))
     assert set(pair_ids(registry, seed)) == {"x", "x-steps"}
     assert not registry.enough(use_gemini=True)
 
 
-def test_nobody_ready_is_an_error_not_a_hang() -> None:
-    """One model alone cannot battle."""
+def test_one_contestant_alone_is_an_error() -> None:
+    """Without two contestants a draw raises at once."""
     x = ScriptedModel("x", ["a"])
     with pytest.raises(NoContestants):
         Registry([Entry("x", x)]).draw(random.Random(1), use_gemini=True)
 
 
 def test_doubled_slugs_are_refused() -> None:
-    """Two chips with one id: scripts would read the wrong one."""
+    """A slug names one contestant."""
     with pytest.raises(ValueError, match="differ"):
         Registry([Entry("x", ScriptedModel("x", ["a"])), Entry("x", ScriptedModel("y", ["a"]))])
 
 
-async def test_stand_in_starts_only_when_the_wanted_model_cannot() -> None:
-    """A stand-in that runs beside Phi-4-mini takes its memory and its votes."""
-    wanted, stand_in = ScriptedModel("phi", ["a"]), ScriptedModel("smol", ["b"])
-    wanted.state = stand_in.state = Dormant()
-    wanted.starts, stand_in.starts = Ready, Ready
-    entries = [Entry("phi", wanted, primary=True), Entry("smol", stand_in, standby=True)]
+async def test_the_stand_in_starts_only_when_the_primary_model_cannot() -> None:
+    """It takes memory and votes, so it does not run beside the primary model."""
+    primary, stand_in = ScriptedModel("phi", ["a"]), ScriptedModel("smol", ["b"])
+    primary.state = stand_in.state = Dormant()
+    primary.starts, stand_in.starts = Ready, Ready
+    entries = [Entry("phi", primary, primary=True), Entry("smol", stand_in, stand_in=True)]
     registry = Registry(entries)
     registry.start()
     assert registry.settling
     await registry.started()
     assert isinstance(stand_in.status(), Dormant)
-    wanted.state, wanted.starts = Dormant(), lambda: GONE
+    primary.state, primary.starts = Dormant(), lambda: GONE
     again = Registry(entries)
     again.start()
     await again.started()
@@ -88,50 +92,49 @@ async def test_stand_in_starts_only_when_the_wanted_model_cannot() -> None:
     assert not again.settling
 
 
-async def test_a_click_wakes_the_stand_in_while_the_wanted_model_loads() -> None:
-    """A download of gigabytes is a long time to look at an empty page."""
-    wanted, stand_in = ScriptedModel("phi", ["a"]), ScriptedModel("smol", ["b"])
-    stand_in._spec = ModelSpec("smol", "Smol", "local", "smol", stand_in=True)
-    wanted.state, stand_in.state = Loading(0.1, "download"), Dormant()
+async def test_a_click_starts_the_stand_in_while_the_primary_model_loads() -> None:
+    """It serves until the primary model is ready."""
+    primary, stand_in = ScriptedModel("phi", ["a"]), ScriptedModel("smol", ["b"], stand_in=True)
+    primary.state, stand_in.state = Loading(0.1, "download"), Dormant()
     stand_in.starts = Ready
-    entries = [Entry("phi", wanted, primary=True), Entry("smol", stand_in, standby=True)]
+    entries = [Entry("phi", primary, primary=True), Entry("smol", stand_in, stand_in=True)]
     registry = Registry(entries)
     assert registry.stand_in_offered
-    registry.wake_stand_in()
+    registry.start_stand_in()
     for _ in range(5):
         await asyncio.sleep(0)
     assert registry["smol"].ready
     assert not registry.stand_in_offered
     assert registry.stand_in_serves
-    wanted.state = Ready()
+    primary.state = Ready()
     assert not registry.stand_in_serves
     await registry.aclose()
 
 
 @pytest.mark.parametrize(
-    ("error", "revived"),
+    ("error", "restarted"),
     [
         (EngineCrashed(), True),
         (NetworkFailed(), True),
         (KeyMissing(label="G", variable="V"), False),
     ],
 )
-async def test_passing_faults_are_tried_again(error: Exception, revived: bool) -> None:  # noqa: FBT001
-    """A crashed engine that stays down needs the owner; a missing key needs no new try."""
+async def test_passing_faults_are_tried_again(error: Exception, restarted: bool) -> None:  # noqa: FBT001
+    """A crashed engine is started again; a missing key needs the owner."""
     x = ScriptedModel("x", ["a"])
     state: ModelStatus = Unavailable(error)  # type: ignore[arg-type]
     x.state, x.starts = state, Ready
     registry = Registry([Entry("x", x)])
-    registry.revive()
+    registry.restart_failed()
     for _ in range(5):
         await asyncio.sleep(0)
-    assert registry["x"].ready is revived
+    assert registry["x"].ready is restarted
     await registry.aclose()
 
 
 @given(st.text())
 def test_slugs_are_safe_in_ids(name: str) -> None:
-    """A slug stands in the page's ids and in the database."""
+    """A slug has only characters that the page's ids and the database take."""
     slug = slugify(name)
     assert slug
     assert set(slug) <= set("abcdefghijklmnopqrstuvwxyz0123456789.-")
@@ -151,13 +154,13 @@ def built(tmp_path: Path, text: str | None, **more: str) -> Registry:
 
 
 def test_built_in_entries(tmp_path: Path) -> None:
-    """The page's chips are found by these slugs."""
+    """The slugs of the built-in contestants, by which chips and scripts find them."""
     registry = built(tmp_path, None)
     assert [e.slug for e in registry.entries] == [
         "phi-4-mini", "phi-4-mini-steps", "smollm2-135m", "smollm2-135m-steps", "gemini",
     ]  # fmt: skip
     assert registry["phi-4-mini"].primary
-    assert registry["smollm2-135m"].standby
+    assert registry["smollm2-135m"].stand_in
     only = built(tmp_path, None, ARENA_LOCAL_MODEL="embedded")
     assert [e.slug for e in only.entries] == ["smollm2-135m", "smollm2-135m-steps", "gemini"]
     other = built(tmp_path, None, ARENA_LOCAL_MODEL="./models/My_Model.gguf")
@@ -165,7 +168,7 @@ def test_built_in_entries(tmp_path: Path) -> None:
 
 
 def test_more_models_are_entries_not_code(tmp_path: Path) -> None:
-    """Adding a model must not need a programmer."""
+    """An entry of the models file becomes a contestant."""
     registry = built(
         tmp_path,
         """
@@ -204,7 +207,7 @@ def test_more_models_are_entries_not_code(tmp_path: Path) -> None:
     ],
 )
 def test_bad_entries_are_named(tmp_path: Path, text: str, entry: str, problem: str) -> None:
-    """A typing mistake must stop the start with its place, not lose a contestant silently."""
+    """A wrong entry stops the start, and the error names it and what is wrong."""
     with pytest.raises(RegistryError) as caught:
         built(tmp_path, text)
     assert caught.value.values["entry"] == entry
@@ -212,6 +215,6 @@ def test_bad_entries_are_named(tmp_path: Path, text: str, entry: str, problem: s
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    """A path that is wrong must not mean 'no more models'."""
+    """A models file that is not there stops the start."""
     with pytest.raises(RegistryError, match=r"none\.toml"):
         built(tmp_path, None, ARENA_MODELS=str(tmp_path / "none.toml"))

@@ -1,4 +1,4 @@
-"""Folders that are made once, whole or not at all, by one of several processes."""
+"""Folders that are built once, completely or not at all, by one of several processes."""
 
 from __future__ import annotations
 
@@ -15,27 +15,29 @@ from arena.errors.reasons import ErrorReason
 
 log = logging.getLogger(__name__)
 
-_DONE = "complete"
+_SIZES_FILE = "complete"
 _TIMEOUT_S = 600.0
+"""For a build, and for the wait for another process's."""
+_LOGGED_CHARACTERS = 4000
 
 
-def make_once(
+def build_once(
     target: Path,
-    make: Callable[[Path], None],
+    build: Callable[[Path], None],
     *,
-    whole: Callable[[Path], bool],
+    is_complete: Callable[[Path], bool],
     label: str,
 ) -> None:
-    """Make the folder if it is not there; blocks.
+    """Build the folder if it is not there; blocks.
 
     Args:
-        target: the folder; where it lies is made too.
-        make: fills an empty folder that lies beside it, which is then moved there in one step.
-        whole: whether a folder holds all that is needed.
+        target: the folder; its parent is made, too.
+        build: fills an empty folder beside it, which is then moved there in one step.
+        is_complete: whether a folder holds all that is needed.
         label: the model's name in messages.
 
     Raises:
-        ModelUnavailable: it cannot be made.
+        ModelUnavailable: it cannot be built.
     """
     import filelock
 
@@ -43,8 +45,8 @@ def make_once(
         target.parent.mkdir(parents=True, exist_ok=True)
         # Two processes may start at once; the second waits and finds the work done.
         with filelock.FileLock(f"{target}.lock", timeout=_TIMEOUT_S):
-            if not is_made(target, whole):
-                _make(target, make)
+            if not is_built(target, is_complete):
+                _build_beside(target, build)
     except (OSError, filelock.Timeout, subprocess.SubprocessError) as error:
         raise ModelUnavailable(
             f"{type(error).__name__}: {error}",
@@ -55,28 +57,28 @@ def make_once(
         ) from error
 
 
-def is_made(folder: Path, whole: Callable[[Path], bool]) -> bool:
-    """Whether the folder is whole: each file has the size that it had when it was written."""
+def is_built(folder: Path, is_complete: Callable[[Path], bool]) -> bool:
+    """Whether the folder is complete: each file has the size that it had when it was written."""
     try:
-        lines = (folder / _DONE).read_text(encoding="utf-8").splitlines()
+        lines = (folder / _SIZES_FILE).read_text(encoding="utf-8").splitlines()
         sizes = {name: int(size) for size, _, name in (line.partition(" ") for line in lines)}
-        return whole(folder) and all(
+        return is_complete(folder) and all(
             (folder / name).stat().st_size == size for name, size in sizes.items()
         )
     except (OSError, ValueError):
         return False
 
 
-def _make(target: Path, make: Callable[[Path], None]) -> None:
+def _build_beside(target: Path, build: Callable[[Path], None]) -> None:
     shutil.rmtree(target, ignore_errors=True)
-    made = Path(tempfile.mkdtemp(prefix=f"{target.name}.", suffix=".part", dir=target.parent))
+    scratch = Path(tempfile.mkdtemp(prefix=f"{target.name}.", suffix=".part", dir=target.parent))
     try:
-        make(made)
-        sizes = [f"{f.stat().st_size} {f.name}" for f in sorted(made.iterdir())]
-        (made / _DONE).write_text("\n".join(sizes), encoding="utf-8")
-        made.rename(target)
+        build(scratch)
+        sizes = [f"{f.stat().st_size} {f.name}" for f in sorted(scratch.iterdir())]
+        (scratch / _SIZES_FILE).write_text("\n".join(sizes), encoding="utf-8")
+        scratch.rename(target)
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def run_child(
@@ -104,7 +106,9 @@ def run_child(
                 on_line(line.strip())
             if process.wait(timeout=_TIMEOUT_S) != 0:
                 errors.seek(0)
-                log.error("%s failed:\n%s", " ".join(command[1:4]), errors.read()[-4000:])
+                log.error(
+                    "%s failed:\n%s", " ".join(command[1:4]), errors.read()[-_LOGGED_CHARACTERS:]
+                )
                 raise subprocess.SubprocessError(f"exit status {process.returncode}")
         finally:
             process.kill()

@@ -1,7 +1,8 @@
-"""Messages into token ids and token ids into text, with the visitors' text kept text.
+"""Messages into token ids, and token ids into text; visitors' text never becomes control tokens.
 
-Anybody can type `<|end|>` or `<|im_start|>system`. A tokenizer turns these into control tokens, so
-a visitor could end the turn and speak as the system. Here only the chat template may use them.
+A visitor can type `<|end|>` or `<|im_start|>system`. A tokenizer turns these into control tokens,
+with which a visitor could end the turn and speak as the system. Here only the chat template may
+use them.
 
 A tokenizer without a chat template belongs to a base model: its prompt is the messages' contents,
 an empty line between them, and nothing else.
@@ -23,12 +24,14 @@ from arena.models.local.engine import Foreign
 _MARK = "arenaMessage{}x"
 """Stands in for a message while the template is rendered: letters and digits, so that nothing a
 template does to contents (trim, replace, split) changes it."""
+HASH_CHARACTERS = 12
+"""Of the template's SHA-256."""
 _JOINER = "\u2060"
 """A word joiner: invisible, and no tokenizer has it within a control string."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
+class _Span:
     """A stretch of the rendered prompt; `safe` is what the template itself wrote."""
 
     text: str
@@ -59,10 +62,10 @@ class ChatText:
 
     @property
     def template_hash(self) -> str:
-        """Twelve digits that change when the chat template does; `none` without one."""
+        """Hex digits that change when the chat template does; `none` without one."""
         if self._template is None:
             return "none"
-        return hashlib.sha256(self._template.encode()).hexdigest()[:12]
+        return hashlib.sha256(self._template.encode()).hexdigest()[:HASH_CHARACTERS]
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """The prompt's ids, up to where the answer begins.
@@ -81,7 +84,7 @@ class ChatText:
             allowed = self._controls(self._ids(marked))
             ids: list[int] | None = self._ids(self._render(messages))
             if self._controls(ids or []) != allowed:
-                ids = self._pieced(marked, messages)
+                ids = self._by_spans(marked, messages)
             if ids is None or self._controls(ids) != allowed:
                 ids = self._ids(self._render([_defused(m, self._control) for m in messages]))
             if self._controls(ids) == allowed:
@@ -134,37 +137,37 @@ class ChatText:
     def _controls(self, ids: Sequence[int]) -> list[int]:
         return [i for i in ids if i in self._control_ids]
 
-    def _pieced(self, marked: str, messages: Sequence[Message]) -> list[int] | None:
+    def _by_spans(self, marked: str, messages: Sequence[Message]) -> list[int] | None:
         """Template and contents encoded apart; None where the template changed a mark."""
-        pieces: list[_Piece] = []
+        spans: list[_Span] = []
         rest = marked
         for index, message in enumerate(messages):
             before, mark, after = rest.partition(_mark(index))
             if not mark or _mark(index) in after:
                 return None
-            pieces += [_Piece(before, safe=True), _Piece(message.content, safe=False)]
+            spans += [_Span(before, safe=True), _Span(message.content, safe=False)]
             rest = after
-        pieces.append(_Piece(rest, safe=True))
-        return self._encode_pieces(pieces)
+        spans.append(_Span(rest, safe=True))
+        return self._encode_spans(spans)
 
-    def _encode_pieces(self, pieces: Sequence[_Piece]) -> list[int]:
+    def _encode_spans(self, spans: Sequence[_Span]) -> list[int]:
         """Control strings of the template become tokens; all between them is read as one text."""
         ids: list[int] = []
         run = ""
         strip_next = False
-        for piece in pieces:
-            if not piece.safe:
-                run += piece.text
+        for span in spans:
+            if not span.safe:
+                run += span.text
                 continue
             position = 0
-            for match in self._control.finditer(piece.text):
+            for match in self._control.finditer(span.text):
                 flags = self._flags.get(match.group())
-                run += piece.text[position : match.start()]
+                run += span.text[position : match.start()]
                 ids += self._text_ids(run, flags, strip_left=strip_next)
                 ids += self._ids(match.group())
                 strip_next = bool(flags is not None and flags.rstrip)
                 run, position = "", match.end()
-            run += piece.text[position:]
+            run += span.text[position:]
         return ids + self._text_ids(run, None, strip_left=strip_next)
 
     def _text_ids(self, text: str, following: Foreign, *, strip_left: bool) -> list[int]:
@@ -189,7 +192,7 @@ class ChatText:
         return start + self._text_ids(text, None, strip_left=False)
 
     def decoder(self) -> IncrementalDecoder:
-        """A fresh decoder for one answer."""
+        """A new decoder, for one answer."""
         return IncrementalDecoder(self._tokenizer, self._traits)
 
 
@@ -223,8 +226,8 @@ def _defused(message: Message, control: re.Pattern[str]) -> Message:
     return Message(message.role, text)
 
 
-_KEEP = 8
-_RESTART = 24
+_WINDOW_KEPT, _WINDOW_MAX = 8, 24
+"""Tokens that are decoded again with the next ones; at the second number all but the first go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +259,7 @@ class TokenTraits:
 class IncrementalDecoder:
     """Turns tokens into text as they come, never half a character.
 
-    All pieces together, `finish()` included, are `tokenizer.decode(all ids,
+    All texts together, `finish()` included, are `tokenizer.decode(all ids,
     skip_special_tokens=True, clean_up_tokenization_spaces=False)`. Each call decodes a short
     window, not the whole answer.
     """
@@ -278,8 +281,8 @@ class IncrementalDecoder:
         text = self._decode()
         certain = len(text.rstrip("\ufffd"))
         new, self._given = text[self._given : certain], max(self._given, certain)
-        if certain == len(text) and len(self._window) > _RESTART:
-            self._window = self._window[-_KEEP:]
+        if certain == len(text) and len(self._window) > _WINDOW_MAX:
+            self._window = self._window[-_WINDOW_KEPT:]
             self._given = len(self._decode())
         return new
 

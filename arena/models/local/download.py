@@ -29,6 +29,12 @@ ProgressCallback = Callable[[str, float | None], None]
 
 REACH_S = 4.0
 """How long the Hub may take to answer at all."""
+LOOKUP_S = 0.5
+"""How much longer looking up its name may take, which has no timeout of its own."""
+NAMED_FILES = 100
+"""Of a repository's files, that stand in the log."""
+REVISION_CHARACTERS = 12
+"""Of a commit, as people read it."""
 
 _SMALL_FILES = (".json", ".txt", ".model", ".jinja", ".tiktoken")
 
@@ -47,26 +53,30 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class WeightsForm:
     """A form in which a repository may hold a model.
 
     Attributes:
-        wanted: of the names of a repository's files those to get; empty if it has not this form.
-        within: the model's folder in a copy of the repository; None if files are missing.
+        select: of the names of a repository's files those to get; none if it has not this form.
+        locate: the model's folder in a copy of the repository; None if files are missing.
         missing: why a repository without it is of no use.
         remedy: what to do then.
         probe: a name that the copy surely has, or surely has not been asked for.
     """
 
-    wanted: Callable[[Sequence[str]], list[str]]
-    within: Callable[[Path], Path | None]
+    select: Callable[[Sequence[str]], list[str]]
+    locate: Callable[[Path], Path | None]
     missing: ErrorReason
     remedy: ErrorReason
     probe: str
 
 
 def fetch(
-    source: str, revision: str, label: str, report: ProgressCallback, form: Form | None = None
+    source: str,
+    revision: str,
+    label: str,
+    report: ProgressCallback,
+    form: WeightsForm | None = None,
 ) -> Fetched:
     """The files of a folder, a .gguf file, or a Hub repository (from its cache if complete there).
 
@@ -92,8 +102,8 @@ def fetch(
     return _HubFetch(source, revision, label, report, form or SAFETENSORS).run()
 
 
-def in_cache(source: str, revision: str, label: str, form: Form | None = None) -> bool:
-    """Whether all files of a Hub repository are here; asks nobody.
+def in_cache(source: str, revision: str, label: str, form: WeightsForm | None = None) -> bool:
+    """Whether all files of a Hub repository are in its cache; needs no network.
 
     Raises:
         ModelUnavailable: that is no name of a repository.
@@ -102,7 +112,7 @@ def in_cache(source: str, revision: str, label: str, form: Form | None = None) -
     return hub.cached() is not None
 
 
-def whereabouts(source: str, revision: str, label: str, form: Form | None = None) -> str:
+def whereabouts(source: str, revision: str, label: str, form: WeightsForm | None = None) -> str:
     """Where the files are, or would come from; downloads nothing.
 
     Raises:
@@ -125,7 +135,7 @@ class _HubFetch:
     """One repository of the Hub."""
 
     def __init__(
-        self, source: str, revision: str, label: str, report: ProgressCallback, form: Form
+        self, source: str, revision: str, label: str, report: ProgressCallback, form: WeightsForm
     ) -> None:
         self._form = form
         self._source = source
@@ -140,28 +150,28 @@ class _HubFetch:
         self._report("download", None)
         try:
             info = self._ask_hub()
-            wanted = self._wanted(info)
-            need = self._check_disk(info, wanted)
-            folder = self._download(wanted, need)
+            names = self._select(info)
+            need = self._check_disk(info, names)
+            folder = self._download(names, need)
         except ModelError:
             raise
         except Exception as error:
             raise self._explain(error) from error
-        return Fetched(self._form.within(folder) or folder, folder.name)
+        return Fetched(self._form.locate(folder) or folder, folder.name)
 
     def whereabouts(self) -> str:
         """In words for people."""
         cached = self.cached()
         if cached is not None:
-            return f"in the Hub's cache, revision {cached.revision[:12]}"
+            return f"in the Hub's cache, revision {cached.revision[:REVISION_CHARACTERS]}"
         try:
             info = self._ask_hub()
-            wanted = self._wanted(info)
+            names = self._select(info)
         except ModelError:
             raise
         except Exception as error:
             raise self._explain(error) from error
-        size = sum(f.size or 0 for f in info.siblings or [] if f.rfilename in wanted)
+        size = sum(f.size or 0 for f in info.siblings or [] if f.rfilename in names)
         return f"on the Hub, {gib(size)} to download at the first start"
 
     def cached(self) -> Fetched | None:
@@ -170,7 +180,7 @@ class _HubFetch:
         from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
         try:
-            # One file's name stands for all: the library would miss those never wanted here.
+            # One file's name stands for all: the library would miss those never selected here.
             folder = Path(
                 snapshot_download(
                     self._source,
@@ -190,8 +200,8 @@ class _HubFetch:
                 source=self._source,
             ) from error
         # An interrupted download leaves a folder with some of the files.
-        within = self._form.within(folder)
-        return None if within is None else Fetched(within, folder.name)
+        located = self._form.locate(folder)
+        return None if located is None else Fetched(located, folder.name)
 
     def _ask_hub(self) -> ModelInfo:
         from huggingface_hub import HfApi
@@ -201,28 +211,27 @@ class _HubFetch:
                 self._source, revision=self._revision, files_metadata=True, timeout=REACH_S
             )
 
-        # Looking up a name has no timeout of its own, hence the second clock.
-        return run_in_daemon_thread("hub-ask", ask).result(timeout=REACH_S + 0.5)
+        return run_in_daemon_thread("hub-ask", ask).result(timeout=REACH_S + LOOKUP_S)
 
-    def _wanted(self, info: ModelInfo) -> list[str]:
+    def _select(self, info: ModelInfo) -> list[str]:
         """Names of the files to get."""
         names = [sibling.rfilename for sibling in info.siblings or []]
-        wanted = self._form.wanted(names)
-        if not wanted:
+        selected = self._form.select(names)
+        if not selected:
             raise UnsupportedModel(
-                f"files: {names[:100]}",
+                f"files: {names[:NAMED_FILES]}",
                 source=self._source,
                 why=self._form.missing,
                 remedy=self._form.remedy,
             )
-        return wanted
+        return selected
 
-    def _check_disk(self, info: ModelInfo, wanted: Sequence[str]) -> int:
+    def _check_disk(self, info: ModelInfo, names: Sequence[str]) -> int:
         """Bytes that are needed."""
         from huggingface_hub import constants
 
         sizes = {s.rfilename: s.size or 0 for s in info.siblings or []}
-        need = sum(sizes[name] for name in wanted)
+        need = sum(sizes[name] for name in names)
         place = Path(constants.HF_HUB_CACHE)
         while not place.exists():
             place = place.parent
@@ -237,14 +246,14 @@ class _HubFetch:
             )
         return need
 
-    def _download(self, wanted: list[str], need: int) -> Path:
+    def _download(self, names: list[str], need: int) -> Path:
         from huggingface_hub import snapshot_download
 
         # By branch and not by commit: only then the cache finds it again under the branch's name.
         bar = _progress_bar(lambda share: self._report("download", share), need)
         return Path(
             snapshot_download(
-                self._source, revision=self._revision, allow_patterns=wanted, tqdm_class=bar
+                self._source, revision=self._revision, allow_patterns=names, tqdm_class=bar
             )
         )
 
@@ -317,9 +326,9 @@ def _transformers_files(names: Sequence[str]) -> list[str]:
     return weights and weights + [n for n in names if n.endswith(_SMALL_FILES)]
 
 
-SAFETENSORS = Form(
-    wanted=_transformers_files,
-    within=lambda folder: folder if is_complete(folder) else None,
+SAFETENSORS = WeightsForm(
+    select=_transformers_files,
+    locate=lambda folder: folder if is_complete(folder) else None,
     missing=ErrorReason.NO_WEIGHTS,
     remedy=ErrorReason.DO_SAFETENSORS,
     probe="config.json",

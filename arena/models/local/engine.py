@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from arena.domain import FinishReason
-from arena.errors.models import ModelError
+from arena.errors.models import ContextTooLong, EngineCrashed, ModelError
 
 Foreign: TypeAlias = Any
-"""An object of transformers: its types are too loose to check against."""
+"""An object of a library that has no types, or types too loose to check against."""
+
+LOOK_S = 1.0
+"""How often a reader that gets no tokens looks whether the engine still lives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,7 @@ class TokenRequest:
         ids: the prompt.
         max_new_tokens: the answer's budget, its stop token included.
         temperature: 0 means that the likeliest token is taken.
-        seed: the same request with the same seed gives the same tokens, alone or in company.
+        seed: the same request with the same seed gives the same tokens, alone or in a batch.
         stop_ids: tokens that end the answer.
     """
 
@@ -51,6 +54,20 @@ class Tokens:
 def finish_of(request: TokenRequest, last: int | None) -> FinishReason:
     """Why an answer that ended by itself ended."""
     return FinishReason.STOP if last in request.stop_ids else FinishReason.LENGTH
+
+
+def check_context(request: TokenRequest, context: int) -> None:
+    """Refuse what passes the model's context.
+
+    Raises:
+        ContextTooLong: with the numbers.
+    """
+    if request.total_tokens > context:
+        raise ContextTooLong(
+            prompt_tokens=len(request.ids),
+            max_new_tokens=request.max_new_tokens,
+            context_tokens=context,
+        )
 
 
 class TokenEngine(Protocol):
@@ -82,7 +99,7 @@ class TokenEngine(Protocol):
         ...
 
     def generate(self, request: TokenRequest) -> AsyncGenerator[Tokens, None]:
-        """The answer, in pieces; closing the generator stops the work.
+        """The answer, a few tokens at a time; closing the generator stops the work.
 
         Raises:
             ModelError: it broke on its way.
@@ -133,16 +150,37 @@ class Sink:
     """Carries an answer's tokens from an engine's thread to the coroutine that reads them.
 
     Made by the reader, so that it remembers the reader's event loop: engines serve several loops.
+
+    Attributes:
+        finished: whether the last tokens, or an error, were taken.
     """
 
     def __init__(self) -> None:
+        self.finished = False
         self._loop = asyncio.get_running_loop()
         self._queue: asyncio.Queue[Tokens | ModelError] = asyncio.Queue()
 
     def push(self, item: Tokens | ModelError) -> None:
-        """Hand over; from any thread. A reader whose loop is closed no longer wants it."""
+        """Hand over; from any thread. Dropped if the reader's loop is closed."""
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._queue.put_nowait, item)
+
+    async def stream(self, is_alive: Callable[[], bool]) -> AsyncGenerator[Tokens, None]:
+        """All tokens, up to the last ones.
+
+        Args:
+            is_alive: whether the engine may still hand over tokens.
+
+        Raises:
+            ModelError: what the engine handed over, or that it is gone.
+        """
+        while not self.finished:
+            tokens = await self.take(LOOK_S)
+            if tokens is not None:
+                yield tokens
+            elif not is_alive():
+                self.finished = True
+                raise EngineCrashed("the engine is gone")
 
     async def take(self, timeout_s: float) -> Tokens | None:
         """All that has come since the last call, or None if nothing came in time.
@@ -156,6 +194,7 @@ class Sink:
         except TimeoutError:
             return None
         if isinstance(item, ModelError):
+            self.finished = True
             raise item
         ids = list(item.ids)
         while item.finish is None and not self._queue.empty():
@@ -166,4 +205,5 @@ class Sink:
                 break
             item = following
             ids.extend(item.ids)
+        self.finished = item.finish is not None
         return Tokens(ids, item.finish)

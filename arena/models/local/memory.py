@@ -1,4 +1,4 @@
-"""How much memory there is, and how much of it the cache may have."""
+"""How much memory is free, what a model needs, and how large its KV cache may be."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from arena.models.local.engine import Foreign
 
 GIB = 1024**3
 BLOCK = 256
-"""Tokens in a page of the cache."""
+"""Tokens in a block of the KV cache."""
 MAX_RUNNING = 32
 """Answers that are written at the same time."""
 
@@ -37,11 +37,11 @@ def gib(size: float) -> str:
     return f"{size / GIB:.1f} GiB" if size >= GIB / 10 else f"{size / 1024**2:.0f} MiB"
 
 
-class Promises:
+class MemoryReservations:
     """Memory that engines of this process have planned for, and take only as answers come.
 
     Without it several local models would each plan with the same free memory. What is taken
-    already counts twice, as taken and as planned: the sum is never too large. Safe for threads.
+    already counts twice, as taken and as reserved: the sum is never too large. Thread-safe.
     """
 
     def __init__(self) -> None:
@@ -49,12 +49,12 @@ class Promises:
         self._lock = threading.Lock()
 
     def hold(self, owner: object, size: int) -> None:
-        """The owner may come to take so many bytes; replaces what it held."""
+        """Reserve so many bytes for the owner, in place of what it held."""
         with self._lock:
             self._sizes[owner] = size
 
-    def give_back(self, owner: object) -> None:
-        """It takes nothing any more; safe to call twice."""
+    def release(self, owner: object) -> None:
+        """End the owner's reservation; safe to call twice."""
         with self._lock:
             self._sizes.pop(owner, None)
 
@@ -65,11 +65,11 @@ class Promises:
             return sum(self._sizes.values())
 
 
-promises = Promises()
+reservations = MemoryReservations()
 
 
 def free_ram() -> int:
-    """Bytes of RAM that can be had and are promised to nobody, a container's limit counted."""
+    """Bytes of RAM that can be had and are not reserved, a container's limit counted."""
     import psutil  # type: ignore[import-untyped]
 
     free = int(psutil.virtual_memory().available)
@@ -78,7 +78,7 @@ def free_ram() -> int:
         with suppress(OSError, ValueError):
             limit, used = int(limit_file.read_text()), int(used_file.read_text())
             free = min(free, limit - used + _reclaimable(stat_file))
-    return max(free - promises.total, 0)
+    return max(free - reservations.total, 0)
 
 
 def _reclaimable(stat_file: Path) -> int:
@@ -119,9 +119,18 @@ def out_of_memory(error: BaseException, device: str) -> OutOfMemory:
     )
 
 
+DEFAULT_CONTEXT = 2048
+"""Of a model whose config does not say it."""
+DEFAULT_WIDENING = 4
+"""Intermediate over hidden size, of a model whose config does not say it."""
+UNBATCHED_SHARE = 0.9
+"""Of the free memory, for one request outside the batch. Linux ends a process that asks for more
+than there is."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """The sizes of a model that decide what its cache needs.
+    """The sizes of a model that decide what its KV cache needs.
 
     Attributes:
         context: longest prompt plus answer.
@@ -142,15 +151,16 @@ class ModelShape:
     @classmethod
     def of(cls, config: Foreign, itemsize: int) -> ModelShape:
         """From a model's text config."""
+        hidden = int(config.hidden_size)
         heads = int(config.num_attention_heads)
-        context = int(getattr(config, "max_position_embeddings", 0) or 2048)
+        context = int(getattr(config, "max_position_embeddings", 0) or DEFAULT_CONTEXT)
         return cls(
             layers=int(config.num_hidden_layers),
             heads=heads,
             kv_heads=int(getattr(config, "num_key_value_heads", None) or heads),
-            head_dim=int(getattr(config, "head_dim", None) or config.hidden_size // heads),
-            hidden=int(config.hidden_size),
-            intermediate=int(getattr(config, "intermediate_size", 0) or 4 * config.hidden_size),
+            head_dim=int(getattr(config, "head_dim", None) or hidden // heads),
+            hidden=hidden,
+            intermediate=int(getattr(config, "intermediate_size", 0) or DEFAULT_WIDENING * hidden),
             vocabulary=int(config.vocab_size),
             context=context,
             short_context=min(context, _longrope_limit(config) or context),
@@ -164,8 +174,18 @@ class ModelShape:
 
     @property
     def working_bytes_per_token(self) -> int:
-        """What reading one token in a single pass takes beside the cache."""
+        """What prefilling one token takes beside the cache: activations of MLP and attention."""
         return (3 * self.intermediate + 8 * self.hidden) * self.itemsize
+
+    def tokens_within(self, free: int) -> int:
+        """Tokens that a request outside the batch may have, with so many bytes free."""
+        per_token = self.kv_bytes_per_token + self.working_bytes_per_token
+        return int(free * UNBATCHED_SHARE / per_token)
+
+    def facts(self) -> dict[str, str]:
+        """For the Models tab and the record."""
+        names = ("layers", "hidden", "heads", "kv_heads", "head_dim", "vocabulary", "context")
+        return {name: str(getattr(self, name)) for name in names}
 
 
 def _longrope_limit(config: Foreign) -> int | None:
@@ -178,13 +198,36 @@ def _longrope_limit(config: Foreign) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
-class CachePlan:
-    """How large the shared cache is, and how much is read in one step.
+class CachePolicy:
+    """How the shared KV cache is planned on a kind of device.
 
     Attributes:
-        max_batch_tokens: a long prompt is read in pieces of this size, between which the other
-            answers go on: small pieces keep their pauses short.
+        step_tokens: tokens of a prompt that one step prefills, between which the other answers
+            go on: fewer keep their pauses short.
+        cache_tokens: as many as are useful.
+        share: of the free memory, for the cache; the rest stays for requests outside the batch,
+            which have a cache of their own, and for other programs.
     """
+
+    step_tokens: int
+    cache_tokens: int
+    share: float
+
+
+GPU_POLICY = CachePolicy(step_tokens=1024, cache_tokens=MAX_RUNNING * 4096, share=0.7)
+CPU_POLICY = CachePolicy(step_tokens=64, cache_tokens=16384, share=0.4)
+LONGEST_PLANNED = 8192
+"""A request of up to so many tokens has room in the cache, whatever the policy says."""
+MIN_BLOCKS = 4
+_LOGITS_BYTES = 16
+"""For each token of the vocabulary and each answer: logits in float32, and copies of them."""
+_INDEX_BYTES = 16
+"""For each token of the cache: where it lies."""
+
+
+@dataclass(frozen=True, slots=True)
+class CachePlan:
+    """Blocks of the shared KV cache, and tokens that one step prefills."""
 
     blocks: int
     max_batch_tokens: int
@@ -201,25 +244,22 @@ def plan_cache(shape: ModelShape, *, device: str, free: int, cap_gib: float | No
     Raises:
         OutOfMemory: there is not even room for one short answer.
     """
-    on_gpu = device.startswith("cuda")
-    batch = 1024 if on_gpu else 64
-    wanted = MAX_RUNNING * 4096 if on_gpu else 16384
-    wanted = max(wanted, min(shape.short_context, 8192))
-    # Reading the cache repeats keys and values for every query head, and needs a mask.
+    policy = GPU_POLICY if device.startswith("cuda") else CPU_POLICY
+    step = policy.step_tokens
+    useful = max(policy.cache_tokens, min(shape.short_context, LONGEST_PLANNED))
+    # Attention repeats keys and values for every query head, and needs a mask.
     beside = (2 * shape.heads + shape.kv_heads) * shape.head_dim * shape.itemsize
-    per_token = shape.kv_bytes_per_token + beside + batch * shape.itemsize + 16
-    fixed = MAX_RUNNING * shape.vocabulary * 16 + batch * shape.working_bytes_per_token
-    # The rest stays for long requests, which have a cache of their own, and for other programs.
-    budget = (free - fixed) * (0.7 if on_gpu else 0.4)
-    affordable = int(budget // per_token)
+    per_token = shape.kv_bytes_per_token + beside + step * shape.itemsize + _INDEX_BYTES
+    fixed = MAX_RUNNING * shape.vocabulary * _LOGITS_BYTES + step * shape.working_bytes_per_token
+    affordable = int((free - fixed) * policy.share // per_token)
     if cap_gib is not None:
         affordable = min(affordable, int(cap_gib * GIB // shape.kv_bytes_per_token))
-    blocks = min(-(-wanted // BLOCK), affordable // BLOCK)
-    if blocks < min(4, -(-shape.short_context // BLOCK)):
+    blocks = min(-(-useful // BLOCK), affordable // BLOCK)
+    if blocks < min(MIN_BLOCKS, -(-shape.short_context // BLOCK)):
         raise OutOfMemory(
             f"cache: {affordable} tokens at {per_token} bytes",
-            need=gib(fixed + 4 * BLOCK * per_token / 0.4),
+            need=gib(fixed + MIN_BLOCKS * BLOCK * per_token / policy.share),
             free=gib(free),
             remedy=ErrorReason.DO_RAISE_CACHE,
         )
-    return CachePlan(blocks, batch)
+    return CachePlan(blocks, step)

@@ -1,4 +1,4 @@
-"""A model whose weights are here, on the engine that suits this machine."""
+"""A contestant whose weights are on this machine: start, stream, restart after a crash, end."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ from arena.models.base import (
     StreamEvent,
     Unavailable,
 )
+from arena.models.local.download import REVISION_CHARACTERS
 from arena.models.local.engine import LoadedEngine, TokenEngine, TokenRequest
-from arena.models.local.load import ZERO_GPU, prepare
-from arena.models.local.spec import Fetch, ModelConfig
+from arena.models.local.load import load
+from arena.models.local.spec import ZERO_GPU, ModelConfig
 from arena.models.throughput import Throughput, ThroughputMeter
 
 if TYPE_CHECKING:
@@ -37,90 +38,41 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PROVIDER = "local"
-RESTART_AFTER_S = 2.0
-STOP_S = 15.0  # how long a close waits for a load, which nothing can cut short
+STOP_S = 15.0
+"""How long a close waits for a load, which nothing can cut short."""
 RESTARTS = 3
 """Restarts in a row, without one good answer between them, before it stays down."""
+SEEDS = 2**31
+"""Seeds to draw from where the visitor names none."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """What answers."""
+    """The loaded model, what turns its tokens into text, and the facts that do not change."""
 
-    prepared: LoadedEngine
-    text: ChatText
+    loaded: LoadedEngine
+    chat: ChatText
     facts: Mapping[str, str]
-
-    @property
-    def engine(self) -> TokenEngine:
-        """Runs the weights."""
-        return self.prepared.engine
 
 
 class LocalModel:
-    """Loads weights and answers with them.
+    """Loads weights and answers with them."""
 
-    Args:
-        slug: stable key; the spec's id is it plus the precision, once that is known.
-        label: name for people.
-        source: a Hub id, a folder, or a .gguf file.
-        revision: branch, tag or commit of a Hub repository.
-        dtype: `auto`, `float32`, `bfloat16` or `float16`.
-        device: `auto`, `cuda` or `cpu`.
-        engine: `auto`, `transformers`, `onnx`, or `zerogpu`, which `load_now` alone starts.
-        licence: name of the licence, for people.
-        max_cache_gib: upper limit of the shared cache.
-        stand_in: whether it only serves where another model could not be had.
-        batching: False writes one answer at a time.
-        fetch_files: gets the files in place of the Hub.
-        build_onnx: makes the form that ONNX Runtime GenAI runs, where the model has none.
-        restart_after_s: pause before a dead engine is started again; None leaves that to `start`.
-    """
-
-    def __init__(
-        self,
-        *,
-        slug: str,
-        label: str,
-        source: str,
-        revision: str = "main",
-        dtype: str = "auto",
-        device: str = "auto",
-        engine: str = "auto",
-        licence: str = "",
-        max_cache_gib: float | None = None,
-        stand_in: bool = False,
-        batching: bool = True,
-        fetch_files: Fetch | None = None,
-        build_onnx: Fetch | None = None,
-        restart_after_s: float | None = RESTART_AFTER_S,
-    ) -> None:
-        self.slug = slug
+    def __init__(self, config: ModelConfig) -> None:
+        self.slug = config.slug
+        self._config = config
         self._spec = ModelSpec(
-            id=slug,
-            label=label,
+            id=config.slug,
+            label=config.label,
             provider=PROVIDER,
-            source=source,
-            licence=licence,
+            source=config.source,
+            licence=config.licence,
             price_in=0.0,
             price_out=0.0,
-            stand_in=stand_in,
+            stand_in=config.stand_in,
         )
-        self._wanted = ModelConfig(
-            source=source,
-            revision=revision,
-            label=label,
-            engine=engine,
-            device=device,
-            dtype=dtype,
-            max_cache_gib=max_cache_gib,
-            batching=batching,
-            fetch=fetch_files,
-            build_onnx=build_onnx,
-        )
-        self._restart_after_s = restart_after_s
         self._restarts_left = RESTARTS
-        self._pace = ThroughputMeter()
+        self._meter = ThroughputMeter()
         self._status: ModelStatus = Dormant()
         self._running: _Running | None = None
         self._start: Future[None] | None = None
@@ -136,9 +88,14 @@ class LocalModel:
         """How it is now."""
         return self._status
 
-    def pulse(self) -> Throughput:
-        """What it is doing."""
-        return self._pace.pulse()
+    @property
+    def engine(self) -> TokenEngine | None:
+        """What runs the weights; None until they are loaded."""
+        return None if self._running is None else self._running.loaded.engine
+
+    def throughput(self) -> Throughput:
+        """How fast it writes now."""
+        return self._meter.throughput()
 
     async def start(self) -> None:
         """Load it, or start a dead engine again; returns when that has ended, well or badly."""
@@ -154,13 +111,13 @@ class LocalModel:
         self._start_in_thread()
 
     def _begin(self) -> Future[None]:
-        """One start at a time, whoever asks and from whichever event loop."""
+        """The start that is under way, or a new one; from any thread and event loop."""
         with self._lock:
             if self._start is None or self._start.done():
                 if (
                     isinstance(self._status, Ready)
                     or self._closed
-                    or self._wanted.engine == ZERO_GPU
+                    or self._config.engine == ZERO_GPU
                 ):
                     done: Future[None] = Future()
                     done.set_result(None)
@@ -173,7 +130,7 @@ class LocalModel:
         try:
             running = self._running or self._load()
             self._report("warm_up", None)
-            running.engine.start()
+            running.loaded.engine.start()
             self._running = running
         except ArenaError as error:
             log.warning("%s: %s", self.slug, error.detail or error)
@@ -183,7 +140,7 @@ class LocalModel:
             self._status = Unavailable(
                 ModelUnavailable(
                     f"{type(error).__name__}: {error}",
-                    label=self._spec.label,
+                    label=self._config.label,
                     why=ErrorReason.START_FAILED,
                     remedy=ErrorReason.DO_READ_LOG,
                 )
@@ -200,7 +157,7 @@ class LocalModel:
 
     def _stopped(self) -> ModelUnavailable:
         return ModelUnavailable(
-            label=self._spec.label, why=ErrorReason.CLOSED, remedy=ErrorReason.DO_RESTART
+            label=self._config.label, why=ErrorReason.CLOSED, remedy=ErrorReason.DO_RESTART
         )
 
     def _load(self) -> _Running:
@@ -208,35 +165,35 @@ class LocalModel:
 
         from arena.models.local.chat_template import ChatText
 
-        prepared = prepare(self._wanted, self._report, self._crashed)
+        loaded = load(self._config, self._report, self._crashed)
         try:
-            text = ChatText(prepared.tokenizer, self._spec.label)
+            chat = ChatText(loaded.tokenizer, self._config.label)
             # Compiles the template, and finds out now if it refuses a plain question.
-            text.encode([Message(Role.USER, "?")])
+            chat.encode([Message(Role.USER, "?")])
         except BaseException:
-            prepared.engine.stop()
+            loaded.engine.stop()
             raise
         self._spec = replace(
             self._spec,
-            id=f"{self.slug}-{prepared.precision}",
-            source=prepared.source,
-            revision=prepared.revision,
-            precision=prepared.precision,
-            context_tokens=prepared.context,
+            id=f"{self.slug}-{loaded.precision}",
+            source=loaded.source,
+            revision=loaded.revision,
+            precision=loaded.precision,
+            context_tokens=loaded.context,
         )
         facts = {
-            **prepared.facts,
-            "template_hash": text.template_hash,
+            **loaded.facts,
+            "template_hash": chat.template_hash,
             "load_seconds": f"{time.perf_counter() - began:.1f}",
-            **({"revision": prepared.revision} if prepared.revision else {}),
+            **({"revision": loaded.revision} if loaded.revision else {}),
         }
-        return _Running(prepared, text, facts)
+        return _Running(loaded, chat, facts)
 
     def _ready(self, running: _Running) -> None:
-        engine = running.engine
+        engine = running.loaded.engine
         facts = {**running.facts, **engine.facts()}
         self._spec = replace(self._spec, engine=facts["engine"])
-        self._status = Ready(facts, engine.notice or running.prepared.notice)
+        self._status = Ready(facts, engine.notice or running.loaded.notice)
 
     def _crashed(self, error: ModelError) -> None:
         """From the engine's thread, or from a reader that found it dead."""
@@ -244,10 +201,11 @@ class LocalModel:
             if not isinstance(self._status, Ready) or self._closed:
                 return
             self._status = Unavailable(error)
-            again = self._restart_after_s is not None and self._restarts_left > 0
+            pause_s = self._config.restart_after_s
+            again = pause_s is not None and self._restarts_left > 0
             self._restarts_left -= 1
         if again:
-            timer = threading.Timer(self._restart_after_s or 0.0, self._begin)
+            timer = threading.Timer(pause_s or 0.0, self._begin)
             timer.daemon = True
             timer.start()
 
@@ -268,43 +226,43 @@ class LocalModel:
     async def stream(
         self, messages: Sequence[Message], params: GenerationParams
     ) -> AsyncGenerator[StreamEvent, None]:
-        """Answer as pieces of text and a last `Finished`."""
+        """Answer in parts of the text and a last `Finished`."""
         began = time.perf_counter()
         running = await self._get_ready()
         loop = asyncio.get_running_loop()
-        ids = await loop.run_in_executor(None, running.text.encode, messages)
+        ids = await loop.run_in_executor(None, running.chat.encode, messages)
         request = TokenRequest(
             ids=ids,
             max_new_tokens=params.max_new_tokens,
             temperature=float(params.temperature),
             top_p=float(params.top_p),
-            seed=secrets.randbelow(2**31) if params.seed is None else params.seed,
-            stop_ids=running.prepared.stop_ids,
+            seed=secrets.randbelow(SEEDS) if params.seed is None else params.seed,
+            stop_ids=running.loaded.stop_ids,
         )
-        running.engine.check(request)
-        self._pace.answering += 1
+        running.loaded.engine.check(request)
+        self._meter.answering += 1
         try:
             async with aclosing(self._answer(running, request, began)) as events:
                 async for event in events:
                     yield event
         except EngineCrashed as error:
-            if self._wanted.engine != ZERO_GPU:  # there each answer has a process of its own
+            if self._config.engine != ZERO_GPU:  # there each answer has a process of its own
                 self._crashed(error)
             raise
         finally:
-            self._pace.answering -= 1
+            self._meter.answering -= 1
 
     async def _answer(
         self, running: _Running, request: TokenRequest, began: float
     ) -> AsyncGenerator[StreamEvent, None]:
-        decoder = running.text.decoder()
+        decoder = running.chat.decoder()
         first: float | None = None
         written = 0
         finish = None
-        async with aclosing(running.engine.generate(request)) as batches:
+        async with aclosing(running.loaded.engine.generate(request)) as batches:
             async for batch in batches:
                 written += len(batch.ids)
-                self._pace.add(len(batch.ids))
+                self._meter.add(len(batch.ids))
                 finish = batch.finish
                 # A stop token may be plain text to the tokenizer; it is no part of the answer.
                 text = decoder.push([i for i in batch.ids if i not in request.stop_ids])
@@ -316,13 +274,14 @@ class LocalModel:
         if finish is None:
             raise EngineCrashed("the answer had no end")
         self._restarts_left = RESTARTS
+        revision = self._spec.revision[:REVISION_CHARACTERS]
         yield Finished(
             reason=finish,
             prompt_tokens=len(request.ids),
             completion_tokens=written,
             ttft_s=None if first is None else first - began,
             total_s=time.perf_counter() - began,
-            served_model="@".join(filter(None, (self._spec.source, self._spec.revision[:12]))),
+            served_model="@".join(filter(None, (self._spec.source, revision))),
             sent={
                 "temperature": request.temperature,
                 "top_p": request.top_p,
@@ -346,4 +305,4 @@ class LocalModel:
         running, self._running = self._running, None
         self._status = Dormant()
         if running is not None:
-            running.engine.stop()
+            running.loaded.engine.stop()

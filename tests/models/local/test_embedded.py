@@ -12,8 +12,8 @@ import pytest
 from arena.errors.models import ModelUnavailable
 from arena.models.base import Ready, Unavailable
 from arena.models.local import embedded
-from arena.models.local.embedded import embedded_model, ensure_dense
-from tests.models.conftest import Case
+from arena.models.local.embedded import ensure_dense
+from tests.models.conftest import Case, embedded_model
 
 
 def no_report(_step: str, _progress: float | None) -> None:
@@ -35,7 +35,7 @@ def conversions(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def test_it_is_converted_once(tmp_path: Path, conversions: list[Path]) -> None:
-    """Reading the GGUF file takes 20 seconds; every start would."""
+    """A second start finds the folder of the first."""
     first = ensure_dense(tmp_path, no_report)
     second = ensure_dense(tmp_path, no_report)
     assert first == second
@@ -46,7 +46,7 @@ def test_it_is_converted_once(tmp_path: Path, conversions: list[Path]) -> None:
 
 @pytest.mark.parametrize("harm", ["shorter", "missing", "unmarked"])
 def test_a_broken_copy_is_made_again(tmp_path: Path, conversions: list[Path], harm: str) -> None:
-    """A power cut during the first start would break every later one."""
+    """A file that is missing or has another size, or no list of sizes."""
     folder = ensure_dense(tmp_path, no_report).path
     weights = folder / "model.safetensors"
     if harm == "shorter":
@@ -61,7 +61,7 @@ def test_a_broken_copy_is_made_again(tmp_path: Path, conversions: list[Path], ha
 
 
 def test_two_at_once_convert_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two replicas that start together would write into the same folder."""
+    """The second waits for the lock, and finds the work done."""
     calls: list[Path] = []
     both = threading.Barrier(2)
 
@@ -86,7 +86,7 @@ def test_two_at_once_convert_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_failed_conversion_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half a gigabyte of rubbish per try fills a disk; and a half folder must not be used."""
+    """Neither a part of a folder nor one that is taken for complete."""
 
     def convert(_gguf: Path, made: Path, _report: object) -> None:
         (made / "model.safetensors").write_text("half", encoding="utf-8")
@@ -102,7 +102,7 @@ def test_a_failed_conversion_leaves_nothing_behind(
 def test_a_converter_that_dies_is_a_typed_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The child's traceback belongs in the log, and the remedy on the page."""
+    """The child's output goes to the log, the remedy to the page."""
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF rubbish")
     monkeypatch.setattr(embedded, "find_gguf", lambda: broken)
@@ -114,7 +114,7 @@ def test_a_converter_that_dies_is_a_typed_error(
 async def test_without_the_package_the_remedy_is_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The words "No module named llama_cpp" would send people the wrong way."""
+    """The error has the command to install it."""
 
     def files(_name: str) -> None:
         raise importlib.metadata.PackageNotFoundError
@@ -130,13 +130,13 @@ async def test_without_the_package_the_remedy_is_the_command(
 async def test_the_second_start_converts_nothing(
     smol: Case, embedded_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The page of a laptop user should answer within seconds of the start."""
+    """It loads the dense folder, beside another model of the same weights."""
 
     def convert(*_: object) -> None:
         pytest.fail("converted again")
 
     monkeypatch.setattr(embedded, "_run_converter", convert)
-    model = embedded_model(embedded_cache, device="cpu", engine="transformers", max_cache_gib=0.1)
+    model = embedded_model(embedded_cache, engine="transformers", max_cache_gib=0.1)
     async with asyncio.timeout(60):
         await model.start()
     assert isinstance(model.status(), Ready)

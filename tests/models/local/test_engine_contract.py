@@ -28,7 +28,7 @@ NEVER = frozenset({10**6})
 """A stop token that does not exist: without any, transformers takes the model's own."""
 
 
-@pytest.fixture(params=["transformers", "onnx", "generators"])
+@pytest.fixture(params=["transformers", "onnx", "genai"])
 def case(request: pytest.FixtureRequest) -> Case:
     found: Case = request.getfixturevalue(f"wide_{request.param}")
     return found
@@ -75,16 +75,16 @@ async def first_piece(stream: AsyncGenerator[Tokens, None]) -> list[int]:
         return (await anext(stream)).ids
 
 
-async def test_greedy_tokens_are_those_of_generate_alone_and_in_company(case: Case) -> None:
-    """Neighbours, or a wrong mask or position, would change a visitor's answer."""
+async def test_greedy_tokens_are_those_of_generate_alone_and_in_a_batch(case: Case) -> None:
+    """Neither neighbours, masks nor positions change an answer."""
     wanted = [request(ids, 20) for ids in prompts(case)]
     expected = [case.greedy(list(one.ids), one.max_new_tokens) for one in wanted]
     assert [await collect(case.engine, one) for one in wanted[:2]] == expected[:2]
     assert await together(case.engine, wanted) == expected
 
 
-async def test_a_seed_repeats_alone_and_in_company(case: Case) -> None:
-    """A recorded battle could not be run again if company changed the draw."""
+async def test_a_seed_repeats_alone_and_in_a_batch(case: Case) -> None:
+    """The draw depends on the request alone."""
     ids = prompts(case)
     mine = request(ids[0], 20, temperature=0.9, top_p=0.95, seed=42)
     others = [request(i, 20, temperature=1.3, seed=n, top_p=0.8) for n, i in enumerate(ids)]
@@ -99,7 +99,7 @@ async def test_a_seed_repeats_alone_and_in_company(case: Case) -> None:
 async def test_a_seed_gives_the_same_answer_in_both_engines(
     wide_transformers: Case, wide_onnx: Case
 ) -> None:
-    """The noise is one function in two libraries; a slip in one of them shows nowhere else."""
+    """The noise of both engines is one function."""
     for number, ids in enumerate(prompts(wide_onnx)):
         top_p = (1.0, 0.9)[number % 2]
         wanted = request(ids, 16, temperature=0.8, top_p=top_p, seed=number)
@@ -108,7 +108,7 @@ async def test_a_seed_gives_the_same_answer_in_both_engines(
 
 
 async def test_a_small_nucleus_leaves_only_the_likeliest(case: Case) -> None:
-    """A top_p that does nothing looks right in every other test."""
+    """top_p near 0 is greedy, and top_p 1 is not."""
     ids = prompts(case)[3]
     wanted = request(ids, temperature=1.5, top_p=1e-6, seed=9)
     assert await collect(case.engine, wanted) == case.greedy(ids, 12)
@@ -116,7 +116,7 @@ async def test_a_small_nucleus_leaves_only_the_likeliest(case: Case) -> None:
 
 
 async def test_stop_tokens_may_be_several_and_end_the_answer_themselves(case: Case) -> None:
-    """Phi-4-mini ends with `<|end|>` or `<|endoftext|>`; with one of them it would ramble on."""
+    """Any of them ends it, as its last token."""
     ids = prompts(case)[1]
     free = case.greedy(ids, 12)
     unused = next(i for i in range(len(case.tokenizer)) if i not in free)
@@ -127,8 +127,8 @@ async def test_stop_tokens_may_be_several_and_end_the_answer_themselves(case: Ca
     assert await collect(case.engine, request(ids, 1)) == free[:1]
 
 
-async def test_long_and_crossing_answers_are_those_of_generate_in_any_company(case: Case) -> None:
-    """A long prompt's piece, or a crossing answer, under LongRoPE's wrong factors is silent."""
+async def test_long_and_crossing_answers_are_those_of_generate_in_a_batch(case: Case) -> None:
+    """All tokens of a sequence get LongRoPE's factors for its length, whatever runs beside it."""
     ids = prompts(case)
     sizes = [(SHORT - 10, 30), (SHORT - 1, 12), (SHORT, 10), (SHORT + 1, 10), (SHORT + 40, 60)]
     wanted = [request((ids[n % 4] * 30)[:size], count) for n, (size, count) in enumerate(sizes)] + [
@@ -140,7 +140,7 @@ async def test_long_and_crossing_answers_are_those_of_generate_in_any_company(ca
 
 
 async def test_what_passes_the_context_is_refused_with_the_numbers(case: Case) -> None:
-    """Past its context a model writes noise, without a word."""
+    """Prompt and answer together may fill the context."""
     with pytest.raises(ContextTooLong, match=rf"{LONG - 20} tokens.*21.*context of {LONG}"):
         case.engine.check(request([1] * (LONG - 20), 21))
     case.engine.check(request([1] * (LONG - 20), 20))
@@ -148,7 +148,7 @@ async def test_what_passes_the_context_is_refused_with_the_numbers(case: Case) -
 
 
 async def test_a_late_arrival_begins_while_the_others_go_on(case: Case) -> None:
-    """Behind a static batch a visitor would wait for the end of everybody before."""
+    """It joins the batch that is running."""
     ids = prompts(case)
     early = [case.engine.generate(request(i, 40, temperature=1.0)) for i in ids[:3]]
     for stream in early:
@@ -160,8 +160,8 @@ async def test_a_late_arrival_begins_while_the_others_go_on(case: Case) -> None:
 
 
 @pytest.mark.parametrize("how", ["aclose", "cancel"])
-async def test_leaving_frees_the_place_within_a_second(case: Case, how: str) -> None:
-    """Answers that nobody reads would fill the engine, and its books the memory."""
+async def test_leaving_frees_the_slot_within_a_second(case: Case, how: str) -> None:
+    """Closing the stream or cancelling its reader stops the work."""
     begun = asyncio.Event()
 
     async def read() -> None:
@@ -184,7 +184,7 @@ async def test_leaving_frees_the_place_within_a_second(case: Case, how: str) -> 
 
 
 async def test_leaving_before_the_first_token_is_no_leak(case: Case) -> None:
-    """A visitor who closes the page at once must leave nothing behind."""
+    """Requests that are cancelled while they wait leave nothing behind."""
     tasks = [
         asyncio.create_task(collect(case.engine, request([n + 5] * 100, 100))) for n in range(6)
     ]
@@ -198,7 +198,7 @@ async def test_leaving_before_the_first_token_is_no_leak(case: Case) -> None:
 
 
 def test_it_serves_several_event_loops(case: Case) -> None:
-    """Tests, the page and the command line each have a loop of their own."""
+    """Each reader gets its tokens on its own loop."""
     ids = prompts(case)
     expected = [case.greedy(i, 8) for i in ids]
     got: dict[int, list[int]] = {}
@@ -222,7 +222,7 @@ def test_the_facts_are_there(case: Case) -> None:
     engine = {
         "transformers": "transformers-cb",
         "onnx": "onnxruntime",
-        "generators": "onnxruntime-genai",
+        "genai": "onnxruntime-genai",
     }[case.name]
     wanted = {
         "device": "cpu", "precision": "f32", "engine": engine, "layers": "2", "hidden": "256",
@@ -232,7 +232,7 @@ def test_the_facts_are_there(case: Case) -> None:
     }  # fmt: skip
     assert {name: status.facts.get(name) for name in wanted} == wanted
     assert {"cache_tokens", "memory_mib", "template_hash", "load_seconds"} <= set(status.facts)
-    assert status.facts.get("together") == {"onnx": "8", "generators": "1"}.get(case.name)
+    assert status.facts.get("together") == {"onnx": "8", "genai": "1"}.get(case.name)
     assert case.model.spec.id == "wide-f32"
     assert case.model.spec.engine == engine
     assert case.model.spec.context_tokens == LONG

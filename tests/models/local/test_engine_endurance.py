@@ -11,17 +11,15 @@ import psutil
 import pytest
 
 from arena.domain import GenerationParams, Message, Role
-from arena.errors.models import ContextTooLong, ModelError, OutOfMemory
+from arena.errors.models import ContextTooLong, OutOfMemory
 from arena.models.base import Ready, Unavailable
 from arena.models.local.engine import TokenEngine
 from arena.models.local.memory import BLOCK, MAX_RUNNING
-from arena.models.local.model import LocalModel
 from arena.models.local.onnx import engine as onnx_engine
-from arena.models.local.onnx.client import WorkerLink
+from arena.models.local.onnx.client import typed
 from arena.models.local.onnx.engine import OnnxEngine
-from arena.models.local.onnx.protocol import WorkerFailure
-from arena.models.local.onnx.worker import failure
-from tests.models.conftest import Case, answer
+from arena.models.local.onnx.scheduler import failure
+from tests.models.conftest import Case, answer, local_model
 from tests.models.local.test_engine_contract import collect, first_piece, prompts, request, until
 from tests.models.local.tiny_phi import LONG, SHORT
 
@@ -63,7 +61,7 @@ def resident(case: Case) -> int:
     """Bytes of the process that computes."""
     gc.collect()
     engine = case.engine
-    pid = engine._link.pid if isinstance(engine, OnnxEngine) else None
+    pid = engine.worker_pid if isinstance(engine, OnnxEngine) else None
     return int(psutil.Process(pid).memory_info().rss)
 
 
@@ -73,7 +71,7 @@ def nothing_is_held(case: Case) -> bool:
     if engine.open_requests:
         return False
     if isinstance(engine, OnnxEngine):
-        return True  # its books are in the worker; see the test of its rounds
+        return True  # what it holds is in the worker; see the tests of its scheduler
     batch = engine._batch
     scheduler = batch._manager.batch_processor.scheduler
     pool = batch._manager.batch_processor.cache.pool
@@ -82,14 +80,14 @@ def nothing_is_held(case: Case) -> bool:
     pool.try_to_free_sectors()  # a page is given back when another one is wanted
     return (
         pool.num_free_sectors == pool.num_sectors
-        and batch.admission._free_slots == MAX_RUNNING
-        and batch.admission._free_blocks == batch.cache_tokens // BLOCK
-        and not batch.admission._waiting
+        and batch.semaphore.free_slots == MAX_RUNNING
+        and batch.semaphore.free_capacity == batch.cache_tokens // BLOCK
+        and not batch.semaphore.num_waiting
     )
 
 
-async def test_a_hundred_visitors_who_leave_hold_nothing(case: Case) -> None:
-    """A place lost with each of them fills the engine in a day; a page, the memory in a week."""
+async def test_a_hundred_cancelled_requests_hold_nothing(case: Case) -> None:
+    """Neither slots nor blocks of the cache nor memory."""
     await begin_and_leave(case.engine, 40)
     before = resident(case)
 
@@ -105,7 +103,7 @@ async def test_a_hundred_visitors_who_leave_hold_nothing(case: Case) -> None:
 async def test_two_models_in_one_process_do_not_mix(
     wide_transformers: Case, wide_onnx: Case
 ) -> None:
-    """An arena has several local contestants; both sides of a battle write at the same time."""
+    """Two engines that write at the same time write what each writes alone."""
     cases = [wide_transformers, wide_onnx]
     ids = prompts(wide_onnx)
     expected = [wide_onnx.greedy(one, 20) for one in ids]
@@ -120,9 +118,9 @@ async def test_two_models_in_one_process_do_not_mix(
 async def test_a_second_model_that_does_not_fit_leaves_the_first_alone(
     wide_onnx: Case, wide_onnx_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Memory that the first has taken is not there twice; a guess ends both of them."""
+    """It is refused with the numbers, and starts once there is room."""
     monkeypatch.setattr(onnx_engine, "free_ram", lambda: 3 * 1024**2)
-    second = LocalModel(slug="two", label="Two", source=str(wide_onnx_folder), engine="onnx")
+    second = local_model("two", wide_onnx_folder, engine="onnx")
 
     await second.start()
 
@@ -139,16 +137,16 @@ async def test_a_second_model_that_does_not_fit_leaves_the_first_alone(
     await second.aclose()
 
 
-async def test_a_long_prompt_is_refused_before_the_engine_hears_of_it(
+async def test_a_long_prompt_is_refused_before_the_engine_gets_it(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Memory for a text that cannot be read is taken from those who can be answered."""
+    """No memory is taken for it, and nothing counts it as running."""
     monkeypatch.setattr(type(case.engine), "generate", lambda *_: pytest.fail("it was begun"))
     long = [Message(Role.USER, "the quick brown fox " * 400)]
 
     with pytest.raises(ContextTooLong, match=rf"\d{{3,}} tokens.*context of {LONG}"):
         await answer(case.model, long, GenerationParams(max_new_tokens=8))
-    assert case.model.pulse().answering == 0
+    assert case.model.throughput().answering == 0
 
 
 @pytest.mark.parametrize(
@@ -158,20 +156,8 @@ async def test_a_long_prompt_is_refused_before_the_engine_hears_of_it(
         RuntimeError("Failed to allocate memory for requested buffer of size 4096"),
     ],
 )
-def test_memory_that_runs_out_in_the_worker_keeps_its_name(
-    error: Exception, wide_onnx: Case
-) -> None:
-    """Words like "crashed", or "get the files again", sends the owner after the wrong thing."""
+def test_memory_that_runs_out_in_the_worker_keeps_its_name(error: Exception) -> None:
+    """An allocation that fails is out of memory, and not a crash."""
     for number in (1, None):
-        report = failure(number, error)
-        assert typed(wide_onnx, report).code == OutOfMemory.code
-    assert typed(wide_onnx, failure(None, RuntimeError("no such file"))).code != OutOfMemory.code
-
-
-def typed(case: Case, report: WorkerFailure) -> ModelError:
-    """What the arena's side makes of a worker's last words, or of one answer's failure."""
-    from arena.models.local.onnx.client import _typed
-
-    if report.number is not None:
-        return _typed(report)
-    return WorkerLink(case.engine._plan(), lambda _: None)._why(report)
+        assert typed(failure(number, error)).code == OutOfMemory.code
+    assert typed(failure(None, RuntimeError("no such file"))).code != OutOfMemory.code

@@ -23,7 +23,7 @@ from arena.models.local.download import is_complete
 from arena.models.local.model import LocalModel
 from arena.models.local.transformers import weights as loading
 from arena.models.local.transformers.weights import refuse_wrong_gguf, stop_ids
-from tests.models.conftest import QUESTION, Case, answer
+from tests.models.conftest import QUESTION, Case, answer, local_model
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -119,7 +119,7 @@ def in_cache(folder: Path) -> list[Path]:
 
 
 def from_hub(source: str = "owner/tiny") -> LocalModel:
-    return LocalModel(slug="tiny", label="Tiny", source=source, device="cpu")
+    return local_model("tiny", source, device="cpu")
 
 
 async def failure(model: LocalModel) -> ArenaError:
@@ -134,7 +134,7 @@ async def failure(model: LocalModel) -> ArenaError:
 async def test_files_come_from_the_hub_once_and_then_from_the_cache(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A laptop on a train must start; and 8 GB must not come with what nobody needs."""
+    """Only the files that are needed, with their progress; the second start needs no network."""
     seen: list[Loading] = []
     model = from_hub()
     report = model._report
@@ -167,7 +167,7 @@ async def test_files_come_from_the_hub_once_and_then_from_the_cache(
 
 
 async def test_an_interrupted_download_is_not_taken_for_a_model(hub: Hub) -> None:
-    """The cache has a folder as soon as the first file is there."""
+    """A cache folder without all weights is fetched again."""
     first = from_hub()
     await first.start()
     await first.aclose()
@@ -197,7 +197,7 @@ async def test_an_interrupted_download_is_not_taken_for_a_model(hub: Hub) -> Non
 async def test_each_refusal_of_the_hub_has_its_own_sentence(
     hub: Hub, status: int, code: str, words: str
 ) -> None:
-    """A bare "could not load" helps nobody: a missing token and a typing mistake differ."""
+    """A missing token, a wrong name and terms that are not accepted differ."""
     hub.refuse = (status, code)
     error = await failure(from_hub())
     assert isinstance(error, ModelUnavailable)
@@ -208,7 +208,7 @@ async def test_each_refusal_of_the_hub_has_its_own_sentence(
 async def test_a_full_disk_is_found_before_the_download(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Filling the disk takes other programs down too."""
+    """The sizes that the Hub tells are compared with the free disk."""
     usage = download.shutil.disk_usage("/")
     monkeypatch.setattr(download.shutil, "disk_usage", lambda _: usage._replace(free=1000))
     error = await failure(from_hub())
@@ -217,7 +217,7 @@ async def test_a_full_disk_is_found_before_the_download(
 
 
 async def test_a_repository_without_safetensors_is_refused(hub: Hub, tmp_path: Path) -> None:
-    """An ONNX or GGUF repository would be downloaded whole and then fail."""
+    """Before anything is downloaded."""
     hub.folder = tmp_path
     hub.extra = {"config.json": b"{}", "model.onnx": b"x"}
     error = await failure(from_hub())
@@ -229,7 +229,7 @@ async def test_a_repository_without_safetensors_is_refused(hub: Hub, tmp_path: P
 async def test_an_unreachable_hub_is_found_out_within_seconds(
     hub_cache: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Default retries keep a person without network waiting for minutes before the stand-in."""
+    """Refused or silent, it takes no longer than REACH_S and the lookup."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         if how == "silent":
@@ -245,7 +245,7 @@ async def test_an_unreachable_hub_is_found_out_within_seconds(
 
 
 async def test_offline_mode_is_named(hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody who set HF_HUB_OFFLINE and forgot needs to be told."""
+    """The remedy names HF_HUB_OFFLINE."""
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
@@ -262,7 +262,7 @@ async def test_offline_mode_is_named(hub_cache: Path, monkeypatch: pytest.Monkey
     ],
 )
 async def test_a_wrong_source_is_named(hub_cache: Path, source: str, words: str) -> None:
-    """A typing mistake in a path must not be looked up on the Hub."""
+    """A path that does not exist is not looked up on the Hub."""
     assert words in (await failure(from_hub(source))).sentence
 
 
@@ -281,7 +281,7 @@ def write_gguf(path: Path, architecture: str) -> Path:
 
 
 async def test_a_gguf_file_of_phi3_is_refused(tmp_path: Path) -> None:
-    """Read by transformers it loses its LongRoPE factors: fluent, wrong, and without a word."""
+    """Transformers would read it without its LongRoPE factors."""
     error = await failure(from_hub(str(write_gguf(tmp_path / "phi.gguf", "phi3"))))
     assert isinstance(error, UnsupportedModel)
     assert "phi3" in error.sentence
@@ -291,7 +291,7 @@ async def test_a_gguf_file_of_phi3_is_refused(tmp_path: Path) -> None:
 
 
 async def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
-    """A half download named .gguf would fail deep inside a parser."""
+    """With a typed error, whatever the parser says."""
     (tmp_path / "m.gguf").write_bytes(b"not a model")
     error = await failure(from_hub(str(tmp_path / "m.gguf")))
     assert isinstance(error, UnsupportedModel)
@@ -300,7 +300,7 @@ async def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
 async def test_weights_that_do_not_fit_are_refused_with_numbers_and_remedy(
     tiny: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Linux ends a process that takes too much memory, with no message at all."""
+    """16 bits are a remedy only where they would fit."""
     weights = loading.weights_bytes(tiny.folder, "float32")
     counted = sum(p.numel() for p in tiny.reference.parameters()) * 4
     assert weights == counted
@@ -317,7 +317,7 @@ async def test_weights_that_do_not_fit_are_refused_with_numbers_and_remedy(
 async def test_memory_that_runs_out_while_loading_is_typed(
     tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The check beforehand is an estimate; what it misses must read the same."""
+    """It is the same error as that of the check before."""
 
     def read(*_: object, **__: object) -> None:
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
@@ -329,7 +329,7 @@ async def test_memory_that_runs_out_while_loading_is_typed(
 async def test_broken_files_are_typed_and_a_second_start_can_succeed(
     tiny_folder: Path, tmp_path: Path
 ) -> None:
-    """Mending the files and pressing a button should do; not a restart of the server."""
+    """Once the files are mended, the same model starts."""
     import shutil
 
     folder = tmp_path / "model"
@@ -347,7 +347,7 @@ async def test_broken_files_are_typed_and_a_second_start_can_succeed(
 async def test_a_model_that_needs_its_own_code_is_refused(
     tiny_folder: Path, tmp_path: Path
 ) -> None:
-    """Code from a repository must never run here, and the reason must be told."""
+    """Code from a repository never runs."""
     import shutil
 
     folder = tmp_path / "model"
@@ -363,7 +363,7 @@ async def test_a_model_that_needs_its_own_code_is_refused(
 
 
 async def test_closing_ends_a_start_that_is_under_way(tiny_folder: Path) -> None:
-    """Ctrl-C during a download of 8 GB must not wait for its end."""
+    """The next report of a download ends it."""
     going, go_on = threading.Event(), threading.Event()
 
     def fetch_files(report: download.ProgressCallback) -> download.Fetched:
@@ -372,7 +372,7 @@ async def test_closing_ends_a_start_that_is_under_way(tiny_folder: Path) -> None
             go_on.wait(20)
             report("download", 0.1)
 
-    model = LocalModel(slug="t", label="T", source="x/y", device="cpu", fetch_files=fetch_files)
+    model = local_model("t", "x/y", device="cpu", fetch=fetch_files)
     start = asyncio.create_task(model.start())
     assert await asyncio.to_thread(going.wait, 20)
     assert model.status() == Loading()
@@ -386,7 +386,7 @@ async def test_closing_ends_a_start_that_is_under_way(tiny_folder: Path) -> None
 
 @pytest.mark.parametrize(("given", "wanted"), [(7, {7}), ([7, 9], {7, 9}), (None, {3})])
 def test_stop_tokens_come_from_the_generation_config(given: object, wanted: set[int]) -> None:
-    """An int where a list is expected, or nothing at all, would give answers without an end."""
+    """One, several, or none: then the tokenizer's."""
     from types import SimpleNamespace as Fake
 
     config = Fake(eos_token_id=None)
@@ -397,7 +397,7 @@ def test_stop_tokens_come_from_the_generation_config(given: object, wanted: set[
 
 
 def test_a_container_s_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Space sees the host's memory, and is ended when it passes its own share."""
+    """Free memory is what the container's limit leaves, file cache not counted."""
     for name, text in (
         ("max", "3000"),
         ("current", "2500"),
@@ -406,7 +406,7 @@ def test_a_container_s_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (tmp_path / name).write_text(text)
     files = (tmp_path / "max", tmp_path / "current", tmp_path / "stat")
     monkeypatch.setattr(memory, "_CGROUPS", (files,))
-    monkeypatch.setattr(memory, "promises", memory.Promises())
+    monkeypatch.setattr(memory, "reservations", memory.MemoryReservations())
     assert memory.free_ram() == 900
     (tmp_path / "max").write_text("max\n")
     assert memory.free_ram() > 10**6

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -18,14 +19,17 @@ from arena.domain import Delta, FinishReason, GenerationParams, Message, Role
 from arena.errors.models import ContextTooLong, EngineCrashed, ModelUnavailable, OutOfMemory
 from arena.models.base import ChatModel, Dormant, Ready, Unavailable
 from arena.models.local.chat_template import ChatText
-from arena.models.local.model import LocalModel
+from arena.models.local.model import RESTARTS, LocalModel
 from arena.models.variant import VariantModel
-from tests.models.conftest import QUESTION, Case, answer
+from tests.models.conftest import QUESTION, Case, answer, local_model
 from tests.models.local.tiny_phi import LONG
 
 GREEDY = GenerationParams(temperature=0, max_new_tokens=12)
 SAMPLED = GenerationParams(temperature=1.0, max_new_tokens=24, seed=5)
+FITTING = GenerationParams(temperature=1.0, max_new_tokens=30, seed=1)
+"""Short enough for the shared batch."""
 ENDLESS = GenerationParams(temperature=1.0, max_new_tokens=200, seed=1)
+"""Past the length of LongRoPE's short factors, so that it runs outside the batch."""
 
 
 async def until(condition: Any, what: str) -> float:
@@ -40,13 +44,16 @@ async def until(condition: Any, what: str) -> float:
 @pytest.fixture
 async def own(tiny_folder: Path) -> AsyncIterator[LocalModel]:
     """A model of the test's own, to be broken; it restarts only when told."""
-    model = LocalModel(
-        slug="tiny-phi",
-        label="Tiny Phi",
-        source=str(tiny_folder),
-        device="cpu",
-        restart_after_s=None,
-    )
+    model = local_model("tiny-phi", tiny_folder, device="cpu", restart_after_s=None)
+    await model.start()
+    yield model
+    await model.aclose()
+
+
+@pytest.fixture
+async def restarting(tiny_folder: Path) -> AsyncIterator[LocalModel]:
+    """One that restarts by itself at once."""
+    model = local_model("tiny-phi", tiny_folder, device="cpu", restart_after_s=0.0)
     await model.start()
     yield model
     await model.aclose()
@@ -54,7 +61,7 @@ async def own(tiny_folder: Path) -> AsyncIterator[LocalModel]:
 
 def slow_down(engine: Any) -> None:
     """A token every 20 ms, so that an answer does not end before anybody can leave it."""
-    for model in (engine._batch._model, engine._solo._model):
+    for model in (engine._batch._model, engine._generate_runner._model):
         model.model.layers[0].register_forward_pre_hook(lambda *_: time.sleep(0.02))
 
 
@@ -65,14 +72,15 @@ async def drain(stream: AsyncIterator[object]) -> None:
 
 
 def internals(model: LocalModel) -> Any:
-    running = model._running
-    assert running is not None
-    return running.engine
+    assert model.engine is not None
+    return model.engine
 
 
-def active_requests(engine: Any) -> int:
+def is_idle(engine: Any) -> bool:
+    """Whether neither the batch nor `generate` has a request."""
     scheduler = engine._batch._manager.batch_processor.scheduler
-    return len(scheduler.active_requests) + len(scheduler.waiting_requests)
+    batched = len(scheduler.active_requests) + len(scheduler.waiting_requests)
+    return not batched and engine._generate_runner._current is None
 
 
 def break_forward(engine: Any, error: Exception, *, once: bool = False) -> None:
@@ -89,7 +97,7 @@ def mend_forward(engine: Any) -> None:
 
 
 async def test_streamed_text_is_that_of_generate(case: Case) -> None:
-    """Chat template, stop tokens and decoding must be the model's own, not nearly."""
+    """Chat template, stop tokens and decoding are the model's own."""
     params = GenerationParams(temperature=0, max_new_tokens=30)
     text, finished = await answer(case.model, QUESTION, params)
     ids = ChatText(case.tokenizer).encode(QUESTION)
@@ -101,8 +109,8 @@ async def test_streamed_text_is_that_of_generate(case: Case) -> None:
     assert (finished.reason is FinishReason.LENGTH) == (len(expected) == 30)
 
 
-async def test_the_stand_in_knows_its_capitals(smol: Case) -> None:
-    """A wrong conversion or template gives fluent nonsense, or an answer without end."""
+async def test_the_stand_in_answers_rightly(smol: Case) -> None:
+    """Conversion and template keep the model: it knows its capitals, and ends its answer."""
     params = GenerationParams(temperature=0, max_new_tokens=40)
     text, finished = await answer(smol.model, QUESTION, params)
     assert "Paris" in text
@@ -113,7 +121,7 @@ async def test_the_stand_in_knows_its_capitals(smol: Case) -> None:
 
 
 async def test_the_last_event_says_what_was_sent_and_how_long_it_took(tiny: Case) -> None:
-    """A record without the seed that was drawn cannot be run again."""
+    """With the seed that was drawn, so that the answer can be repeated."""
     params = GenerationParams(temperature=0.9, top_p=0.8, max_new_tokens=5)
     text, finished = await answer(tiny.model, QUESTION, params)
     assert finished.reason is FinishReason.LENGTH
@@ -157,7 +165,7 @@ async def test_the_facts_are_there_once_it_is_ready(tiny: Case) -> None:
 
 
 async def test_japanese_comes_in_whole_characters(tiny: Case) -> None:
-    """Streaming must not lose or double what `decode` gives, character by character."""
+    """The pieces of text together are what `decode` gives, and none is empty."""
     messages = [Message(Role.USER, "日本の首都はどこですか。")]
     pieces = [e.text async for e in tiny.model.stream(messages, SAMPLED) if isinstance(e, Delta)]
     text, _ = await answer(tiny.model, messages, SAMPLED)
@@ -166,25 +174,23 @@ async def test_japanese_comes_in_whole_characters(tiny: Case) -> None:
 
 
 async def test_a_prompt_that_passes_the_context_is_refused(tiny: Case) -> None:
-    """Past its context a model writes noise, without a word."""
+    """Prompt and answer together stay within the context."""
     with pytest.raises(ContextTooLong, match=f"{LONG - 3}.*context of {LONG}"):
         await answer(tiny.model, QUESTION, GenerationParams(max_new_tokens=LONG - 3))
 
 
 @pytest.mark.parametrize("how", ["aclose", "cancel"])
-@pytest.mark.parametrize("engine_kind", ["batch", "solo"])
-async def test_leaving_frees_the_place_within_a_second(
-    own: LocalModel, how: str, engine_kind: str
+@pytest.mark.parametrize("params", [FITTING, ENDLESS], ids=["batched", "unbatched"])
+async def test_leaving_frees_the_slot_within_a_second(
+    own: LocalModel, how: str, params: GenerationParams
 ) -> None:
-    """Answers that nobody reads would fill the batch, and their handlers the memory."""
+    """Closing the stream or cancelling its reader stops the work in the batch and outside it."""
     engine = internals(own)
     slow_down(engine)
-    if engine_kind == "batch":
-        engine._goes_alone = lambda _: False
     first = asyncio.Event()
 
     async def read() -> None:
-        async with aclosing(own.stream(QUESTION, ENDLESS)) as events:
+        async with aclosing(own.stream(QUESTION, params)) as events:
             async for _ in events:
                 first.set()
                 if how == "aclose":
@@ -197,34 +203,31 @@ async def test_leaving_frees_the_place_within_a_second(
         if how == "cancel":
             task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    took = await until(
-        lambda: active_requests(engine) == 0 and engine._solo._current is None, "not freed"
-    )
+    took = await until(lambda: is_idle(engine), "not freed")
     assert engine.open_requests == 0
-    assert not engine._batch._sinks
     sys.stdout.write(f"freed_after_ms: {round(took * 1000)}\n")
     assert took < 1.0
     assert (await answer(own, QUESTION, GREEDY))[0]
 
 
-async def test_leaving_while_waiting_for_a_place_is_no_leak(own: LocalModel) -> None:
-    """A visitor who leaves the queue must give up the place in it."""
+async def test_leaving_while_waiting_for_a_slot_frees_nothing_twice(own: LocalModel) -> None:
+    """A reader that stops waiting for a slot takes none."""
     engine = internals(own)
-    inside = engine._batch.admission.ask(engine._batch.cache_tokens // 256)
+    inside = engine._batch.semaphore.acquire(engine._batch.cache_tokens // 256)
     task = asyncio.create_task(answer(own, QUESTION, GREEDY))
-    await until(lambda: engine._batch.admission._waiting, "never asked")
+    await until(lambda: engine._batch.semaphore.num_waiting, "never asked")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    engine._batch.admission.leave(engine._batch.cache_tokens // 256, inside)
+    engine._batch.semaphore.release(engine._batch.cache_tokens // 256, inside)
     assert (await answer(own, QUESTION, GREEDY))[0]
 
 
 async def test_a_crash_is_noticed_typed_and_mended_by_start(own: LocalModel) -> None:
-    """A dead thread leaves every page waiting for ever, and looks ready."""
+    """All readers get the error, the model is unavailable, and `start` brings it back."""
     engine = internals(own)
     before, _ = await answer(own, QUESTION, GREEDY)
-    streams = [own.stream(QUESTION, ENDLESS) for _ in range(2)]
-    engine._goes_alone = lambda _: False
+    slow_down(engine)
+    streams = [own.stream(QUESTION, FITTING) for _ in range(2)]
     for stream in streams:
         await anext(stream)
     break_forward(engine, ValueError("boom"))
@@ -246,33 +249,36 @@ async def test_a_crash_is_noticed_typed_and_mended_by_start(own: LocalModel) -> 
     assert (await answer(own, QUESTION, GREEDY))[0] == before
 
 
-async def test_running_out_of_memory_is_typed_and_the_engine_comes_back(own: LocalModel) -> None:
-    """One request too many must not end the arena, and should be told from a crash."""
-    engine = internals(own)
-    own._restart_after_s = 0.0
+async def test_out_of_memory_is_typed_and_the_engine_restarts(
+    restarting: LocalModel,
+) -> None:
+    """It is told from a crash, and the engine is started again."""
+    engine = internals(restarting)
     break_forward(engine, RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), once=True)
     with pytest.raises(OutOfMemory):
-        await answer(own, QUESTION, GREEDY)
-    await until(lambda: isinstance(own.status(), Ready), "not restarted")
-    assert (await answer(own, QUESTION, GREEDY))[0]
+        await answer(restarting, QUESTION, GREEDY)
+    await until(lambda: isinstance(restarting.status(), Ready), "not restarted")
+    assert (await answer(restarting, QUESTION, GREEDY))[0]
 
 
-async def test_an_engine_that_keeps_dying_is_left_alone_after_some_tries(own: LocalModel) -> None:
-    """A broken driver would have the server load and crash in a circle."""
-    own._restarts_left = 0
-    own._restart_after_s = 0.0
-    begun = []
-    own._begin = lambda: begun.append(1)  # type: ignore[method-assign,assignment,return-value]
-    own._crashed(EngineCrashed("again"))
-    assert isinstance(own.status(), Unavailable)
-    assert not begun
+async def test_restarts_in_a_row_are_limited(
+    restarting: LocalModel,
+) -> None:
+    """After RESTARTS of them without one good answer the model stays unavailable."""
+    engine = internals(restarting)
+    for crash in range(RESTARTS + 1):
+        break_forward(engine, ValueError("again"), once=True)
+        with pytest.raises(EngineCrashed):
+            await answer(restarting, QUESTION, GREEDY)
+        if crash < RESTARTS:
+            await until(lambda: isinstance(restarting.status(), Ready), "not restarted")
+    assert isinstance(restarting.status(), Unavailable)
+    assert not any(isinstance(thread, threading.Timer) for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize("taken", [False, True], ids=["refused", "swallowed"])
-async def test_a_thread_that_is_gone_without_a_word_is_noticed(
-    own: LocalModel, *, taken: bool
-) -> None:
-    """A request handed over in the moment of death gets neither tokens nor an error."""
+async def test_a_dead_thread_that_told_nothing_is_noticed(own: LocalModel, *, taken: bool) -> None:
+    """A request that it takes or refuses fails with an error, and the model restarts."""
     engine = internals(own)
     manager = engine._batch._manager
     manager.stop(hard_stop=True)
@@ -286,7 +292,7 @@ async def test_a_thread_that_is_gone_without_a_word_is_noticed(
 
 
 async def test_several_starts_at_once_are_one(tiny_folder: Path) -> None:
-    """Two loads of the same weights would take twice the memory."""
+    """The weights are fetched and loaded once, whoever asks."""
     from arena.models.local.download import Fetched
 
     calls = []
@@ -296,9 +302,7 @@ async def test_several_starts_at_once_are_one(tiny_folder: Path) -> None:
         report("download", 0.5)
         return Fetched(tiny_folder, "0123456789abcdef")
 
-    model = LocalModel(
-        slug="t", label="T", source="owner/tiny", device="cpu", fetch_files=fetch_files
-    )
+    model = local_model("t", "owner/tiny", device="cpu", fetch=fetch_files)
     assert isinstance(model.status(), Dormant)
     assert model.spec.id == "t"
     text, finished = await answer(model, QUESTION, GREEDY)
@@ -313,7 +317,7 @@ async def test_several_starts_at_once_are_one(tiny_folder: Path) -> None:
 
 
 async def test_a_variant_shares_weights_and_puts_its_prompt_in_front(tiny: Case) -> None:
-    """A variant must not load a copy, nor lose the visitor's own system prompt."""
+    """The visitor's own system prompt follows the variant's."""
     variant = VariantModel(
         tiny.model,
         suffix="steps",
@@ -341,8 +345,8 @@ async def test_a_variant_shares_weights_and_puts_its_prompt_in_front(tiny: Case)
 
 
 def test_a_variant_with_a_wrong_override_fails_at_once() -> None:
-    """A typing mistake would otherwise fail each visitor's battle."""
-    base = LocalModel(slug="x", label="X", source="x/y")
+    """A wrong name or value is refused when the variant is made."""
+    base = local_model("x", "x/y")
     with pytest.raises(ValueError, match="temperature"):
         VariantModel(base, suffix="hot", label="Hot", overrides={"temperature": 3})
     with pytest.raises(TypeError):
@@ -350,7 +354,7 @@ def test_a_variant_with_a_wrong_override_fails_at_once() -> None:
 
 
 async def test_the_event_loop_stays_free_while_four_streams_run(smol: Case) -> None:
-    """A loop held up by generation freezes every page, not only the one that asked."""
+    """Generation runs in threads of its own."""
     lags: list[float] = []
     done = asyncio.Event()
 
@@ -374,14 +378,15 @@ PROGRAM = """
 import asyncio, sys, time
 from arena.domain import GenerationParams, Message, Role
 from arena.models.local.model import LocalModel
+from arena.models.local.spec import ModelConfig
 
 async def main():
-    model = LocalModel(slug="t", label="T", source=sys.argv[1], device="cpu")
+    model = LocalModel(ModelConfig("t", "T", sys.argv[1], device="cpu"))
     params = GenerationParams(max_new_tokens=int(sys.argv[2]), seed=1)
     stream = model.stream([Message(Role.USER, "Hello")], params)
     print(type(await anext(stream)).__name__, flush=True)
     keep.append((model, stream))
-    batch = model._running.engine._batch
+    batch = model.engine._batch
     batch._model.model.layers[0].register_forward_pre_hook(lambda *_: time.sleep(0.01))
     for name in "abcd":  # still being written when the main thread ends
         batch._manager.add_request(
@@ -394,8 +399,8 @@ print("left", flush=True)
 """
 
 
-def test_the_process_ends_although_nobody_closed_the_model(tiny_folder: Path) -> None:
-    """Threads in the middle of torch keep the process from its end, or bring it down."""
+def test_the_process_ends_with_an_open_model(tiny_folder: Path) -> None:
+    """Its threads neither hold up the end of the process nor bring it down."""
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", PROGRAM, str(tiny_folder), tokens],
@@ -415,8 +420,8 @@ def test_the_process_ends_although_nobody_closed_the_model(tiny_folder: Path) ->
         assert process.returncode == 0, err
 
 
-def test_importing_it_is_quick() -> None:
-    """Loading torch at import would cost every command seconds."""
+def test_importing_it_does_not_import_torch() -> None:
+    """Torch is imported when a model is loaded."""
     names = "arena.models.local.model, arena.models.local.embedded"
     code = f"import sys, {names}; print('torch' in sys.modules)"
     done = subprocess.run(

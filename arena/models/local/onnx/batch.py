@@ -1,318 +1,185 @@
-"""Texts as rows of one cache of ONNX Runtime, so that all that are being written share one call.
+"""Decodes a batch of sequences in one call of ONNX Runtime.
 
-A call for eight answers takes three times as long as a call for one, not eight times. Each row is
-computed by itself, so that company changes no bit of its scores; `agrees` finds out whether that is
-so for this model on this processor, and where it is not the rows are written one by one.
-
-The cache is laid out for the longest text in every row, and the system gives memory only to what
-is written to: an address costs nothing. A row that is left gives its memory back.
+A call for eight sequences takes three times as long as a call for one, not eight times. Each row
+of the batch is computed by itself, so that its logits do not depend on the others, to the last bit;
+`batch_invariant` finds out whether that is so for this model on this processor, and where it is
+not, each sequence is decoded in a call of its own.
 """
 
 from __future__ import annotations
 
-import math
-import mmap
-import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 
-from arena.models.local.onnx.protocol import Graph, Plan
+from arena.models.local.engine import Foreign
+from arena.models.local.onnx.kv_cache import KvCache, UnfitError
+from arena.models.local.onnx.protocol import WorkerConfig
 from arena.models.local.onnx.sampling import Floats
 from arena.models.local.onnx.sequence import TokenSequence
 
-TOGETHER = 8
-"""Rows in one call; more would save little, and each token would come later."""
-
-Foreign: TypeAlias = Any
-"""An object of ONNX Runtime, which has no types."""
-_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
-
-
-class UnfitError(Exception):
-    """This kind of model, or this machine, needs `onnx_generators.py`."""
+MAX_BATCH_SIZE = 8
+"""Sequences in one call; more would save little, and each token would come later."""
+CHECKED_BATCH_SIZES = (2, 3)
+"""Of the start's check, beside the largest: products are computed by twos, threes or fours."""
+_LOG_ERRORS = 3
+_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 class BatchedRunner:
-    """The loaded model; see `Runtime`.
+    """The loaded model; see `ModelRunner`.
 
     Raises:
-        UnfitError: the model's cache is not one row of keys and values for each text, or the
+        UnfitError: the model's cache is not one row of keys and values for each sequence, or the
             system gives no address space.
         RuntimeError: the model cannot be loaded.
     """
 
     engine = "onnxruntime"
 
-    def __init__(self, plan: Plan) -> None:
-        graph = plan.graph
-        if not graph.shared:
+    def __init__(self, config: WorkerConfig) -> None:
+        graph = config.graph
+        if not graph.in_place:
             raise UnfitError("keys and values are not written in place")
         ort.disable_telemetry_events()
-        self.plan = plan
+        self.config = config
         self.versions = {"onnxruntime": ort.__version__}
-        self._session = _session(plan)
+        self._session = _session(config)
         inputs = {given.name: given.type for given in self._session.get_inputs()}
         outputs = {given.name for given in self._session.get_outputs()}
-        known = {graph.ids, graph.mask, graph.position, *graph.past}
+        known = {graph.input_ids, graph.attention_mask, graph.position_ids, *graph.past}
         types = {inputs.get(name) for name in graph.past}
         if not inputs.keys() <= known or not {graph.logits, *graph.present} <= outputs:
             raise UnfitError(f"inputs: {sorted(inputs)}")
-        if len(types) != 1 or (dtype := _TYPES.get(types.pop() or "")) is None:
+        if len(types) != 1 or (dtype := _DTYPES.get(types.pop() or "")) is None:
             raise UnfitError("the cache has another number format")
-        self._has_position = graph.position in inputs
-        # A spare row, to exchange two.
-        rows = plan.running + plan.keep + 1
-        self._cache = _Cache(graph, rows, min(plan.context, plan.cache_tokens), np.dtype(dtype))
+        self._has_position_ids = graph.position_ids in inputs
+        # One row more, to exchange two.
+        rows = config.max_running + config.max_prefixes + 1
+        capacity = min(config.context, config.cache_tokens)
+        self.cache = KvCache(graph, rows, capacity, np.dtype(dtype))
         self._bindings: dict[tuple[int, int], Foreign] = {}
         self.kv_itemsize = np.dtype(dtype).itemsize
-        self.together = min(TOGETHER, plan.running)
-        self.why_alone = ""
+        self.max_batch_size = min(MAX_BATCH_SIZE, config.max_running)
+        self.why_unbatched = ""
 
-    def text(self, capacity: int, *, long: bool) -> TokenSequence:
-        """An empty one."""
-        return _RowText(self, self._cache, capacity, long=long)
+    def new_sequence(self, capacity: int, *, long_rope: bool) -> TokenSequence:
+        """See `ModelRunner`."""
+        return BatchedSequence(self, capacity, long_rope=long_rope)
 
-    def write(self, texts: Sequence[TokenSequence], tokens: Sequence[int]) -> None:
+    def decode_step(self, sequences: Sequence[TokenSequence], tokens: Sequence[int]) -> None:
         """All of them in one call."""
-        rows = {_row(text): token for text, token in zip(texts, tokens, strict=True)}
-        ordered = self._cache.gather(list(rows))
-        self.run(ordered, [[rows[text]] for text in ordered])
-        for text in ordered:
-            text.wrote()
+        pairs = zip(sequences, tokens, strict=True)
+        token_of = {_batched(sequence): token for sequence, token in pairs}
+        ordered = self.cache.gather(list(token_of))
+        self.run(ordered, [[token_of[sequence]] for sequence in ordered])
+        for sequence in ordered:
+            sequence.advance(1)
 
-    def run(self, texts: Sequence[_RowText], ids: Sequence[Sequence[int]]) -> None:
-        """Read these tokens, the same number for each of these texts, whose rows are neighbours.
+    def run(self, sequences: Sequence[BatchedSequence], ids: Sequence[Sequence[int]]) -> None:
+        """Compute the next tokens, as many for each of these sequences, whose rows are neighbours.
 
         Raises:
-            RuntimeError, MemoryError: the runtime's own, or a text is longer than a row.
+            RuntimeError, MemoryError: the runtime's own, or a sequence is longer than a row.
         """
-        graph, count = self.plan.graph, len(ids[0])
-        ends = [text.held + count for text in texts]
-        if max(ends) > self._cache.capacity:
-            raise RuntimeError(f"{max(ends)} tokens; the max. of a row is {self._cache.capacity}")
-        # A model with LongRoPE chooses its rotary factors by the mask's width; every piece of a
-        # long text is to be read with the long ones.
+        graph, count = self.config.graph, len(ids[0])
+        ends = [sequence.num_cached + count for sequence in sequences]
+        if max(ends) > self.cache.capacity:
+            raise RuntimeError(f"{max(ends)} tokens; the max. of a row is {self.cache.capacity}")
+        # A model with LongRoPE chooses its rotary factors by the mask's width; every chunk of a
+        # long sequence needs the long ones.
         width = max(ends)
-        if texts[0].long:
-            width = max(width, self.plan.short_context + 1)
-        tokens = np.array(ids, dtype=np.int64)
+        if sequences[0].long_rope:
+            width = max(width, self.config.short_context + 1)
+        begins = np.array([sequence.num_cached for sequence in sequences])
         mask = (np.arange(width) < np.array(ends)[:, None]).astype(np.int64)
-        position = np.array([text.held for text in texts])[:, None] + np.arange(count)
-        binding = self._binding(texts[0].row, len(texts))
+        binding = self._binding(sequences[0].row, len(sequences))
         try:
-            binding.bind_cpu_input(graph.ids, tokens)
-            binding.bind_cpu_input(graph.mask, mask)
-            if self._has_position:
-                binding.bind_cpu_input(graph.position, position)
-            binding.bind_output(graph.logits, "cpu")  # it is made anew: its size may change
+            binding.bind_cpu_input(graph.input_ids, np.array(ids, dtype=np.int64))
+            binding.bind_cpu_input(graph.attention_mask, mask)
+            if self._has_position_ids:
+                binding.bind_cpu_input(graph.position_ids, begins[:, None] + np.arange(count))
+            binding.bind_output(graph.logits, "cpu")  # at each call, since its size may change
             self._session.run_with_iobinding(binding)
-            (scores, *_) = binding.get_outputs()
+            (logits, *_) = binding.get_outputs()
         except Exception as error:  # its errors have no other base in common
             raise RuntimeError(f"{type(error).__name__}: {error}") from error
-        last = scores.numpy()[:, -1].astype(np.float32)
-        for text, row in zip(texts, last, strict=True):
-            text.last = row
+        last = logits.numpy()[:, -1].astype(np.float32)
+        for sequence, row in zip(sequences, last, strict=True):
+            sequence.last_logits = row
 
     def _binding(self, first: int, count: int) -> Foreign:
-        """What ties these rows to the model's inputs and outputs; made once."""
+        """Ties these rows to the model's inputs and outputs; kept for the next call."""
         if (first, count) not in self._bindings:
             binding = self._session.io_binding()
-            binding.bind_output(self.plan.graph.logits, "cpu")
-            self._cache.bind(binding, first, count)
+            binding.bind_output(self.config.graph.logits, "cpu")
+            self.cache.bind(binding, first, count)
             self._bindings[first, count] = binding
         return self._bindings[first, count]
 
 
-def _session(plan: Plan) -> Foreign:
+def _session(config: WorkerConfig) -> Foreign:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = plan.threads
+    options.intra_op_num_threads = config.threads
     # Threads that spin while they wait take the cores from the page.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    file = str(Path(plan.folder) / plan.graph.file)
+    options.log_severity_level = _LOG_ERRORS
+    file = str(Path(config.folder) / config.graph.file)
     try:
         return ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors have no other base in common
         raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
 
-class _RowText(TokenSequence):
-    """See `TokenSequence`. It has its row until nobody refers to it any more."""
+class BatchedSequence(TokenSequence):
+    """See `TokenSequence`. It has its row of the KV cache for as long as it is referred to."""
 
-    def __init__(self, runtime: BatchedRunner, cache: _Cache, capacity: int, *, long: bool) -> None:
-        super().__init__(runtime.plan, capacity, long=long)
-        self._runtime = runtime
-        self.last: Floats | None = None
-        self.row = cache.take(self)
+    def __init__(self, runner: BatchedRunner, capacity: int, *, long_rope: bool) -> None:
+        super().__init__(runner.config, capacity, long_rope=long_rope)
+        self._runner = runner
+        self.last_logits: Floats | None = None
+        self.row = runner.cache.take(self)
 
-    def wrote(self) -> None:
-        """One token was read, with others' tokens."""
-        self._has_read(1)
+    def _forward(self, ids: Sequence[int]) -> None:
+        self._runner.run([self], [ids])
 
-    def _read(self, ids: Sequence[int]) -> None:
-        self._runtime.run([self], [ids])
+    def _rewind(self, num_cached: int) -> None:
+        self.last_logits = None  # keys and values behind are masked, and overwritten
 
-    def _rewind(self, held: int) -> None:
-        self.last = None  # what lies behind is never looked at, and is written over
-
-    def scores(self) -> Floats:
+    def logits(self) -> Floats:
         """See `TokenSequence`."""
-        assert self.last is not None  # noqa: S101 -- only what was read has scores
-        return self.last
+        assert self.last_logits is not None  # noqa: S101 -- only computed tokens have logits
+        return self.last_logits
 
 
-def _row(text: TokenSequence) -> _RowText:
-    assert isinstance(text, _RowText)  # noqa: S101 -- it comes from `Rows.text`
-    return text
+def _batched(sequence: TokenSequence) -> BatchedSequence:
+    assert isinstance(sequence, BatchedSequence)  # noqa: S101 -- it comes from `new_sequence`
+    return sequence
 
 
-class _Cache:
-    """Keys and values: for each of the model's inputs an array (rows, kv_heads, tokens, head_dim).
+def batch_invariant(runner: BatchedRunner) -> bool:
+    """Whether a sequence has the same logits, to the last bit, in a batch and alone."""
+    limit = runner.config.short_context or runner.config.context
+    sequences: list[TokenSequence] = []
+    for number in range(runner.max_batch_size):
+        sequence = runner.new_sequence(limit, long_rope=False)
+        sequence.prefill(range(1, 2 + number))
+        sequences.append(sequence)
+    tokens = list(range(1, 1 + len(sequences)))
 
-    Args:
-        graph: names and sizes.
-        rows: texts that it can hold.
-        capacity: tokens of the longest one.
-        dtype: of its numbers.
-    """
-
-    def __init__(self, graph: Graph, rows: int, capacity: int, dtype: np.dtype[Any]) -> None:
-        # Rows of whole pages, so that each can be given back.
-        token = graph.kv_heads * graph.head_dim * dtype.itemsize
-        least = mmap.PAGESIZE // math.gcd(mmap.PAGESIZE, token)
-        self.capacity = -(-capacity // least) * least
-        shape = (rows, graph.kv_heads, self.capacity, graph.head_dim)
-        self._graph = graph
-        self._dtype = dtype
-        self._shape = shape
-        self._row_bytes = math.prod(shape[1:]) * dtype.itemsize
-        try:
-            self._maps = [_addresses(rows * self._row_bytes) for _ in graph.past]
-        except (OSError, ValueError, OverflowError) as error:
-            raise UnfitError(f"{type(error).__name__}: {error}") from error
-        self._arrays: list[npt.NDArray[Any]] = [
-            np.frombuffer(memory, dtype=dtype).reshape(shape) for memory in self._maps
-        ]
-        self._texts: list[weakref.ref[_RowText] | None] = [None] * rows
-
-    def bind(self, binding: Foreign, first: int, count: int) -> None:
-        """Tie neighbouring rows to the model: it reads them and writes on in their place."""
-        shape = (count, *self._shape[1:])
-        names = zip(self._graph.past, self._graph.present, self._arrays, strict=True)
-        for past, present, array in names:
-            begin = array.ctypes.data + first * self._row_bytes
-            binding.bind_input(past, "cpu", 0, self._dtype.type, shape, begin)
-            binding.bind_output(present, "cpu", 0, self._dtype.type, shape, begin)
-
-    def take(self, text: _RowText) -> int:
-        """A free row, the last one.
-
-        Raises:
-            MemoryError: there is none.
-        """
-        row = self._free()
-        self._put(text, row)
-        return row
-
-    def gather(self, texts: Sequence[_RowText]) -> list[_RowText]:
-        """Make them neighbours; in the order in which they then lie.
-
-        They move to where the fewest rows have to, so that nobody moves twice: when one begins or
-        ends. One that is alone stays where it is.
-        """
-        own = {text.row for text in texts}
-        count = len(texts)
-        if max(own) - min(own) >= count:
-            begin = min(
-                range(len(self._texts) - count + 1),
-                key=lambda first: sum(map(self._cost, set(range(first, first + count)) - own)),
-            )
-            window = range(begin, begin + count)
-            # Free ones first: what moves there leaves a row free for who has to go.
-            holes = sorted(set(window) - own, key=self._cost)
-            outside = [text for text in texts if text.row not in window]
-            for text, row in zip(outside, holes, strict=True):
-                if (other := self._at(row)) is not None:
-                    self._move(other, self._free())
-                self._move(text, row)
-        return sorted(texts, key=lambda text: text.row)
-
-    def _cost(self, row: int) -> int:
-        """Moves until a row holds a text of ours."""
-        return 1 if self._at(row) is None else 2
-
-    def _free(self) -> int:
-        for row in reversed(range(len(self._texts))):
-            if self._at(row) is None:
-                return row
-        raise MemoryError("no row is free")
-
-    def _at(self, row: int) -> _RowText | None:
-        found = self._texts[row]
-        return None if found is None else found()
-
-    def _put(self, text: _RowText, row: int) -> None:
-        def left(_: object) -> None:
-            self._leave(row)
-
-        self._texts[row] = weakref.ref(text, left)
-
-    def _move(self, text: _RowText, row: int) -> None:
-        before = text.row
-        for array in self._arrays:
-            array[row, :, : text.held] = array[before, :, : text.held]
-        self._put(text, row)
-        text.row = row
-        self._leave(before)
-
-    def _leave(self, row: int) -> None:
-        """Give the row's memory back."""
-        self._texts[row] = None
-        if hasattr(mmap, "MADV_DONTNEED"):
-            for memory in self._maps:
-                memory.madvise(mmap.MADV_DONTNEED, row * self._row_bytes, self._row_bytes)
-
-
-def _addresses(size: int) -> mmap.mmap:
-    if not hasattr(mmap, "MAP_PRIVATE"):
-        return mmap.mmap(-1, size)
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):
-        # A huge page is two megabytes, of which a short text writes a few kilobytes.
-        memory.madvise(mmap.MADV_NOHUGEPAGE)
-    return memory
-
-
-def agrees(runtime: BatchedRunner) -> bool:
-    """Whether a text has the same scores, to the last bit, whoever is written in the same call."""
-    limit = runtime.plan.short_context or runtime.plan.context
-    texts: list[TokenSequence] = []
-    for number in range(runtime.together):
-        text = runtime.text(limit, long=False)
-        text.read(range(1, 2 + number))
-        texts.append(text)
-    tokens = list(range(1, 1 + len(texts)))
-
-    def written(count: int) -> list[Floats]:
-        runtime.write(texts[:count], tokens[:count])
-        found = [text.scores() for text in texts[:count]]
-        for text in texts[:count]:
-            text.rewind(text.held - 1)
+    def decoded(begin: int, end: int) -> list[Floats]:
+        runner.decode_step(sequences[begin:end], tokens[begin:end])
+        found = [sequence.logits() for sequence in sequences[begin:end]]
+        for sequence in sequences[begin:end]:
+            sequence.rewind(sequence.num_cached - 1)
         return found
 
-    alone = []
-    for text, token in zip(texts, tokens, strict=True):
-        runtime.write([text], [token])
-        alone.append(text.scores())
-        text.rewind(text.held - 1)
+    alone = [decoded(number, number + 1)[0] for number in range(len(sequences))]
+    sizes = {min(size, len(sequences)) for size in (*CHECKED_BATCH_SIZES, len(sequences))}
     return all(
         np.array_equal(one, other)
-        # An even number, an odd one, and the most: products are computed by twos, threes or fours.
-        for count in sorted({min(size, len(texts)) for size in (2, 3, len(texts))})
-        for one, other in zip(written(count), alone, strict=False)
+        for size in sorted(sizes)
+        for one, other in zip(decoded(0, size), alone, strict=False)
     )

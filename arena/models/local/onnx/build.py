@@ -16,14 +16,14 @@ from pathlib import Path
 
 from arena.errors.models import ModelUnavailable
 from arena.errors.reasons import ErrorReason
-from arena.models.local.build_cache import is_made, make_once, run_child
+from arena.models.local.build_cache import build_once, is_built, run_child
 from arena.models.local.download import ProgressCallback
 from arena.models.local.onnx.folder import is_whole
 
 INSTALL = "pip install -r requirements-cpu.txt"
 _NEEDED = ("onnxruntime_genai", "onnx", "onnx_ir")
 _BESIDE = ("config.json", "generation_config.json")
-"""What the builder leaves out; the first says where LongRoPE changes its factors."""
+"""Files that the builder leaves out; the first says where LongRoPE changes its factors."""
 _QUANTISED = (
     "accuracy_level=4",  # computes with 8-bit numbers, a CPU's quickest way
     "algo_config=rtn",
@@ -32,8 +32,8 @@ _QUANTISED = (
 )
 """How 4 bits are made of more. All products in 4 bits are a fifth quicker, but a small model then
 falls into loops: its next token was the dense model's in 64 of 100 places, and in 81 this way."""
-_ONE_ROW = "prune_lm_head=true"
-"""Only a piece's last token gets scores; those of the others, a sixth of the work, nobody reads."""
+_LAST_LOGITS_ONLY = "prune_lm_head=true"
+"""Only a chunk's last token gets logits; those of the others, a sixth of the work, are not used."""
 _LAYER = re.compile(r"Reading layer (\d+)")
 
 
@@ -45,7 +45,7 @@ def ensure(
     report: ProgressCallback,
     precision: str = "int4",
 ) -> None:
-    """Make the folder if it is not there; blocks.
+    """Build the folder if it is not there; blocks.
 
     Args:
         target: the folder in the form of ONNX Runtime GenAI.
@@ -55,9 +55,9 @@ def ensure(
         precision: `int4`, or `fp32` for the weights as they are.
 
     Raises:
-        ModelUnavailable: a package is missing, or the folder cannot be made.
+        ModelUnavailable: a package is missing, or the folder cannot be built.
     """
-    if is_made(target, is_whole):
+    if is_built(target, is_whole):
         return
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
@@ -70,26 +70,26 @@ def ensure(
         )
     source = dense()
     report("convert", 0.0)
-    make_once(
+    build_once(
         target,
-        lambda made: _build(source, made, report=report, precision=precision),
-        whole=is_whole,
+        lambda scratch: _build(source, scratch, report=report, precision=precision),
+        is_complete=is_whole,
         label=label,
     )
 
 
-def _build(dense: Path, made: Path, *, report: ProgressCallback, precision: str) -> None:
+def _build(dense: Path, folder: Path, *, report: ProgressCallback, precision: str) -> None:
     layers = int(json.loads((dense / "config.json").read_text("utf-8"))["num_hidden_layers"])
 
     def on_line(line: str) -> None:
         if found := _LAYER.match(line):
             report("convert", (int(found[1]) + 1) / (layers + 1))
 
-    with tempfile.TemporaryDirectory(prefix="onnx-build.") as scratch:
+    with tempfile.TemporaryDirectory(prefix="onnx-build.") as cache:
         command = [sys.executable, "-u", "-m", "onnxruntime_genai.models.builder"]
-        command += ["-i", str(dense), "-o", str(made), "-p", precision, "-e", "cpu", "-c", scratch]
-        command += ["--extra_options", "hf_token=false", _ONE_ROW, *_QUANTISED]
+        command += ["-i", str(dense), "-o", str(folder), "-p", precision, "-e", "cpu", "-c", cache]
+        command += ["--extra_options", "hf_token=false", _LAST_LOGITS_ONLY, *_QUANTISED]
         run_child(command, on_line)
     for name in _BESIDE:
         if (dense / name).is_file():
-            shutil.copyfile(dense / name, made / name)
+            shutil.copyfile(dense / name, folder / name)

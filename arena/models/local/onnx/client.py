@@ -20,42 +20,42 @@ from arena.errors.models import EngineCrashed, ModelError
 from arena.models.local.engine import Sink, TokenRequest
 from arena.models.local.memory import out_of_memory
 from arena.models.local.onnx.protocol import (
+    Cancel,
     Command,
-    Forget,
-    Piece,
-    Plan,
+    NewTokens,
+    Submit,
+    WorkerConfig,
     WorkerFailure,
     WorkerMessage,
     WorkerReady,
-    Write,
 )
 
 log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[4]
 WORKER = "arena.models.local.onnx.worker"
-END_S = 3.0
+STOP_S = 3.0
 """How long a worker may take for the step that it is in, before it is killed."""
 
 
 class WorkerLink:
     """One worker process, from its start to its end.
 
-    Nothing here waits on the worker in a caller's thread: commands go through a queue, and what
-    comes back is handed to the readers' sinks by a thread of the link.
+    No caller's thread waits on the worker: commands go through a queue, and a thread of the link
+    hands to the sinks what comes back.
 
     Args:
-        plan: what the worker loads.
-        on_crash: called from the link's thread when the worker dies and nobody wanted it to.
+        config: what the worker loads.
+        on_crash: called from the link's thread when the worker dies without being stopped.
     """
 
-    def __init__(self, plan: Plan, on_crash: Callable[[ModelError], None]) -> None:
-        self._plan = plan
+    def __init__(self, config: WorkerConfig, on_crash: Callable[[ModelError], None]) -> None:
+        self._config = config
         self._on_crash = on_crash
         self._ready: Future[WorkerReady] = Future()
         self._sinks: dict[int, Sink] = {}
         self._lock = threading.Lock()
-        self._outbox: queue.SimpleQueue[Plan | Command | None] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[WorkerConfig | Command | None] = queue.SimpleQueue()
         self._stopping = False
         self._dead: ModelError | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -80,7 +80,7 @@ class WorkerLink:
                 start_new_session=True,
             )
         self._connection: Connection = Connection(os.dup(ours.fileno()))
-        self._outbox.put(self._plan)
+        self._outbox.put(self._config)
         for work in (self._write, self._read):
             threading.Thread(target=work, name=f"onnx{work.__name__}", daemon=True).start()
         return self._ready.result()
@@ -97,10 +97,10 @@ class WorkerLink:
 
     @property
     def open_requests(self) -> int:
-        """Requests whose tokens somebody still waits for."""
+        """Requests whose tokens are still read."""
         return len(self._sinks)
 
-    def write(self, number: int, request: TokenRequest, sink: Sink) -> None:
+    def submit(self, number: int, request: TokenRequest, sink: Sink) -> None:
         """Begin an answer; returns at once.
 
         Raises:
@@ -110,14 +110,17 @@ class WorkerLink:
             if self._dead is not None:
                 raise self._dead
             self._sinks[number] = sink
-        self._outbox.put(Write(number, request))
+        self._outbox.put(Submit(number, request))
 
-    def forget(self, number: int, *, cancel: bool) -> None:
-        """Nobody reads it any more."""
+    def forget(self, number: int) -> None:
+        """Its tokens are no longer read."""
         with self._lock:
             self._sinks.pop(number, None)
-        if cancel:
-            self._outbox.put(Forget(number))
+
+    def cancel(self, number: int) -> None:
+        """Stop writing it."""
+        self.forget(number)
+        self._outbox.put(Cancel(number))
 
     def stop(self) -> None:
         """End the process, and wait for its end; safe to call twice."""
@@ -132,11 +135,11 @@ class WorkerLink:
         self._socket.close()
 
     def _exit_status(self) -> int | None:
-        """Wait for the process to end, with patience for one step only."""
+        """Wait for the process to end; it is killed if that takes longer than a step may."""
         if self._process is None:
             return None
         try:
-            return self._process.wait(END_S)
+            return self._process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()
@@ -154,25 +157,24 @@ class WorkerLink:
         last: WorkerFailure | None = None
         try:
             while True:
-                report: WorkerMessage = self._connection.recv()
-                if isinstance(report, WorkerFailure) and report.number is None:
-                    last = report
+                message: WorkerMessage = self._connection.recv()
+                if isinstance(message, WorkerFailure) and message.number is None:
+                    last = message
                     continue
-                self._deliver(report)
+                self._deliver(message)
         except (EOFError, OSError):
             self._ended(last)
 
-    def _deliver(self, report: WorkerMessage) -> None:
-        if isinstance(report, WorkerReady):
-            self._ready.set_result(report)
+    def _deliver(self, message: WorkerMessage) -> None:
+        if isinstance(message, WorkerReady):
+            self._ready.set_result(message)
             return
-        sink = self._sinks.get(report.number or 0)
-        if sink is None:
-            return
-        sink.push(report.tokens if isinstance(report, Piece) else _typed(report))
+        sink = self._sinks.get(message.number or 0)
+        if sink is not None:
+            sink.push(message.tokens if isinstance(message, NewTokens) else typed(message))
 
     def _ended(self, last: WorkerFailure | None) -> None:
-        """Tell everybody, the engine first, so that no reader still finds the model ready."""
+        """Tell the engine first, so that no reader still finds the model ready."""
         self._outbox.put(None)
         error = self._why(last)
         with self._lock:
@@ -191,17 +193,18 @@ class WorkerLink:
         if self._stopping:
             return EngineCrashed("the worker was stopped")
         if last is not None:
-            return _typed(last)
-        return EngineCrashed(f"the worker {_last_words(self._exit_status())}")
+            return typed(last)
+        return EngineCrashed(f"the worker {_end_of(self._exit_status())}")
 
 
-def _typed(failure: WorkerFailure) -> ModelError:
+def typed(failure: WorkerFailure) -> ModelError:
+    """What a worker reports, as an error with a remedy."""
     if failure.out_of_memory:
         return out_of_memory(MemoryError(failure.detail), "cpu")
     return EngineCrashed(failure.detail)
 
 
-def _last_words(status: int | None) -> str:
+def _end_of(status: int | None) -> str:
     """How a process ended."""
     if status is not None and status < 0:
         return f"was ended by {signal.Signals(-status).name}"

@@ -1,4 +1,4 @@
-"""A folder in the form of ONNX Runtime GenAI: which one to take, and what is said in it.
+"""A folder in the form of ONNX Runtime GenAI: which one to take, and what it says about the model.
 
 Its `genai_config.json` names the model's inputs and sizes. What it does not say (LongRoPE's
 original context, for one) stands in transformers' own `config.json`, where that lies beside it.
@@ -16,8 +16,8 @@ from typing import Any
 
 from arena.errors.models import ModelUnavailable, UnsupportedModel
 from arena.errors.reasons import ErrorReason
-from arena.models.local.download import Form
-from arena.models.local.memory import ModelShape
+from arena.models.local.download import WeightsForm
+from arena.models.local.memory import DEFAULT_WIDENING, ModelShape
 from arena.models.local.onnx.protocol import Graph
 
 CONFIG = "genai_config.json"
@@ -29,7 +29,7 @@ _F32 = 4
 
 @dataclass(frozen=True, slots=True)
 class GenAiModel:
-    """What a folder says.
+    """A model, as its folder describes it.
 
     Attributes:
         kind: the runtime's name of the architecture.
@@ -93,8 +93,8 @@ def is_whole(folder: Path) -> bool:
     return tokenizer and all((folder / name).is_file() for name in names)
 
 
-def _wanted(names: Sequence[str]) -> list[str]:
-    """The one folder for a CPU: a repository has others, of gigabytes, for other devices."""
+def _cpu_files(names: Sequence[str]) -> list[str]:
+    """Files of the folder for a CPU; other devices have folders of their own, of gigabytes."""
     best = choose(name for name in names if PurePosixPath(name).name == CONFIG)
     if best is None:
         return []
@@ -103,18 +103,18 @@ def _wanted(names: Sequence[str]) -> list[str]:
     return [n for n in inside if "/" not in n.removeprefix(prefix) and not n.endswith(".py")]
 
 
-GENAI = Form(
-    wanted=_wanted,
-    within=find_model,
+GENAI = WeightsForm(
+    select=_cpu_files,
+    locate=find_model,
     missing=ErrorReason.NO_ONNX,
     remedy=ErrorReason.DO_ONNX,
-    # The library would miss what was never wanted here.
+    # The library would miss what was never selected here.
     probe="nothing",
 )
 
 
 def describe(folder: Path, source: str) -> GenAiModel:
-    """Read it.
+    """Read what a folder says.
 
     Args:
         folder: one with a `genai_config.json`.
@@ -185,9 +185,9 @@ def _graph(decoder: Mapping[str, Any], search: Mapping[str, Any], shape: ModelSh
 
     return Graph(
         file=str(decoder["filename"]),
-        ids=str(inputs.get("input_ids", "input_ids")),
-        mask=str(inputs.get("attention_mask", "attention_mask")),
-        position=str(inputs.get("position_ids", "position_ids")),
+        input_ids=str(inputs.get("input_ids", "input_ids")),
+        attention_mask=str(inputs.get("attention_mask", "attention_mask")),
+        position_ids=str(inputs.get("position_ids", "position_ids")),
         logits=str(outputs.get("logits", "logits")),
         past=(
             *each_layer(inputs, "past_key_names", "past_key_values.%d.key"),
@@ -199,7 +199,7 @@ def _graph(decoder: Mapping[str, Any], search: Mapping[str, Any], shape: ModelSh
         ),
         kv_heads=shape.kv_heads,
         head_dim=shape.head_dim,
-        shared=search.get("past_present_share_buffer") is True,
+        in_place=search.get("past_present_share_buffer") is True,
     )
 
 
@@ -213,7 +213,7 @@ def _shape(model: Mapping[str, Any], config: Mapping[str, Any]) -> ModelShape:
         kv_heads=int(decoder.get("num_key_value_heads") or heads),
         head_dim=int(decoder.get("head_size") or hidden // heads),
         hidden=hidden,
-        intermediate=int(config.get("intermediate_size") or 4 * hidden),
+        intermediate=int(config.get("intermediate_size") or DEFAULT_WIDENING * hidden),
         vocabulary=int(model["vocab_size"]),
         context=context,
         short_context=min(context, _short_context(str(model["type"]), config) or context),

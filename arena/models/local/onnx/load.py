@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from arena.errors.models import (
     EngineCrashed,
@@ -17,13 +16,11 @@ from arena.errors.models import (
 )
 from arena.errors.reasons import ErrorReason
 from arena.models.local.device import choose_device, leave_a_core_free
-from arena.models.local.download import Fetched, ProgressCallback, fetch, in_cache
+from arena.models.local.download import Fetched, fetch, in_cache
 from arena.models.local.engine import CrashHandler, LoadedEngine
 from arena.models.local.onnx.build import INSTALL
 from arena.models.local.onnx.folder import GENAI, GenAiModel, describe, find_model
-
-if TYPE_CHECKING:
-    from arena.models.local.spec import ModelConfig
+from arena.models.local.spec import MAIN, Fetch, ModelConfig
 
 AUTO, ONNX = "auto", "onnx"
 BUILDS: Mapping[str, str] = {
@@ -31,21 +28,18 @@ BUILDS: Mapping[str, str] = {
 }
 """The vendors' own 4-bit builds of models that are named by their dense form."""
 
-Files = Callable[[ProgressCallback], Fetched]
-
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class OnnxSource:
     """The ONNX form of a model, and how to get it.
 
     Attributes:
-        source: where it really comes from.
-        forced: no other engine may take its place.
+        source: its Hub id, folder or file.
+        fetch: gets the files.
     """
 
     source: str
-    files: Files
-    forced: bool
+    fetch: Fetch
 
 
 def is_installed() -> bool:
@@ -53,7 +47,7 @@ def is_installed() -> bool:
     return importlib.util.find_spec("onnxruntime_genai") is not None
 
 
-def choose(wanted: ModelConfig) -> Choice | None:
+def choose(config: ModelConfig) -> OnnxSource | None:
     """The ONNX form, if the model is to run in it; None leaves it to another engine.
 
     Left to itself the arena takes it where there is no GPU, the runtime is installed, and the
@@ -63,26 +57,26 @@ def choose(wanted: ModelConfig) -> Choice | None:
         ModelUnavailable: it was asked for, and the runtime is not installed.
         UnsupportedModel: it was asked for, and there is no such form.
     """
-    if wanted.engine == ONNX:
+    if config.engine == ONNX:
         if not is_installed():
             raise ModelUnavailable(
-                label=wanted.label,
+                label=config.label,
                 why=ErrorReason.PACKAGE_MISSING,
                 package="onnxruntime-genai",
                 remedy=ErrorReason.DO_INSTALL,
                 command=INSTALL,
             )
-        found = _form(wanted)
+        found = _source_of(config)
         if found is None:
             raise UnsupportedModel(
-                source=wanted.source, why=ErrorReason.NO_ONNX, remedy=ErrorReason.DO_ONNX
+                source=config.source, why=ErrorReason.NO_ONNX, remedy=ErrorReason.DO_ONNX
             )
         return found
-    if wanted.engine != AUTO or not is_installed() or wanted.device not in ("auto", "cpu"):
+    if config.engine != AUTO or not is_installed() or config.device not in ("auto", "cpu"):
         return None
-    found = _form(wanted)
+    found = _source_of(config)
     # Last, since it takes seconds to ask.
-    if found is None or (wanted.device == "auto" and _has_gpu()):
+    if found is None or (config.device == "auto" and _has_gpu()):
         return None
     return found
 
@@ -92,51 +86,51 @@ def _has_gpu() -> bool:
     return choose_device() == "cuda"
 
 
-def _form(wanted: ModelConfig) -> Choice | None:
-    forced = wanted.engine == ONNX
-    source = wanted.source
-    if wanted.build_onnx is not None:
-        return Choice(source, wanted.build_onnx, forced)
+def _source_of(config: ModelConfig) -> OnnxSource | None:
+    source = config.source
+    if config.build_onnx is not None:
+        return OnnxSource(source, config.build_onnx)
     path = Path(source).expanduser()
     if path.is_dir():
         found = find_model(path)
-        return None if found is None else Choice(source, lambda _: Fetched(found), forced)
+        return None if found is None else OnnxSource(source, lambda _: Fetched(found))
     if path.exists() or path.suffix == ".gguf" or source.startswith((".", "/", "~")):
         return None
-    if not forced and wanted.dtype != "auto":
+    if config.engine != ONNX and config.dtype != "auto":
         return None
-    return _on_hub(wanted, forced=forced)
+    return _on_hub(config)
 
 
-def _on_hub(wanted: ModelConfig, *, forced: bool) -> Choice | None:
-    source, revision, label = wanted.source, wanted.revision, wanted.label
+def _on_hub(config: ModelConfig) -> OnnxSource | None:
+    source, revision, label = config.source, config.revision, config.label
+    forced = config.engine == ONNX
     build = BUILDS.get(source)
     if build is None and not forced and "onnx" not in source.lower():
         return None
     if build is not None and not forced:
         # A commit of the dense form says nothing about the other; and eight gigabytes that are
-        # here already are nearer than four that are not.
-        if revision != "main":
+        # here already start sooner than four that are not.
+        if revision != MAIN:
             return None
         if in_cache(source, revision, label) and not in_cache(build, revision, label, GENAI):
             return None
     origin = build or source
-    return Choice(origin, lambda report: fetch(origin, revision, label, report, GENAI), forced)
+    return OnnxSource(origin, lambda report: fetch(origin, revision, label, report, GENAI))
 
 
-def replaceable(choice: Choice, wanted: ModelConfig, error: ModelError, *, fetched: bool) -> bool:
+def may_fall_back(config: ModelConfig, error: ModelError, *, fetched: bool) -> bool:
     """Whether another engine may serve after this error.
 
     Not where it was asked for; nor where memory is short, since the others need more; nor where
     the files could not be had, since the others' are not to be had either.
     """
-    if choice.forced or isinstance(error, OutOfMemory):
+    if config.engine == ONNX or isinstance(error, OutOfMemory):
         return False
-    return fetched or wanted.build_onnx is not None or isinstance(error, UnsupportedModel)
+    return fetched or config.build_onnx is not None or isinstance(error, UnsupportedModel)
 
 
-def prepare(
-    choice: Choice, files: Fetched, wanted: ModelConfig, on_crash: CrashHandler
+def load(
+    chosen: OnnxSource, files: Fetched, config: ModelConfig, on_crash: CrashHandler
 ) -> LoadedEngine:
     """Load it; blocks for seconds to minutes. The engine runs when this returns.
 
@@ -147,20 +141,20 @@ def prepare(
     """
     from arena.models.local.onnx.engine import OnnxEngine
 
-    model = describe(files.path, choice.source)
-    tokenizer, stop_ids = _tokenizer(model, wanted.label)
-    engine = OnnxEngine(model, max_cache_gib=wanted.max_cache_gib, on_crash=on_crash)
+    model = describe(files.path, chosen.source)
+    tokenizer, stop_ids = _tokenizer(model, config.label)
+    engine = OnnxEngine(model, max_cache_gib=config.max_cache_gib, on_crash=on_crash)
     try:
         engine.start()
     except EngineCrashed as error:
-        raise _broken(wanted.label, error.detail) from error
+        raise _broken(config.label, error.detail) from error
     return LoadedEngine(
         engine=engine,
         tokenizer=tokenizer,
         precision=model.precision,
         context=model.shape.context,
         stop_ids=model.stop_ids or stop_ids,
-        source=choice.source,
+        source=chosen.source,
         revision=files.revision,
         facts=_facts(model),
     )
@@ -195,13 +189,7 @@ def _facts(model: GenAiModel) -> dict[str, str]:
         "device": "cpu",
         "precision": model.precision,
         "architecture": model.kind,
-        "layers": str(shape.layers),
-        "hidden": str(shape.hidden),
-        "heads": str(shape.heads),
-        "kv_heads": str(shape.kv_heads),
-        "head_dim": str(shape.head_dim),
-        "vocabulary": str(shape.vocabulary),
-        "context": str(shape.context),
+        **shape.facts(),
         "transformers": transformers.__version__,
     }
     if model.has_longrope:

@@ -1,8 +1,8 @@
-"""What the arena and its ONNX worker process say to each other: these objects, pickled.
+"""What the arena and its ONNX worker process send each other: these objects, pickled.
 
-The arena sends a `Plan`, then any number of `Write` and `Forget`; closing the connection ends the
-worker. The worker answers the plan with `WorkerReady` (or `WorkerFailure`), and each `Write` with
-pieces up to the one that has a finish (or with one `WorkerFailure`).
+The arena sends a `WorkerConfig`, then any number of `Submit` and `Cancel`; closing the connection
+ends the worker. The worker answers the config with `WorkerReady` (or `WorkerFailure`), and each
+`Submit` with `NewTokens` up to those that have a finish (or with one `WorkerFailure`).
 """
 
 from __future__ import annotations
@@ -14,60 +14,63 @@ from arena.models.local.engine import TokenRequest, Tokens
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """What a model's file calls its inputs and outputs, and the sizes of its cache.
+    """Names of the inputs and outputs in a model's file, and the sizes of its KV cache.
 
     Attributes:
         file: its name in the folder.
-        ids, mask, position: inputs: tokens, which of them count, and their places.
         logits: the output with a score for each token of the vocabulary.
-        past, present: inputs and outputs of keys and of values, in the same order; keys first.
+        past, present: inputs and outputs of keys and values, in the same order; keys first.
         kv_heads, head_dim: of one layer's keys for one token.
-        shared: whether a present is its past, written on in place.
+        in_place: whether a present is its past, extended in the same memory.
     """
 
     file: str
-    ids: str
-    mask: str
-    position: str
+    input_ids: str
+    attention_mask: str
+    position_ids: str
     logits: str
     past: tuple[str, ...]
     present: tuple[str, ...]
     kv_heads: int
     head_dim: int
-    shared: bool
+    in_place: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What the worker shall load, and its bounds.
+class WorkerConfig:
+    """What the worker loads, and its limits.
 
     Attributes:
         folder: a model in the form of ONNX Runtime GenAI.
         threads: that compute one step.
-        cache_tokens: keys and values for so many tokens may be held, over all texts.
-        running: answers that are written at the same time.
-        chunk: a prompt is read in pieces of this many tokens.
-        context: longest text of the model.
-        short_context: longest text that LongRoPE's short factors serve; 0 for a model without.
+        cache_tokens: tokens that the KV cache may hold, over all sequences.
+        max_running: answers that are written at the same time.
+        chunk: tokens of a prompt that one call prefills.
+        context: most tokens of a sequence.
+        short_context: most tokens that LongRoPE's short factors serve; 0 for a model without.
         graph: names in the model's file.
-        keep: texts that are kept for a continuation after their answer has ended.
-        keep_s: for how long.
+        max_prefixes: sequences that the prefix cache keeps.
+        prefix_ttl_s: for how long it keeps each.
     """
 
     folder: str
     threads: int
     cache_tokens: int
-    running: int
+    max_running: int
     chunk: int
     context: int
     short_context: int
     graph: Graph
-    keep: int
-    keep_s: float
+    max_prefixes: int
+    prefix_ttl_s: float
+
+    def needs_long_rope(self, tokens: int) -> bool:
+        """Whether a sequence of this length needs LongRoPE's long factors."""
+        return bool(self.short_context) and tokens > self.short_context
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
+class Submit:
     """Write this answer."""
 
     number: int
@@ -75,8 +78,8 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
-class Forget:
-    """Nobody reads this answer any more."""
+class Cancel:
+    """Stop writing this answer."""
 
     number: int
 
@@ -86,22 +89,22 @@ class WorkerReady:
     """The model is loaded and has written something.
 
     Attributes:
-        engine: what the worker runs it with.
+        engine: the library that runs it.
         versions: of the libraries, by name.
-        kv_itemsize: bytes of one number in the cache.
-        together: most answers that are written on in one call.
-        why_alone: why that is one; else empty.
+        kv_itemsize: bytes of one number in the KV cache.
+        max_batch_size: most sequences that one call decodes.
+        why_unbatched: why that is one; else empty.
     """
 
     engine: str
     versions: dict[str, str]
     kv_itemsize: int
-    together: int
-    why_alone: str
+    max_batch_size: int
+    why_unbatched: str
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class NewTokens:
     """New tokens of an answer."""
 
     number: int
@@ -110,12 +113,12 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class WorkerFailure:
-    """An answer, or with the number None the worker itself, came to nothing."""
+    """An answer failed, or with the number None the worker itself."""
 
     number: int | None
     out_of_memory: bool
     detail: str
 
 
-Command = Write | Forget
-WorkerMessage = WorkerReady | Piece | WorkerFailure
+Command = Submit | Cancel
+WorkerMessage = WorkerReady | NewTokens | WorkerFailure

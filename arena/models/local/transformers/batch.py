@@ -1,13 +1,14 @@
-"""One batch for everybody: transformers' continuous batching, kept within safe bounds."""
+"""Continuous batching of transformers: one batch and one KV cache for all requests.
+
+Its own scheduler takes more requests than the cache holds to their end, and throws some out when
+it is full; one that then fits nowhere ends the generation thread. So requests are admitted here.
+"""
 
 from __future__ import annotations
 
 import logging
 import queue
-import threading
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 
 import torch
 from transformers import GenerationConfig, LogitsProcessorList
@@ -29,65 +30,27 @@ from arena.models.local.transformers.sampling import (
     BatchTemperature,
     sampling_values,
 )
+from arena.models.local.transformers.semaphore import WeightedSemaphore
 
 log = logging.getLogger(__name__)
 
 WARM_UP_S = 120.0
+STOP_S = 30.0
+"""How long a step of the model may take before the thread is given up."""
+MEMORY_SHARE = 0.95
+"""Of the GPU's memory, which transformers lets the planned cache take."""
 
 
 def blocks_for(request: TokenRequest) -> int:
-    """Pages of the cache that the request may come to need."""
+    """Blocks of the KV cache that the request may come to need."""
     return -(-request.total_tokens // BLOCK)
-
-
-class BatchAdmission:
-    """Lets requests in, oldest first, as long as the cache can hold all of them to their end.
-
-    The scheduler would take more and throw some out when the cache is full; a request that then
-    fits nowhere ends the generation thread. Waiters may belong to several event loops.
-    """
-
-    def __init__(self, blocks: int, running: int = MAX_RUNNING) -> None:
-        self._free_blocks = blocks
-        self._free_slots = running
-        self._waiting: deque[tuple[int, Future[None]]] = deque()
-        self._lock = threading.Lock()
-
-    def ask(self, blocks: int) -> Future[None]:
-        """A future that is done once there is room; give it back with `leave`."""
-        place: Future[None] = Future()
-        with self._lock:
-            self._waiting.append((blocks, place))
-        self._let_in()
-        return place
-
-    def leave(self, blocks: int, place: Future[None]) -> None:
-        """Free the room, or give up waiting for it."""
-        with self._lock:
-            if not place.cancel():
-                self._free_blocks += blocks
-                self._free_slots += 1
-        self._let_in()
-
-    def _let_in(self) -> None:
-        with self._lock:
-            while self._waiting:
-                blocks, place = self._waiting[0]
-                if not place.cancelled():
-                    if blocks > self._free_blocks or self._free_slots == 0:
-                        return
-                    if place.set_running_or_notify_cancel():
-                        self._free_blocks -= blocks
-                        self._free_slots -= 1
-                        place.set_result(None)
-                self._waiting.popleft()
 
 
 class _Router:
     """Takes the place of the manager's own router.
 
-    That one keeps outputs of requests nobody reads any more, sends a whole batch to the event
-    loop of one of them, and fails everybody's answers if that loop is closed.
+    That one keeps outputs of requests that are no longer read, sends a whole batch to the event
+    loop of one of them, and fails all answers if that loop is closed.
     """
 
     def __init__(self, on_failure: Callable[[Foreign, Exception], None]) -> None:
@@ -122,8 +85,8 @@ class ContinuousBatchRunner:
     """Owns the manager and its thread.
 
     Args:
-        model: used by nothing else, ever: the manager changes its config while it runs.
-        plan: size of the cache.
+        model: used by nothing else: the manager changes its config while it runs.
+        plan: size of the KV cache.
         on_crash: called from the generation thread when it dies.
     """
 
@@ -140,7 +103,7 @@ class ContinuousBatchRunner:
         self._crashed = False
         self._stopping = False
         self.cache_tokens = plan.tokens
-        self.admission = BatchAdmission(plan.blocks)
+        self.semaphore = WeightedSemaphore(plan.blocks, MAX_RUNNING)
 
     def start(self) -> None:
         """Make the cache, start the thread, and let it write two tokens; blocks.
@@ -159,7 +122,7 @@ class ContinuousBatchRunner:
         except BaseException:
             self.stop()
             raise
-        self.admission = BatchAdmission(self.cache_tokens // BLOCK)
+        self.semaphore = WeightedSemaphore(self.cache_tokens // BLOCK, MAX_RUNNING)
 
     def _make_manager(self) -> Foreign:
         config = ContinuousBatchingConfig(
@@ -167,8 +130,8 @@ class ContinuousBatchRunner:
             num_blocks=self._plan.blocks,
             max_batch_tokens=self._plan.max_batch_tokens,
             max_requests_per_batch=MAX_RUNNING,
-            max_memory_percent=0.95,
-            # Admission keeps the cache from overflowing, so no margin has to stay empty.
+            max_memory_percent=MEMORY_SHARE,
+            # The semaphore keeps the cache from overflowing, so no margin has to stay empty.
             safety_margin=0.0,
             per_request_processors=True,
             auto_switch_to_flash=False,
@@ -212,7 +175,7 @@ class ContinuousBatchRunner:
 
     @property
     def open_requests(self) -> int:
-        """Requests whose tokens somebody still waits for."""
+        """Requests whose tokens are still read."""
         return len(self._router)
 
     def submit(self, request_id: str, request: TokenRequest, sink: Sink) -> None:
@@ -249,12 +212,12 @@ class ContinuousBatchRunner:
             raise EngineCrashed("the generation thread takes no requests")
 
     def forget(self, request_id: str) -> None:
-        """Nobody reads it any more."""
+        """Its tokens are no longer read."""
         self._router.forget(request_id)
         self._sinks.pop(request_id, None)
 
     def cancel(self, request_id: str) -> None:
-        """Stop writing it: its place in the batch is free at the next step."""
+        """Stop writing it: its slot in the batch is free at the next step."""
         self.forget(request_id)
         if self._manager is not None:
             self._manager.cancel_request(request_id)
@@ -265,7 +228,7 @@ class ContinuousBatchRunner:
         if not self._stopping and not self._crashed and self._dying():
             self._crashed = True
             log.error("the generation thread died: %s", typed.detail)
-            # Before the readers hear of it, so that none of them still finds the model ready.
+            # Before the readers are told, so that none of them still finds the model ready.
             self._on_crash(typed)
         sink = self._sinks.get(state.request_id)
         if sink is not None:
@@ -290,5 +253,5 @@ class ContinuousBatchRunner:
         self._stopping = True
         manager, self._manager = self._manager, None
         if manager is not None:
-            manager.stop(block=True, timeout=30.0, hard_stop=True)
+            manager.stop(block=True, timeout=STOP_S, hard_stop=True)
             manager.destroy()

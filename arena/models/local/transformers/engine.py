@@ -1,8 +1,8 @@
 """Runs a transformers model: a shared batch for most requests, `generate` for the rest.
 
-Alone go: everything, where continuous batching does not work; and requests that may pass the
-length up to which LongRoPE's short factors hold, since one such request would change the factors
-of the whole batch, silently.
+Outside the batch run: everything, where continuous batching does not work; and requests that may
+pass the length up to which LongRoPE's short factors hold, since one such request would change the
+factors of the whole batch, silently.
 """
 
 from __future__ import annotations
@@ -11,24 +11,23 @@ import logging
 import uuid
 from asyncio import wrap_future
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 
 from arena.concurrency import Stoppable, stop_with_main_thread
-from arena.errors.models import (
-    CacheTooSmall,
-    ContextTooLong,
-    EngineCrashed,
-    ModelError,
-    OutOfMemory,
+from arena.errors.models import CacheTooSmall, EngineCrashed, OutOfMemory
+from arena.models.local.engine import (
+    CrashHandler,
+    Foreign,
+    Sink,
+    TokenRequest,
+    Tokens,
+    check_context,
 )
-from arena.models.local.engine import CrashHandler, Foreign, Sink, TokenRequest, Tokens
 from arena.models.local.memory import ModelShape, free_memory, plan_cache
 from arena.models.local.transformers.batch import ContinuousBatchRunner, blocks_for
-from arena.models.local.transformers.single import GenerateRunner, second_shell
+from arena.models.local.transformers.single import GenerateRunner, clone_sharing_weights
 
 log = logging.getLogger(__name__)
-
-LOOK_S = 1.0
-"""How often a reader that gets nothing looks whether the engine still lives."""
 
 
 class TransformersEngine(Stoppable):
@@ -39,7 +38,7 @@ class TransformersEngine(Stoppable):
         shape: its sizes.
         device: `cuda` or `cpu`.
         batching: False sends everything through `generate`.
-        max_cache_gib: upper limit of the shared cache.
+        max_cache_gib: upper limit of the shared KV cache.
         on_crash: called from the thread that died.
     """
 
@@ -60,7 +59,7 @@ class TransformersEngine(Stoppable):
         self._max_cache_gib = max_cache_gib
         self._on_crash = on_crash or (lambda _: None)
         self._batch: ContinuousBatchRunner | None = None
-        self._solo = GenerateRunner(second_shell(model), device)
+        self._generate_runner = GenerateRunner(clone_sharing_weights(model), device)
         stop_with_main_thread(self)
 
     @property
@@ -70,7 +69,7 @@ class TransformersEngine(Stoppable):
 
     @property
     def open_requests(self) -> int:
-        """Requests in the shared batch whose tokens somebody still waits for."""
+        """Requests in the shared batch whose tokens are still read."""
         return 0 if self._batch is None else self._batch.open_requests
 
     def facts(self) -> Mapping[str, str]:
@@ -84,9 +83,9 @@ class TransformersEngine(Stoppable):
 
         Raises:
             OutOfMemory: there is no room for a cache.
-            EngineCrashed: continuous batching worked before, and does not any more.
+            EngineCrashed: continuous batching worked before, and no longer does.
         """
-        self._solo.start()
+        self._generate_runner.start()
         if not self._batching or (self._batch is not None and self._batch.running):
             return
         if self._batch is not None:
@@ -112,77 +111,56 @@ class TransformersEngine(Stoppable):
         """Stop both threads and free the cache."""
         if self._batch is not None:
             self._batch.stop()
-        self._solo.stop()
+        self._generate_runner.stop()
 
-    def _goes_alone(self, request: TokenRequest) -> bool:
-        return self._batch is None or request.total_tokens > self._shape.short_context
+    def _batch_for(self, request: TokenRequest) -> ContinuousBatchRunner | None:
+        """The shared batch; None for a request that runs outside it."""
+        return self._batch if request.total_tokens <= self._shape.short_context else None
 
     def check(self, request: TokenRequest) -> None:
         """Refuse what could never be answered."""
-        if request.total_tokens > self._shape.context:
-            raise ContextTooLong(
-                prompt_tokens=len(request.ids),
-                max_new_tokens=request.max_new_tokens,
-                context_tokens=self._shape.context,
-            )
-        if self._batch is None or self._goes_alone(request):
-            room = self._solo_room()
+        check_context(request, self._shape.context)
+        batch = self._batch_for(request)
+        if batch is None:
+            room = self._shape.tokens_within(free_memory(self._device))
         else:
-            room = self._batch.cache_tokens
+            room = batch.cache_tokens
         if request.total_tokens > room:
             raise CacheTooSmall(needed_tokens=request.total_tokens, cache_tokens=room)
 
-    def _solo_room(self) -> int:
-        """Tokens that a request of its own may have. Linux ends a process that asks for more."""
-        per_token = self._shape.kv_bytes_per_token + self._shape.working_bytes_per_token
-        return int(free_memory(self._device) * 0.9 / per_token)
-
     def generate(self, request: TokenRequest) -> AsyncGenerator[Tokens, None]:
-        """The answer, in pieces."""
-        if self._batch is None or self._goes_alone(request):
-            return self._alone(request)
-        return self._together(self._batch, request)
+        """The answer, a few tokens at a time."""
+        batch = self._batch_for(request)
+        return self._unbatched(request) if batch is None else self._batched(batch, request)
 
-    async def _together(
+    async def _batched(
         self, batch: ContinuousBatchRunner, request: TokenRequest
     ) -> AsyncGenerator[Tokens, None]:
         blocks = blocks_for(request)
-        admission = batch.admission
-        place = admission.ask(blocks)
+        semaphore = batch.semaphore
+        permit = semaphore.acquire(blocks)
         request_id = uuid.uuid4().hex
         sink = Sink()
-        finished = False
         try:
-            await wrap_future(place)
+            await wrap_future(permit)
             batch.submit(request_id, request, sink)
-            while not finished:
-                tokens = await sink.take(LOOK_S)
-                if tokens is None:
-                    if not batch.running:
-                        raise EngineCrashed("the generation thread is gone")
-                    continue
-                finished = tokens.finish is not None
-                yield tokens
-        except ModelError:
-            finished = True
-            raise
+            async with aclosing(sink.stream(lambda: batch.running)) as batches:
+                async for tokens in batches:
+                    yield tokens
         finally:
-            if finished:
+            if sink.finished:
                 batch.forget(request_id)
             else:
                 batch.cancel(request_id)
-            admission.leave(blocks, place)
+            semaphore.release(blocks, permit)
 
-    async def _alone(self, request: TokenRequest) -> AsyncGenerator[Tokens, None]:
+    async def _unbatched(self, request: TokenRequest) -> AsyncGenerator[Tokens, None]:
         sink = Sink()
-        job = self._solo.submit(request, sink)
+        runner = self._generate_runner
+        job = runner.submit(request, sink)
         try:
-            while True:
-                tokens = await sink.take(LOOK_S)
-                if tokens is None:
-                    continue
-                yield tokens
-                if tokens.finish is not None:
-                    return
+            async with aclosing(sink.stream(lambda: runner.alive)) as batches:
+                async for tokens in batches:
+                    yield tokens
         finally:
             job.cancelled.set()

@@ -1,8 +1,7 @@
 """Sampling that a seed repeats, alone or in a batch, on any device.
 
-Drawing from softmax(scores) is the same as taking the largest of scores + Gumbel noise. The noise
-here is a function of (seed, position of the new token, token id) and of nothing else: no random
-generator has a state that other visitors' requests could move.
+Temperature, nucleus and noise stand in `onnx/sampling.py`, too, in numpy; it says why. What the
+noise is stands in `noise.py`.
 """
 
 from __future__ import annotations
@@ -14,39 +13,35 @@ from transformers.generation.continuous_batching.cb_logits_processors import (
 )
 
 from arena.models.local.engine import Foreign
+from arena.models.local.noise import (
+    BELOW_ONE,
+    LOWEST_TEMPERATURE,
+    TOKEN_STEP,
+    U32,
+    draw_key,
+    lowbias32,
+)
 
 GREEDY = -1
 """In place of a seed: take the likeliest token."""
 
-_LOWEST_TEMPERATURE = 1e-4
-_U32 = 0xFFFFFFFF
 
-
-def _mix(x: int) -> int:
-    """A 32-bit integer hash (the constants are those of `lowbias32`)."""
-    x = (x ^ (x >> 16)) * 0x7FEB352D & _U32
-    x = (x ^ (x >> 15)) * 0x846CA68B & _U32
-    return x ^ (x >> 16)
-
-
-def draw_key(seed: int, position: int) -> int:
-    """31 bits that stand for one draw, or `GREEDY`."""
-    if seed == GREEDY:
-        return GREEDY
-    return _mix(_mix(seed & _U32) ^ _mix(position + 0x9E3779B9 & _U32)) >> 1
+def key_of(seed: int, position: int) -> int:
+    """What stands for one draw, or `GREEDY`."""
+    return GREEDY if seed == GREEDY else draw_key(seed, position)
 
 
 def sampling_values(temperature: float, seed: int) -> tuple[float, int]:
     """Temperature and seed as the processors want them: a temperature of 0 means greedy."""
     if temperature == 0.0:
         return 1.0, GREEDY
-    return max(float(temperature), _LOWEST_TEMPERATURE), seed
+    return max(float(temperature), LOWEST_TEMPERATURE), seed
 
 
 def nucleus(scores: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
     """Keep, row by row, the likeliest tokens whose probabilities reach `top_p` together."""
     if scores.device.type == "cpu":
-        # Sorting a whole vocabulary is the dearest step here; a GPU cannot branch on the values
+        # Sorting a whole vocabulary costs the most here; a GPU cannot branch on the values
         # without waiting, and does not need to.
         rows = (top_p < 1.0).nonzero().flatten()
         if rows.numel() == 0:
@@ -70,17 +65,15 @@ def _nucleus(scores: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
 def add_noise(scores: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
     """Scores plus the Gumbel noise of each row's key; rows with the key `GREEDY` stay."""
     tokens = torch.arange(scores.shape[-1], device=scores.device, dtype=torch.int64)
-    x = (tokens * 0x9E3779B1 & _U32).unsqueeze(0) ^ keys.to(torch.int64).unsqueeze(-1)
-    x = (x ^ (x >> 16)) * 0x7FEB352D & _U32
-    x = (x ^ (x >> 15)) * 0x846CA68B & _U32
-    x = x ^ (x >> 16)
+    spread = (tokens * TOKEN_STEP & U32).unsqueeze(0)
+    hashed = lowbias32(spread ^ keys.to(torch.int64).unsqueeze(-1))
     # -log1p(-w) keeps the precision of small w, and those make the large values of the noise.
-    w = ((x.to(torch.float32) + 0.5) * 2.0**-32).clamp(max=1.0 - 2.0**-24)
+    w = ((hashed.to(torch.float32) + 0.5) * 2.0**-32).clamp(max=BELOW_ONE)
     noise = -torch.log(-torch.log1p(-w))
     return torch.where((keys == GREEDY).unsqueeze(-1), scores, scores + noise)
 
 
-class SoloSampler(LogitsProcessor):
+class GenerateSampler(LogitsProcessor):
     """For `generate(do_sample=False)` with one request."""
 
     def __init__(self, *, temperature: float, top_p: float, seed: int) -> None:
@@ -90,7 +83,7 @@ class SoloSampler(LogitsProcessor):
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # noqa: D102
         scores = scores.float() / self._temperature
         top_p = torch.tensor([self._top_p], device=scores.device)
-        key = draw_key(self._seed, int(input_ids.shape[-1]))
+        key = key_of(self._seed, int(input_ids.shape[-1]))
         return add_noise(nucleus(scores, top_p), torch.tensor([key], device=scores.device))
 
 
@@ -150,10 +143,10 @@ class BatchNoise(ContinuousBatchingLogitsProcessor):
         """Each request's draw.
 
         `position_offset` already counts this step's tokens, so it is the new token's position:
-        the same in every mode of the scheduler, and after a request was evicted and read anew.
+        the same in every mode of the scheduler, and after an evicted request's second prefill.
         """
         keys = [
-            draw_key(r.state.logit_processor_kwargs.get("seed", GREEDY), r.state.position_offset)
+            key_of(r.state.logit_processor_kwargs.get("seed", GREEDY), r.state.position_offset)
             for r in requests_with_new_token
         ]
         return torch.tensor(keys, dtype=torch.int32)

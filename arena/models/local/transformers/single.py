@@ -16,13 +16,16 @@ from transformers.generation.streamers import BaseStreamer
 from arena.errors.models import EngineCrashed
 from arena.models.local.engine import Foreign, Receiver, TokenRequest, Tokens, finish_of
 from arena.models.local.memory import is_out_of_memory, out_of_memory
-from arena.models.local.transformers.sampling import SoloSampler
+from arena.models.local.transformers.sampling import GenerateSampler
 
 log = logging.getLogger(__name__)
 
+STOP_S = 30.0
+"""How long a layer of the model may take before the thread is given up."""
 
-def second_shell(model: Foreign) -> Foreign:
-    """The same model again over the same weights, with a config and buffers of its own.
+
+def clone_sharing_weights(model: Foreign) -> Foreign:
+    """A second model object over the same weights, with a config and buffers of its own.
 
     Two threads must not run one model object: the forward pass changes the config that its
     layers share, and LongRoPE its buffers. Parameters are handed to `deepcopy` as already copied.
@@ -37,7 +40,7 @@ class _Cancelled(Exception):
 
 @dataclass(slots=True)
 class Job:
-    """A request, who reads it, and whether they still do."""
+    """A request, its reader, and whether the reader has left."""
 
     request: TokenRequest
     sink: Receiver
@@ -74,7 +77,12 @@ class _StopWhenCancelled(StoppingCriteria):
 
 
 class GenerateRunner:
-    """Owns a shell of the model and the only thread that runs it."""
+    """Owns a model object and the only thread that runs it.
+
+    Args:
+        model: used by nothing else.
+        device: `cuda` or `cpu`.
+    """
 
     def __init__(self, model: Foreign, device: str) -> None:
         self._model = model
@@ -84,7 +92,7 @@ class GenerateRunner:
         self._thread: threading.Thread | None = None
         self._stopped = False
         for layer in self._layers():
-            # Between layers, so that even the reading of a long prompt is cut short.
+            # Between layers, so that even the prefill of a long prompt is cut short.
             layer.register_forward_pre_hook(self._leave_if_cancelled)
 
     def _layers(self) -> list[Foreign]:
@@ -103,12 +111,12 @@ class GenerateRunner:
         self._stopped = False
         if self.alive:
             return
-        self._thread = threading.Thread(target=self._work, name="solo-generate", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="generate", daemon=True)
         self._thread.start()
 
     @property
     def alive(self) -> bool:
-        """Whether its thread runs, so that whoever waits for tokens may hope for some."""
+        """Whether its thread runs, so that tokens may still come."""
         return self._thread is not None and self._thread.is_alive()
 
     def submit(self, request: TokenRequest, sink: Receiver) -> Job:
@@ -118,7 +126,7 @@ class GenerateRunner:
             EngineCrashed: the runner was stopped.
         """
         if self._stopped:
-            raise EngineCrashed("the solo thread is stopped")
+            raise EngineCrashed("the generate thread is stopped")
         job = Job(request, sink)
         self._jobs.put(job)
         return job
@@ -131,19 +139,19 @@ class GenerateRunner:
             current.cancelled.set()
         if thread is not None and thread.is_alive():
             self._jobs.put(None)
-            thread.join(timeout=30.0)
+            thread.join(timeout=STOP_S)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             if self._stopped:
-                job.sink.push(EngineCrashed("the solo thread is stopped"))
+                job.sink.push(EngineCrashed("the generate thread is stopped"))
                 continue
             self._current = job
             self._run(job)
             self._current = None
 
     def _run(self, job: Job) -> None:
-        """Run it; whatever happens, the reader hears of the end."""
+        """Run it; whatever happens, the reader is told of the end."""
         if job.cancelled.is_set():
             return
         streamer = _Streamer(job)
@@ -152,7 +160,7 @@ class GenerateRunner:
         except _Cancelled:
             job.sink.push(EngineCrashed("cancelled"))
         except Exception as error:
-            log.warning("a solo answer failed", exc_info=error)
+            log.warning("an answer of generate failed", exc_info=error)
             if is_out_of_memory(error):
                 job.sink.push(out_of_memory(error, self._device))
             else:
@@ -170,7 +178,7 @@ class GenerateRunner:
             eos_token_id=stop_ids or None,
             pad_token_id=stop_ids[0] if stop_ids else 0,
         )
-        sampler = SoloSampler(
+        sampler = GenerateSampler(
             temperature=request.temperature, top_p=request.top_p, seed=request.seed
         )
         self._model.generate(

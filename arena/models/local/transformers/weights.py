@@ -1,4 +1,4 @@
-"""Loads a model's weights and tokenizer, once it is sure that they fit and will load rightly."""
+"""Loads a model's weights and tokenizer, after checking that they fit and load rightly."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from arena.errors.models import ModelError, ModelUnavailable, OutOfMemory, Unsup
 from arena.errors.reasons import ErrorReason
 from arena.models.local.device import (
     choose_attention,
+    choose_device,
     choose_device_map,
     choose_dtype,
     device_name,
@@ -26,19 +27,30 @@ from arena.models.local.memory import (
     gib,
     is_out_of_memory,
 )
+from arena.models.local.spec import ZERO_GPU, ModelConfig
 
 log = logging.getLogger(__name__)
 
 PRECISIONS: Mapping[str, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
-_SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}
-_STORED = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "F8_E4M3": 1, "U8": 1}
-_MARGIN = 1.1
+_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+_STORED_BYTES = {
+    "F64": 8,
+    "F32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "I64": 8,
+    "I32": 4,
+    "F8_E4M3": 1,
+    "U8": 1,
+}
+_WEIGHTS_FACTOR = 1.1
+"""What weights take in memory, of what they are by their number of parameters."""
 _WRONG_GGUF = ("phi3",)
 """Architectures whose GGUF files transformers reads without their LongRoPE factors."""
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedWeights:
     """A model in memory.
 
     Attributes:
@@ -61,50 +73,41 @@ class Loaded:
         return PRECISIONS[self.dtype]
 
 
-def load(
-    path: Path,
-    *,
-    label: str,
-    source: str,
-    dtype: str,
-    device: str,
-    through_ram: bool = False,
-) -> Loaded:
+def load(path: Path, config: ModelConfig) -> LoadedWeights:
     """Read weights and tokenizer; blocks for seconds to minutes.
 
     Args:
         path: a folder or a .gguf file.
-        label: the model's name in messages.
-        source: what the owner set, for messages.
-        dtype: `auto` or a dtype's name.
-        device: `cuda` or `cpu`.
-        through_ram: read it into RAM first and move it from this thread. transformers reads from
-            threads of its own, for which ZeroGPU does not imitate a GPU.
+        config: the model's.
 
     Raises:
         UnsupportedModel: it would load wrongly, or needs code of its own.
         OutOfMemory: it does not fit.
         ModelUnavailable: the files are broken.
     """
-    dtype = choose_dtype(dtype, device)
+    device = choose_device() if config.device == "auto" else config.device
+    dtype = choose_dtype(config.dtype, device)
     if path.suffix == ".gguf":
-        refuse_wrong_gguf(path, source)
+        refuse_wrong_gguf(path, config.source)
     need = check_memory(path, dtype=dtype, device=device)
     attention = choose_attention(device, dtype)
-    place = {"": "cpu"} if through_ram else choose_device_map(device, need)
+    # transformers reads from threads of its own, for which ZeroGPU does not imitate a GPU: there
+    # the weights are read into RAM, and moved from this thread.
+    through_ram = config.engine == ZERO_GPU
+    device_map = {"": "cpu"} if through_ram else choose_device_map(device, need)
     try:
-        tokenizer, model = _read(path, dtype=dtype, place=place, attention=attention)
+        tokenizer, model = _read(path, dtype=dtype, device_map=device_map, attention=attention)
         if through_ram:
             model.to(device)
     except ModelError:
         raise
     except Exception as error:
-        raise _explain(error, label=label, source=source, device=device) from error
+        raise _explain(error, config, device) from error
     return _describe(model, tokenizer, device=device, dtype=dtype)
 
 
 def _read(
-    path: Path, *, dtype: str, place: str | dict[str, str], attention: str
+    path: Path, *, dtype: str, device_map: str | dict[str, str], attention: str
 ) -> tuple[Foreign, Foreign]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
@@ -123,7 +126,7 @@ def _read(
     model = AutoModelForCausalLM.from_pretrained(
         where,
         dtype=getattr(torch, dtype),
-        device_map=place,
+        device_map=device_map,
         attn_implementation=attention,
         trust_remote_code=False,
         local_files_only=True,
@@ -133,24 +136,24 @@ def _read(
     return tokenizer, model.requires_grad_(requires_grad=False)
 
 
-def _describe(model: Foreign, tokenizer: Foreign, *, device: str, dtype: str) -> Loaded:
+def _describe(model: Foreign, tokenizer: Foreign, *, device: str, dtype: str) -> LoadedWeights:
     config = model.config.get_text_config()
     window = getattr(config, "sliding_window", None)
     if window is not None and window >= config.max_position_embeddings:
         # A window as long as the context is none, but the paged cache would treat it as one and
         # give up its sharing of prompts.
         config.sliding_window = None
-    places = set((getattr(model, "hf_device_map", None) or {}).values())
-    return Loaded(
+    devices = set((getattr(model, "hf_device_map", None) or {}).values())
+    return LoadedWeights(
         model=model,
         tokenizer=tokenizer,
-        shape=ModelShape.of(config, _SIZES[dtype]),
+        shape=ModelShape.of(config, _BYTES[dtype]),
         device=device,
         dtype=dtype,
         attention=str(config._attn_implementation),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         stop_ids=stop_ids(model, tokenizer),
-        spread=len(places) > 1,
+        spread=len(devices) > 1,
     )
 
 
@@ -168,7 +171,7 @@ def stop_ids(model: Foreign, tokenizer: Foreign) -> frozenset[int]:
 
 
 def refuse_wrong_gguf(path: Path, source: str) -> None:
-    """Refuse what transformers would read without a word and get wrong.
+    """Refuse what transformers would read without an error, and get wrong.
 
     Raises:
         UnsupportedModel: the architecture is one of those, or the file is no GGUF.
@@ -199,11 +202,11 @@ def weights_bytes(path: Path, dtype: str) -> int:
     if path.suffix == ".gguf":
         from gguf import GGUFReader
 
-        return sum(int(t.n_elements) for t in GGUFReader(path).tensors) * _SIZES[dtype]
+        return sum(int(t.n_elements) for t in GGUFReader(path).tensors) * _BYTES[dtype]
     total = 0
     for file in weight_files(path):
         if file.suffix == ".safetensors":
-            total += _elements(file) * _SIZES[dtype]
+            total += _elements(file) * _BYTES[dtype]
         else:
             total += file.stat().st_size
     return total
@@ -218,7 +221,7 @@ def _elements(file: Path) -> int:
     for name, tensor in header.items():
         if name != "__metadata__":
             begin, end = tensor["data_offsets"]
-            total += (end - begin) // _STORED.get(tensor["dtype"], 2)
+            total += (end - begin) // _STORED_BYTES.get(tensor["dtype"], 2)
     return total
 
 
@@ -233,7 +236,7 @@ def check_memory(path: Path, *, dtype: str, device: str) -> int:
         ModelUnavailable: the weights are missing or broken.
     """
     try:
-        need = int(weights_bytes(path, dtype) * _MARGIN)
+        need = int(weights_bytes(path, dtype) * _WEIGHTS_FACTOR)
     except (ValueError, OSError, KeyError, struct.error) as error:
         raise ModelUnavailable(
             f"{type(error).__name__}: {error}",
@@ -249,7 +252,7 @@ def check_memory(path: Path, *, dtype: str, device: str) -> int:
     raise OutOfMemory(f"weights of {path}", need=gib(need), free=gib(free), remedy=remedy)
 
 
-def _explain(error: Exception, *, label: str, source: str, device: str) -> ModelError:
+def _explain(error: Exception, config: ModelConfig, device: str) -> ModelError:
     detail = f"{type(error).__name__}: {error}"
     if is_out_of_memory(error):
         return OutOfMemory(
@@ -261,26 +264,26 @@ def _explain(error: Exception, *, label: str, source: str, device: str) -> Model
     if "trust_remote_code" in str(error):
         return UnsupportedModel(
             detail,
-            source=source,
+            source=config.source,
             why=ErrorReason.OWN_CODE,
             remedy=ErrorReason.DO_KNOWN_MODEL,
         )
     if "Unrecognized" in str(error) or "does not recognize" in str(error):
         return UnsupportedModel(
             detail,
-            source=source,
+            source=config.source,
             why=ErrorReason.UNKNOWN_ARCHITECTURE,
             remedy=ErrorReason.DO_OTHER_MODEL,
         )
     return ModelUnavailable(
         detail,
-        label=label,
+        label=config.label,
         why=ErrorReason.LOAD_FAILED,
         remedy=ErrorReason.DO_GET_AGAIN,
     )
 
 
-def facts(loaded: Loaded) -> dict[str, str]:
+def facts(loaded: LoadedWeights) -> dict[str, str]:
     """What the Models tab and the record want to know."""
     import torch
     import transformers
@@ -293,13 +296,7 @@ def facts(loaded: Loaded) -> dict[str, str]:
         "attention": loaded.attention,
         "architecture": type(model).__name__,
         "parameters": str(loaded.parameters),
-        "layers": str(shape.layers),
-        "hidden": str(shape.hidden),
-        "heads": str(shape.heads),
-        "kv_heads": str(shape.kv_heads),
-        "head_dim": str(shape.head_dim),
-        "vocabulary": str(shape.vocabulary),
-        "context": str(shape.context),
+        **shape.facts(),
         "kv_bytes_per_token": str(shape.kv_bytes_per_token),
         "memory_mib": str(round(model.get_memory_footprint() / 1024**2)),
         "transformers": transformers.__version__,

@@ -10,7 +10,7 @@ stop it is to close the generator, which takes effect when the process yields th
 
 Every call gets a GPU and a process of its own, so that answers are written side by side; where the
 platform has no free GPU, or allows the Space no more of them, it lets a call wait (up to a minute).
-`PLACES` bounds the threads that wait here.
+`SLOTS` bounds the threads that wait here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from typing import Protocol, TypeAlias
 from arena.concurrency import Stoppable, stop_with_main_thread
 from arena.errors.models import (
     CacheTooSmall,
-    ContextTooLong,
     EngineCrashed,
     ModelError,
     OutOfMemory,
@@ -39,9 +38,9 @@ from arena.errors.models import (
     QuotaSpent,
 )
 from arena.errors.reasons import ErrorReason
-from arena.models.local.engine import Foreign, TokenRequest, Tokens
+from arena.models.local.engine import Foreign, TokenRequest, Tokens, check_context
 from arena.models.local.memory import ModelShape, free_memory, gib, is_out_of_memory
-from arena.models.local.transformers.batch import BatchAdmission
+from arena.models.local.transformers.semaphore import WeightedSemaphore
 from arena.models.local.transformers.single import GenerateRunner
 
 log = logging.getLogger(__name__)
@@ -61,7 +60,7 @@ SECONDS_PER_PROMPT_TOKEN = 0.0005
 SHORTEST_S, LONGEST_S = 10, 120
 
 _THREADS = min(32, (os.cpu_count() or 1) + 4)  # those of `asyncio.to_thread`
-PLACES = max(2, _THREADS // 2)
+SLOTS = max(2, _THREADS // 2)
 """Answers at a time; half of the threads, since the rest of the app needs some too."""
 
 _WAIT = re.compile(r"try again in ((?:\d+ days?, )?\d+:\d\d:\d\d)")
@@ -89,17 +88,17 @@ class GpuFailure:
 
     @classmethod
     def of(cls, error: ModelError) -> GpuFailure:
-        """To be sent."""
+        """To be sent to the app's process."""
         return cls(error.code, error.detail, dict(error.values))
 
     def error(self) -> ModelError:
-        """As it was before."""
+        """The error again."""
         kind = OutOfMemory if self.code == OutOfMemory.code else EngineCrashed
         return kind(self.detail, **self.values)
 
 
-Piece: TypeAlias = Tokens | GpuFailure
-Task: TypeAlias = Callable[[TokenRequest], Generator[Piece, None, None]]
+GpuOutput: TypeAlias = Tokens | GpuFailure
+Task: TypeAlias = Callable[[TokenRequest], Generator[GpuOutput, None, None]]
 
 
 class Gpu(Protocol):
@@ -129,7 +128,7 @@ class ZeroGpuEngine(Stoppable):
         shape: its sizes.
         device: where it lies.
         gpu: takes the place of `spaces.GPU`.
-        places: answers at a time.
+        slots: answers at a time.
     """
 
     def __init__(
@@ -139,19 +138,15 @@ class ZeroGpuEngine(Stoppable):
         shape: ModelShape,
         device: str,
         gpu: Gpu | None = None,
-        places: int = PLACES,
+        slots: int = SLOTS,
     ) -> None:
         self._shape = shape
         weights = sum(p.numel() * p.element_size() for p in model.parameters())
-        self._room = int(
-            (free_memory(device) - weights)
-            * 0.9
-            / (shape.kv_bytes_per_token + shape.working_bytes_per_token)
-        )
+        self._room = shape.tokens_within(free_memory(device) - weights)
         # Its thread is started in the forked process alone: threads do not live through a fork.
         self._runner = GenerateRunner(model, device)
         self._on_gpu: Task = (gpu or spaces_gpu())(self._write, duration=gpu_seconds)
-        self._places = BatchAdmission(places, places)
+        self._semaphore = WeightedSemaphore(slots, slots)
         self._calls: set[_Call] = set()
         self._stopped = False
         stop_with_main_thread(self)
@@ -181,54 +176,49 @@ class ZeroGpuEngine(Stoppable):
 
     def check(self, request: TokenRequest) -> None:
         """Refuse what could never be answered."""
-        if request.total_tokens > self._shape.context:
-            raise ContextTooLong(
-                prompt_tokens=len(request.ids),
-                max_new_tokens=request.max_new_tokens,
-                context_tokens=self._shape.context,
-            )
+        check_context(request, self._shape.context)
         if request.total_tokens > self._room:
             raise CacheTooSmall(needed_tokens=request.total_tokens, cache_tokens=self._room)
 
-    def _write(self, request: TokenRequest) -> Generator[Piece, None, None]:
+    def _write(self, request: TokenRequest) -> Generator[GpuOutput, None, None]:
         """In the forked process: what `generate` writes.
 
         It has one call at a time, but maybe several one after another.
         """
-        box = _Box()
+        mailbox = _Mailbox()
         self._runner.start()
-        job = self._runner.submit(request, box)
+        job = self._runner.submit(request, mailbox)
         try:
             while True:
-                # Asked before the box is emptied: what a dying thread still said is not lost.
+                # Asked before the mailbox is emptied: what a dying thread still said is not lost.
                 alive = self._runner.alive
-                piece = box.take(BEAT_S)
-                if piece == Tokens([]) and not alive:
-                    piece = GpuFailure.of(EngineCrashed("the thread that writes is gone"))
-                yield piece
-                if isinstance(piece, GpuFailure) or piece.finish is not None:
+                output = mailbox.take(BEAT_S)
+                if output == Tokens([]) and not alive:
+                    output = GpuFailure.of(EngineCrashed("the thread that writes is gone"))
+                yield output
+                if isinstance(output, GpuFailure) or output.finish is not None:
                     return
         finally:
             job.cancelled.set()
             self._runner.stop()
 
     async def generate(self, request: TokenRequest) -> AsyncGenerator[Tokens, None]:
-        """The answer, in pieces.
+        """The answer, a few tokens at a time.
 
         Raises:
             QuotaSpent: the visitor has no GPU time left.
             Overloaded: no GPU came free.
             OutOfMemory, EngineCrashed: it broke on its way.
         """
-        place = self._places.ask(1)
+        permit = self._semaphore.acquire(1)
         try:
-            await wrap_future(place)
+            await wrap_future(permit)
             if self._stopped:
-                raise EngineCrashed("the engine is stopped")  # noqa: TRY301 - the place is left
+                raise EngineCrashed("the engine is stopped")  # noqa: TRY301 - the permit is released
         except BaseException:
-            self._places.leave(1, place)
+            self._semaphore.release(1, permit)
             raise
-        call = _Call(self._on_gpu(request), lambda: self._ended(call, place))
+        call = _Call(self._on_gpu(request), lambda: self._ended(call, permit))
         self._calls.add(call)
         try:
             while True:
@@ -245,38 +235,38 @@ class ZeroGpuEngine(Stoppable):
     def _step(self, call: _Call) -> Tokens:
         """In a thread."""
         try:
-            piece = call.advance()
+            output = call.advance()
         except ModelError:
             raise
         except Exception as error:
             raise typed(error) from error
-        if piece is None:
+        if output is None:
             raise EngineCrashed("the engine is stopped" if self._stopped else "no end came")
-        if isinstance(piece, GpuFailure):
-            raise piece.error()
-        return piece
+        if isinstance(output, GpuFailure):
+            raise output.error()
+        return output
 
-    def _ended(self, call: _Call, place: Foreign) -> None:
+    def _ended(self, call: _Call, permit: Foreign) -> None:
         self._calls.discard(call)
-        self._places.leave(1, place)
+        self._semaphore.release(1, permit)
 
 
 class _Call:
     """One generator of `spaces`, which one thread at a time advances or closes.
 
     Attributes:
-        left: nobody reads it any more. Whoever is inside a step then closes it right after.
+        left: it is no longer read; a thread that is inside a step closes it right after.
     """
 
-    def __init__(self, steps: Generator[Piece, None, None], on_end: Callable[[], None]) -> None:
+    def __init__(self, steps: Generator[GpuOutput, None, None], on_end: Callable[[], None]) -> None:
         self._steps = steps
         self._on_end = on_end
         self._lock = threading.Lock()
         self._over = False
         self.left = False
 
-    def advance(self) -> Piece | None:
-        """The next piece, or None after the last one; blocks.
+    def advance(self) -> GpuOutput | None:
+        """The next output, or None after the last one; blocks.
 
         Raises:
             Exception: whatever `spaces` raises.
@@ -284,9 +274,9 @@ class _Call:
         with self._lock:
             going_on = False
             try:
-                piece = None if self.left else next(self._steps, None)
-                going_on = piece is not None and not self.left
-                return piece
+                output = None if self.left else next(self._steps, None)
+                going_on = output is not None and not self.left
+                return output
             finally:
                 if not going_on:
                     self._finish()
@@ -312,7 +302,7 @@ class _Call:
             self._on_end()
 
 
-class _Box:
+class _Mailbox:
     """Carries tokens from the thread that writes to the generator, in the forked process."""
 
     def __init__(self) -> None:
@@ -322,7 +312,7 @@ class _Box:
         """Hand over."""
         self._items.put(item)
 
-    def take(self, timeout_s: float) -> Piece:
+    def take(self, timeout_s: float) -> GpuOutput:
         """All that has come since the last call; no tokens if nothing came in time."""
         ids: list[int] = []
         try:
@@ -341,7 +331,7 @@ class _Box:
 
 
 def typed(error: Exception) -> ModelError:
-    """What `spaces` raises, as an error with a remedy for whoever reads it.
+    """What `spaces` raises, as an error with a remedy.
 
     It raises Gradio's error with a title and a sentence; what went wrong inside the process is
     told by the name of the exception's class alone.

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
@@ -19,12 +18,13 @@ import pytest
 from arena.domain import GenerationParams
 from arena.errors.models import CacheTooSmall, EngineCrashed, ModelUnavailable
 from arena.models.base import Ready, Unavailable
-from arena.models.local.embedded import embedded_model, ensure_dense
+from arena.models.local.embedded import ensure_dense, ensure_onnx
 from arena.models.local.memory import GIB
 from arena.models.local.model import LocalModel
+from arena.models.local.onnx import engine as onnx_engine
 from arena.models.local.onnx.engine import OnnxEngine
 from arena.models.local.onnx.folder import describe
-from tests.models.conftest import QUESTION, Case, answer
+from tests.models.conftest import QUESTION, Case, answer, embedded_model, local_model
 from tests.models.local.test_engine_contract import collect, prompts, request, until
 from tests.models.local.test_model import ENDLESS, GREEDY, drain
 from tests.models.local.tiny_phi import LONG
@@ -35,9 +35,7 @@ ROOT = Path(__file__).parents[4]
 @pytest.fixture
 async def own(wide_onnx_folder: Path) -> AsyncIterator[LocalModel]:
     """A model of the test's own, to be broken; it restarts only when told."""
-    model = LocalModel(
-        slug="w", label="W", source=str(wide_onnx_folder), engine="onnx", restart_after_s=None
-    )
+    model = local_model("w", wide_onnx_folder, engine="onnx", restart_after_s=None)
     await model.start()
     yield model
     await model.aclose()
@@ -45,15 +43,14 @@ async def own(wide_onnx_folder: Path) -> AsyncIterator[LocalModel]:
 
 def worker_of(model: LocalModel) -> int:
     """Its process id."""
-    running: Any = model._running
-    pid: int = running.engine._link.pid
-    return pid
+    assert isinstance(model.engine, OnnxEngine)
+    return model.engine.worker_pid
 
 
-async def test_a_killed_worker_is_noticed_at_once_typed_and_mended_by_start(
+async def test_a_killed_worker_is_noticed_and_mended_by_start(
     own: LocalModel,
 ) -> None:
-    """A dead process leaves every page waiting for ever, and looks ready."""
+    """All readers get the error at once, the model is unavailable, and `start` brings it back."""
     before, _ = await answer(own, QUESTION, GREEDY)
     streams = [own.stream(QUESTION, ENDLESS) for _ in range(2)]
     for stream in streams:
@@ -73,18 +70,20 @@ async def test_a_killed_worker_is_noticed_at_once_typed_and_mended_by_start(
     assert (await answer(own, QUESTION, GREEDY))[0] == before
 
 
-async def test_an_idle_worker_that_dies_is_started_again_by_itself(own: LocalModel) -> None:
-    """The next visitor should find it ready, and not the crash."""
-    own._restart_after_s = 0.0
-    first = worker_of(own)
+async def test_an_idle_worker_that_dies_restarts_by_itself(wide_onnx_folder: Path) -> None:
+    """Without a request that finds it dead."""
+    model = local_model("w", wide_onnx_folder, engine="onnx", restart_after_s=0.0)
+    await model.start()
+    first = worker_of(model)
     os.kill(first, signal.SIGKILL)
-    await until(lambda: own._start is not None and worker_of(own) != first, "not restarted")
-    await until(lambda: isinstance(own.status(), Ready), "not ready again")
-    assert (await answer(own, QUESTION, GREEDY))[0]
+    await until(lambda: worker_of(model) != first, "not restarted")
+    await until(lambda: isinstance(model.status(), Ready), "not ready again")
+    assert (await answer(model, QUESTION, GREEDY))[0]
+    await model.aclose()
 
 
 async def test_ctrl_c_does_not_reach_the_worker(own: LocalModel) -> None:
-    """The terminal sends SIGINT to all; answers being written must end in order, not in a crash."""
+    """The worker has a session of its own, and ignores SIGINT."""
     pid = worker_of(own)
     assert os.getsid(pid) != os.getsid(0)
     os.kill(pid, signal.SIGINT)
@@ -93,19 +92,18 @@ async def test_ctrl_c_does_not_reach_the_worker(own: LocalModel) -> None:
 
 
 async def test_closing_leaves_no_process(wide_onnx_folder: Path) -> None:
-    """Every start and stop would leave one more, with all the weights."""
+    """The worker ends with the engine, its readers get an error, and it can be started again."""
     engine = OnnxEngine(describe(wide_onnx_folder, "x"))
     with pytest.raises(EngineCrashed):
         await collect(engine, request([5]))
     engine.stop()
     await asyncio.to_thread(engine.start)
-    link: Any = engine._link
+    process = psutil.Process(engine.worker_pid)
     stream = engine.generate(request([5, 6], LONG - 2))
     await anext(stream)
     await asyncio.to_thread(engine.stop)
     engine.stop()
-    assert not psutil.pid_exists(link.pid)
-    assert link._process.returncode == 0, "it ended by itself"
+    assert not process.is_running()
     with pytest.raises(EngineCrashed):
         async for _ in stream:
             pass
@@ -118,7 +116,7 @@ async def test_closing_leaves_no_process(wide_onnx_folder: Path) -> None:
 
 
 async def test_a_worker_that_hangs_is_killed(own: LocalModel) -> None:
-    """A process that is stuck in a step would keep the arena from its end."""
+    """Closing waits for one step and no longer."""
     pid = worker_of(own)
     os.kill(pid, signal.SIGSTOP)
     async with asyncio.timeout(20):
@@ -126,26 +124,26 @@ async def test_a_worker_that_hangs_is_killed(own: LocalModel) -> None:
     assert not psutil.pid_exists(pid)
 
 
-async def test_what_the_cache_cannot_hold_is_refused_with_the_numbers(
-    wide_onnx_folder: Path,
+async def test_what_the_kv_cache_cannot_hold_is_refused(
+    wide_onnx_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would wait for room that never comes."""
+    """With the numbers, before the worker gets it."""
     model = describe(wide_onnx_folder, "x")
     cap = (LONG + 0.5) * model.shape.kv_bytes_per_token / GIB
-    engine = OnnxEngine(model, max_cache_gib=cap)
+    engine = OnnxEngine(replace(model, shape=replace(model.shape, context=1024)), max_cache_gib=cap)
+    monkeypatch.setattr(onnx_engine, "MIN_CACHE_TOKENS", LONG)
     await asyncio.to_thread(engine.start)
     try:
         assert engine.facts()["cache_tokens"] == str(LONG)
-        engine._cache_tokens = 100
-        with pytest.raises(CacheTooSmall, match="101 tokens; the engine's cache holds 100"):
-            engine.check(request([1] * 50, 51))
-        engine.check(request([1] * 50, 50))
+        with pytest.raises(CacheTooSmall, match="257 tokens; the engine's cache holds 256"):
+            engine.check(request([1] * 50, LONG - 49))
+        engine.check(request([1] * 50, LONG - 50))
     finally:
         engine.stop()
 
 
 async def test_a_request_that_the_runtime_refuses_fails_alone(wide_onnx: Case) -> None:
-    """One bad request must not end everybody's answers."""
+    """Its reader gets the error; the other answers are those that they are without it."""
     ids = prompts(wide_onnx)[0]
     good = asyncio.create_task(collect(wide_onnx.engine, request(ids, 30)))
     with pytest.raises(EngineCrashed) as caught:
@@ -158,9 +156,9 @@ async def test_a_request_that_the_runtime_refuses_fails_alone(wide_onnx: Case) -
 async def test_why_answers_are_written_one_by_one_is_logged(
     wide_onnx_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An owner sees a third of the speed, and nothing that says why."""
+    """The log has the reason where answers cannot be batched, and nothing where they can."""
     model = describe(wide_onnx_folder, "x")
-    engine = OnnxEngine(replace(model, graph=replace(model.graph, shared=False)))
+    engine = OnnxEngine(replace(model, graph=replace(model.graph, in_place=False)))
     await asyncio.to_thread(engine.start)
     engine.stop()
     assert "one by one: keys and values are not written in place" in caplog.text
@@ -172,7 +170,7 @@ async def test_why_answers_are_written_one_by_one_is_logged(
 
 
 async def test_a_model_that_cannot_be_loaded_leaves_no_process(tmp_path: Path) -> None:
-    """The reason belongs on the page, and the process must go."""
+    """The error has the reason, and the process is gone."""
     for name, text in (("model.onnx", "rubbish"), ("tokenizer.json", "{}")):
         (tmp_path / name).write_text(text)
     decoder = (
@@ -186,10 +184,9 @@ async def test_a_model_that_cannot_be_loaded_leaves_no_process(tmp_path: Path) -
     engine = OnnxEngine(describe(tmp_path, "x"))
     with pytest.raises(EngineCrashed) as caught:
         await asyncio.to_thread(engine.start)
-    link: Any = engine._link
     assert "model.onnx" in caught.value.detail
-    assert not psutil.pid_exists(link.pid)
-    model = LocalModel(slug="x", label="X", source=str(tmp_path), engine="onnx")
+    assert not psutil.pid_exists(engine.worker_pid)
+    model = local_model("x", tmp_path, engine="onnx")
     with pytest.raises(ModelUnavailable):
         await answer(model, QUESTION, GREEDY)
 
@@ -198,11 +195,12 @@ PARENT = """
 import asyncio, sys
 from arena.domain import GenerationParams, Message, Role
 from arena.models.local.model import LocalModel
+from arena.models.local.spec import ModelConfig
 
 async def main():
-    model = LocalModel(slug="w", label="W", source=sys.argv[1], engine="onnx")
+    model = LocalModel(ModelConfig("w", "W", sys.argv[1], engine="onnx"))
     await model.start()
-    print(model._running.engine._link.pid, flush=True)
+    print(model.engine.worker_pid, flush=True)
     keep.append(model)
     if sys.argv[2] == "idle":
         return
@@ -237,7 +235,7 @@ def is_gone(pid: int) -> bool:
 
 
 async def test_the_worker_ends_when_the_arena_is_killed(wide_onnx_folder: Path) -> None:
-    """An orphan holds the weights' memory until somebody finds it."""
+    """It ends when its connection closes, also in the middle of an answer."""
     process = parent(wide_onnx_folder, "wait")
     with process:
         assert process.stdout is not None
@@ -248,10 +246,8 @@ async def test_the_worker_ends_when_the_arena_is_killed(wide_onnx_folder: Path) 
 
 
 @pytest.mark.parametrize("how", ["idle", "leave"])
-def test_the_process_ends_although_nobody_closed_the_model(
-    wide_onnx_folder: Path, how: str
-) -> None:
-    """A worker or its threads must not keep a command from its end."""
+def test_the_process_ends_with_an_open_model(wide_onnx_folder: Path, how: str) -> None:
+    """The worker and its threads do not hold up the end of a program."""
     with parent(wide_onnx_folder, how) as process:
         out, _ = process.communicate(timeout=60)
     pid, left = out.split()
@@ -261,7 +257,7 @@ def test_the_process_ends_although_nobody_closed_the_model(
 
 
 def test_the_worker_imports_no_torch() -> None:
-    """It takes seconds to import and hundreds of megabytes, in every worker."""
+    """Torch takes seconds to import and hundreds of megabytes, in every worker."""
     code = (
         "import sys, arena.models.local.onnx.worker;"
         "print([m for m in ('torch', 'transformers', 'gradio', 'pydantic') if m in sys.modules])"
@@ -273,21 +269,15 @@ def test_the_worker_imports_no_torch() -> None:
     assert done.stdout.strip() == "[]"
 
 
-async def test_the_stand_in_in_four_bits_knows_its_capitals(
+async def test_the_stand_in_in_four_bits_answers_rightly(
     embedded_cache: Path, tmp_path: Path
 ) -> None:
-    """A wrong quantisation or template gives fluent nonsense, or an answer without end."""
+    """Quantisation and template keep the model, and a seed repeats an answer in a batch."""
     dense = ensure_dense(embedded_cache, lambda *_: None).path
     (tmp_path / dense.name).symlink_to(dense)
     steps: list[str] = []
-    model = embedded_model(tmp_path, device="cpu", engine="onnx", max_cache_gib=0.2)
-    report = model._report
-
-    def watch(step: str, progress: float | None) -> None:
-        steps.append(step)
-        report(step, progress)
-
-    model._report = watch  # type: ignore[method-assign]
+    build = lambda _: ensure_onnx(tmp_path, lambda step, _: steps.append(step))  # noqa: E731
+    model = embedded_model(tmp_path, engine="onnx", max_cache_gib=0.2, build_onnx=build)
     await model.start()
     try:
         assert isinstance(model.status(), Ready), model.status()
@@ -308,8 +298,8 @@ async def test_the_stand_in_in_four_bits_knows_its_capitals(
         await model.aclose()
 
 
-async def test_messages_of_an_answer_that_was_left_are_dropped(wide_onnx: Case) -> None:
-    """Tokens on their way when a visitor leaves must reach nobody else."""
+async def test_tokens_of_a_cancelled_answer_are_dropped(wide_onnx: Case) -> None:
+    """Those on their way when the reader leaves reach no other reader."""
     ids = prompts(wide_onnx)
     for _ in range(5):
         async with aclosing(wide_onnx.engine.generate(request(ids[0], 100))) as pieces:

@@ -23,7 +23,8 @@ from arena.models.local.onnx import load as onnx_loading
 from arena.models.local.onnx.engine import OnnxEngine, plan_tokens
 from arena.models.local.onnx.folder import GenAiModel, choose, describe, find_model
 from arena.models.local.onnx.protocol import Graph
-from tests.models.conftest import QUESTION, answer
+from arena.models.local.spec import ModelConfig
+from tests.models.conftest import QUESTION, answer, local_model
 from tests.models.local.test_load import Hub, failure, hub, hub_cache
 from tests.models.local.test_model import GREEDY
 
@@ -50,8 +51,12 @@ def onnx_hub(hub: Hub, wide_onnx_folder: Path, tmp_path: Path) -> Hub:
     return hub
 
 
+def config(source: object, **values: Any) -> ModelConfig:
+    return ModelConfig(slug="tiny", label="Tiny", source=str(source), **values)
+
+
 def model(source: object, **values: Any) -> LocalModel:
-    return LocalModel(slug="tiny", label="Tiny", source=str(source), **values)
+    return local_model("tiny", source, **values)
 
 
 def weights_in(cache: Path) -> list[Path]:
@@ -83,24 +88,19 @@ async def served(wanted: LocalModel) -> dict[str, str]:
     ],
 )
 def test_the_folder_for_a_cpu_is_taken(folders: list[str], chosen: str | None) -> None:
-    """A build for another device is gigabytes that cannot be loaded."""
+    """The one for CPUs in 4 bits, in whatever order they are listed; none of another device."""
     names = [f"{folder}/genai_config.json".removeprefix("./") for folder in folders]
     assert choose(names) == chosen
     assert choose(reversed(names)) == chosen
 
 
 async def test_only_the_cpu_folder_comes_from_the_hub_and_only_once(onnx_hub: Hub) -> None:
-    """The repository holds some ten gigabytes for other devices; and a train has no network."""
+    """Other folders and scripts are not fetched, and a second start needs no network."""
     seen: list[float] = []
+    choice = onnx_loading.choose(config("owner/tiny-onnx"))
+    assert choice is not None
+    choice.fetch(lambda _, progress: seen.append(progress or 0.0))
     first = model("owner/tiny-onnx")
-    report = first._report
-
-    def watch(step: str, progress: float | None) -> None:
-        if step == "download" and progress is not None:
-            seen.append(progress)
-        report(step, progress)
-
-    first._report = watch  # type: ignore[method-assign]
     facts = await served(first)
     assert facts["engine"] == "onnxruntime"
     assert first.spec.source == "owner/tiny-onnx"
@@ -118,7 +118,7 @@ async def test_only_the_cpu_folder_comes_from_the_hub_and_only_once(onnx_hub: Hu
 async def test_an_interrupted_download_is_not_taken_for_a_model(
     onnx_hub: Hub, hub_cache: Path
 ) -> None:
-    """The graph comes first, and without its weights it is of no use."""
+    """A folder without its weights is fetched again."""
     await served(model("owner/tiny-onnx"))
     (weights,) = weights_in(hub_cache)
     weights.unlink()
@@ -130,7 +130,7 @@ async def test_an_interrupted_download_is_not_taken_for_a_model(
 async def test_phi_s_own_build_is_fetched_in_place_of_the_dense_form(
     onnx_hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A laptop would get eight gigabytes and a tenth of the speed."""
+    """On a CPU the vendor's 4-bit build serves for the dense model's name."""
     monkeypatch.setitem(onnx_loading.BUILDS, "owner/dense", "owner/dense-onnx")  # type: ignore[arg-type]
     wanted = model("owner/dense", device="cpu")
     facts = await served(wanted)
@@ -142,7 +142,7 @@ async def test_phi_s_own_build_is_fetched_in_place_of_the_dense_form(
 async def test_a_dense_form_that_is_here_already_is_used(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fetching gigabytes beside gigabytes that would do is a waste."""
+    """Nothing is fetched where the dense form is in the cache and the build is not."""
     await served(model("owner/dense", device="cpu", engine="transformers"))
     monkeypatch.setitem(onnx_loading.BUILDS, "owner/dense", "owner/dense-onnx")  # type: ignore[arg-type]
     asked = len(hub.asked)
@@ -152,26 +152,26 @@ async def test_a_dense_form_that_is_here_already_is_used(
 
 @pytest.mark.parametrize("values", [{"dtype": "float32"}, {"revision": "abc"}, {"device": "cuda"}])
 def test_what_only_the_dense_form_has_is_left_to_it(values: dict[str, str]) -> None:
-    """A number format, a commit or a GPU that was asked for must not be ignored."""
-    phi = model("microsoft/Phi-4-mini-instruct", **values)
-    assert onnx_loading.choose(phi._wanted) is None
-    plain = model("microsoft/Phi-4-mini-instruct", device="cpu")
-    choice = onnx_loading.choose(plain._wanted)
+    """A number format, a commit or a GPU that was asked for decides for the dense form."""
+    phi = config("microsoft/Phi-4-mini-instruct", **values)
+    assert onnx_loading.choose(phi) is None
+    plain = config("microsoft/Phi-4-mini-instruct", device="cpu")
+    choice = onnx_loading.choose(plain)
     assert choice is not None
     assert choice.source == "microsoft/Phi-4-mini-instruct-onnx"
 
 
 @pytest.mark.parametrize("source", ["owner/tiny", "/nowhere/model.gguf", "/nowhere/model"])
 def test_other_models_stay_with_transformers_unless_told(source: str) -> None:
-    """Not every model has such a build, and looking for one costs a start its seconds."""
-    assert onnx_loading.choose(model(source, device="cpu")._wanted) is None
+    """Only a name that speaks of ONNX, or the engine `onnx`, looks for a build."""
+    assert onnx_loading.choose(config(source, device="cpu")) is None
     if source.startswith("/"):
         with pytest.raises(UnsupportedModel, match="ONNX Runtime GenAI"):
-            onnx_loading.choose(model(source, device="cpu", engine="onnx")._wanted)
+            onnx_loading.choose(config(source, device="cpu", engine="onnx"))
 
 
 async def test_a_repository_without_a_cpu_build_is_named(hub: Hub) -> None:
-    """The words of a library, "file not found", send nobody to the right page."""
+    """The error says what is missing and which setting leads on."""
     error = await failure(model("owner/tiny", engine="onnx"))
     assert isinstance(error, UnsupportedModel)
     assert "no model for a CPU" in error.sentence
@@ -189,8 +189,8 @@ def not_installed(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureReques
 async def test_without_the_runtime_transformers_serves_or_the_command_is_named(
     not_installed: str, tiny_folder: Path, wide_onnx_folder: Path
 ) -> None:
-    """The runtime is optional: most machines with a GPU will not have it."""
-    assert onnx_loading.choose(model(wide_onnx_folder)._wanted) is None
+    """The runtime is optional; where it was asked for, the error has the command to install it."""
+    assert onnx_loading.choose(config(wide_onnx_folder)) is None
     error = await failure(model(tiny_folder, engine="onnx"))
     assert "onnxruntime-genai is missing" in error.sentence
     assert error.remedy_text == "Run: pip install -r requirements-cpu.txt"
@@ -208,7 +208,7 @@ def building(target: Path, dense: Path) -> Any:
 async def test_without_the_builder_transformers_serves_and_says_so(
     not_installed: str, tiny_folder: Path, tmp_path: Path
 ) -> None:
-    """A missing package must cost a laptop its speed, not its arena."""
+    """The notice and the facts say why the model is not on ONNX Runtime."""
     build = building(tmp_path / "made", tiny_folder)
     values = {"device": "cpu", "build_onnx": build}
     wanted = model(tiny_folder, **values)
@@ -227,7 +227,7 @@ async def test_without_the_builder_transformers_serves_and_says_so(
 async def test_a_built_form_that_does_not_run_is_replaced_by_transformers(
     tiny_folder: Path, tmp_path: Path
 ) -> None:
-    """The runtime refuses some models, and some machines, only when it computes."""
+    """What the runtime refuses only when it computes falls back, unless ONNX was asked for."""
     # Heads of 16 numbers are built, but cannot be run.
     build = building(tmp_path / "made", tiny_folder)
     wanted = model(tiny_folder, device="cpu", build_onnx=build)
@@ -244,7 +244,7 @@ async def test_a_built_form_that_does_not_run_is_replaced_by_transformers(
 
 
 def test_it_is_built_once(wide_folder: Path, wide_onnx_folder: Path) -> None:
-    """Building takes ten seconds and torch; every start would."""
+    """A folder that is complete is left as it is."""
 
     def never() -> Path:
         raise AssertionError
@@ -259,7 +259,7 @@ def test_it_is_built_once(wide_folder: Path, wide_onnx_folder: Path) -> None:
 
 
 def test_a_build_that_fails_leaves_nothing_and_is_typed(tmp_path: Path) -> None:
-    """Half a model that is taken for a whole one would break every later start."""
+    """No part of a folder stays behind."""
     dense = tmp_path / "dense"
     dense.mkdir()
     (dense / "config.json").write_text('{"num_hidden_layers": 2, "model_type": "mystery"}')
@@ -280,7 +280,7 @@ def copy(wide_onnx_folder: Path, tmp_path: Path) -> Path:
 
 
 def test_a_folder_says_what_it_holds(copy: Path) -> None:
-    """Wrong sizes give a wrong cache; a wrong limit gives LongRoPE's silent nonsense."""
+    """Sizes, precision and LongRoPE limit, from the folder or by the known limits."""
     found = describe(copy, "x")
     assert found.shape == ModelShape(2, 4, 2, 64, 256, 128, found.shape.vocabulary, 256, 64, 4)
     assert found.has_longrope
@@ -295,7 +295,7 @@ def test_a_folder_says_what_it_holds(copy: Path) -> None:
 
 
 def test_the_precision_is_that_of_most_products(copy: Path) -> None:
-    """An id that names the wrong precision pools two models' votes."""
+    """The `bits` of the quantised products decide, by their number."""
     bits = b"\n\x04bits\x18"
     with (copy / "model.onnx").open("ab") as graph:
         graph.write(bits + b"\x08" + (bits + b"\x04") * 2)
@@ -314,14 +314,14 @@ def test_the_precision_is_that_of_most_products(copy: Path) -> None:
 def test_a_folder_that_makes_no_sense_is_typed(
     copy: Path, name: str, text: str, kind: type[ArenaError]
 ) -> None:
-    """A traceback on the page helps nobody."""
+    """Broken settings are unavailable, settings of another kind of model unsupported."""
     (copy / name).write_text(text)
     with pytest.raises(kind):
         describe(copy, "x")
 
 
 async def test_broken_weights_are_typed_and_a_second_start_can_succeed(copy: Path) -> None:
-    """Mending the files and pressing a button should do; not a restart of the server."""
+    """Once the files are mended, the same model starts."""
     good = (copy / "model.onnx.data").read_bytes()
     (copy / "model.onnx.data").write_bytes(good[:100])
     wanted = model(copy, engine="onnx")
@@ -333,12 +333,12 @@ async def test_broken_weights_are_typed_and_a_second_start_can_succeed(copy: Pat
 
 def phi(weights: float) -> GenAiModel:
     shape = ModelShape(32, 24, 8, 128, 3072, 8192, 200064, 131072, 4096, 4)
-    graph = Graph("model.onnx", "ids", "mask", "position", "logits", (), (), 8, 128, shared=True)
+    graph = Graph("model.onnx", "ids", "mask", "position", "logits", (), (), 8, 128, in_place=True)
     return GenAiModel(Path("x"), "phi3", shape, frozenset({1}), "int4", int(weights * GIB), graph)
 
 
 def test_the_cache_is_planned_within_what_is_free() -> None:
-    """A cache that does not fit is found out by the system, which ends the worker."""
+    """Weights and cache fit into free memory; a refusal names the numbers and the setting."""
     model = phi(5)
     for free in (8, 16, 64):
         tokens = plan_tokens(model, free * GIB, None)
@@ -357,33 +357,33 @@ def test_the_cache_is_planned_within_what_is_free() -> None:
 def test_models_do_not_plan_with_the_same_memory(
     wide_onnx_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three that each take half of what is free at their start take more than there is, later."""
-    free, promises = 64 * 1024**2, memory.Promises()
-    monkeypatch.setattr(memory, "promises", promises)
-    monkeypatch.setattr(onnx_engine, "promises", promises)
-    monkeypatch.setattr(onnx_engine, "free_ram", lambda: free - promises.total)
-    monkeypatch.setattr(onnx_engine, "_WANTED", 10**9)
+    """Each engine plans with what the others have not reserved, and gives it back at its end."""
+    free, reservations = 64 * 1024**2, memory.MemoryReservations()
+    monkeypatch.setattr(memory, "reservations", reservations)
+    monkeypatch.setattr(onnx_engine, "reservations", reservations)
+    monkeypatch.setattr(onnx_engine, "free_ram", lambda: free - reservations.total)
+    monkeypatch.setattr(onnx_engine, "CACHE_TOKENS", 10**9)
     described = describe(wide_onnx_folder, "wide")
     engines = [OnnxEngine(described) for _ in range(3)]
     planned = []
     for engine in engines:
         engine.start()
-        planned.append(promises.total)
+        planned.append(reservations.total)
     try:
         assert planned == sorted(set(planned))
         assert planned[2] + 3 * described.weights_bytes < free
         engines[0].start()
-        assert promises.total == planned[2], "one that runs plans nothing anew"
+        assert reservations.total == planned[2], "one that runs plans nothing anew"
     finally:
         for engine in engines:
             engine.stop()
-    assert promises.total == 0
+    assert reservations.total == 0
 
 
 async def test_weights_that_do_not_fit_are_refused(
     wide_onnx_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The system ends a process that takes too much memory, with no message at all."""
+    """Without a fallback to transformers, which needs more."""
     monkeypatch.setattr(onnx_engine, "free_ram", lambda: 10**6)
     wanted = model(wide_onnx_folder, engine="auto", device="cpu")
     await wanted.start()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arena.models.local.onnx.sampling import draw, noise, nucleus
-from arena.models.local.transformers.sampling import SoloSampler, add_noise
+from arena.models.local.transformers.sampling import GenerateSampler, add_noise
 from arena.models.local.transformers.sampling import nucleus as torch_nucleus
 
 SEEDS = st.integers(0, 2**31 - 1)
@@ -21,7 +21,7 @@ def some_scores(size: int, spread: float, seed: int) -> np.ndarray:
 def torch_draw(
     scores: np.ndarray, *, temperature: float, top_p: float, seed: int, position: int
 ) -> int:
-    sampler = SoloSampler(temperature=temperature, top_p=top_p, seed=seed)
+    sampler = GenerateSampler(temperature=temperature, top_p=top_p, seed=seed)
     out = sampler(torch.zeros(1, position, dtype=torch.int64), torch.from_numpy(scores)[None])
     return int(out.argmax())
 
@@ -38,7 +38,7 @@ def torch_draw(
 def test_every_draw_is_that_of_torch(
     *, size: int, spread: float, temperature: float, top_p: float, seed: int, position: int
 ) -> None:
-    """The same seed on another engine would be another answer."""
+    """A seed gives the same token in both engines."""
     scores = some_scores(size, spread, seed % 1000)
     values = {"temperature": temperature, "top_p": top_p, "seed": seed, "position": position}
     assert draw(scores, **values) == torch_draw(scores, **values)  # type: ignore[arg-type]
@@ -47,7 +47,7 @@ def test_every_draw_is_that_of_torch(
 @settings(deadline=None)
 @given(key=SEEDS)
 def test_the_noise_is_that_of_torch_in_all_but_the_last_bits(key: int) -> None:
-    """A hash that overflows differently in one of the libraries gives other draws."""
+    """Both libraries compute the same hash, with their own logarithm."""
     theirs = add_noise(torch.zeros(1, 4000), torch.tensor([key]))[0].numpy()
     assert np.allclose(noise(key, np.arange(4000)), theirs, rtol=1e-5, atol=1e-5)
 
@@ -55,7 +55,7 @@ def test_the_noise_is_that_of_torch_in_all_but_the_last_bits(key: int) -> None:
 @settings(deadline=None, derandomize=True)
 @given(seed=SEEDS, spread=st.sampled_from([0.1, 3.0]), top_p=st.floats(0.01, 0.99))
 def test_the_nucleus_is_that_of_torch(seed: int, spread: float, top_p: float) -> None:
-    """A cut one token too early or late changes every answer with top_p."""
+    """Both cut after the same token."""
     scores = some_scores(500, spread, seed)
     theirs = torch_nucleus(torch.from_numpy(scores)[None], torch.tensor([top_p]))[0]
     expected = set(torch.isfinite(theirs).nonzero().flatten().tolist())
@@ -64,7 +64,7 @@ def test_the_nucleus_is_that_of_torch(seed: int, spread: float, top_p: float) ->
 
 
 def test_tokens_come_as_often_as_their_probability_says() -> None:
-    """Leaving out tokens that could have been drawn would bend the distribution unseen."""
+    """Leaving out tokens that cannot be drawn does not bend the distribution."""
     chances = np.array([0.5, 0.25, 0.125, 0.1, 0.02, 0.005])
     scores = np.log(chances).astype(np.float32)
     draws = 20000
@@ -76,7 +76,7 @@ def test_tokens_come_as_often_as_their_probability_says() -> None:
     assert chi_square < 20.5, "p = 0.001 at 5 degrees of freedom"
 
 
-def test_scores_are_not_changed() -> None:
+def test_logits_are_not_changed() -> None:
     """They may be the runtime's own memory."""
     scores = some_scores(100, 3.0, 1)
     before = scores.copy()

@@ -1,4 +1,4 @@
-"""Token for token: alone, in company, in a batch or not, as `generate` writes."""
+"""The transformers engine writes what `generate` writes, token for token, in a batch or not."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ import pytest
 
 from arena.domain import FinishReason
 from arena.errors.models import CacheTooSmall, ContextTooLong, EngineCrashed, OutOfMemory
-from arena.models.local.engine import TokenRequest
+from arena.models.local.engine import Sink, TokenRequest
 from arena.models.local.memory import BLOCK, GIB, ModelShape, plan_cache
+from arena.models.local.spec import ModelConfig
 from arena.models.local.transformers import engine as engine_module
 from arena.models.local.transformers.engine import TransformersEngine
-from arena.models.local.transformers.weights import Loaded, load
+from arena.models.local.transformers.weights import LoadedWeights, load
 from tests.models.conftest import Case
 from tests.models.local.tiny_phi import LONG, SHORT
 
@@ -57,12 +58,12 @@ def batch_model(case: Case) -> Any:
     return case.engine._batch._model
 
 
-def loaded_tiny(folder: Path) -> Loaded:
-    return load(folder, label="Tiny", source=str(folder), dtype="float32", device="cpu")
+def loaded_tiny(folder: Path) -> LoadedWeights:
+    return load(folder, ModelConfig("tiny", "Tiny", str(folder), device="cpu"))
 
 
 @contextmanager
-def engine_of(loaded: Loaded, **values: Any) -> Iterator[TransformersEngine]:
+def engine_of(loaded: LoadedWeights, **values: Any) -> Iterator[TransformersEngine]:
     engine = TransformersEngine(
         loaded.model, shape=values.pop("shape", loaded.shape), device="cpu", **values
     )
@@ -73,16 +74,16 @@ def engine_of(loaded: Loaded, **values: Any) -> Iterator[TransformersEngine]:
         engine.stop()
 
 
-async def test_greedy_tokens_are_those_of_generate_alone_and_in_company(case: Case) -> None:
-    """Neighbours in a batch, or a wrong mask or position, would change a visitor's answer."""
+async def test_greedy_tokens_are_those_of_generate_alone_and_in_a_batch(case: Case) -> None:
+    """Neither neighbours, masks nor positions change an answer."""
     wanted = [request(ids, few(case)) for ids in prompts(case)]
     expected = [case.greedy(list(one.ids), one.max_new_tokens) for one in wanted]
     assert [await collect(case.engine, one) for one in wanted[:2]] == expected[:2]
     assert await together(case.engine, wanted) == expected
 
 
-async def test_a_seed_repeats_alone_in_company_and_in_the_other_engine(case: Case) -> None:
-    """A recorded battle could not be run again if company or engine changed the draw."""
+async def test_a_seed_repeats_alone_in_a_batch_and_outside_it(case: Case) -> None:
+    """The draw depends on the request alone."""
     ids = prompts(case)
     count = few(case)
     mine = request(ids[0], count, temperature=0.9, top_p=0.95, seed=42)
@@ -92,13 +93,13 @@ async def test_a_seed_repeats_alone_in_company_and_in_the_other_engine(case: Cas
     mixed = await together(case.engine, [others[0], mine, greedy, others[1]])
     assert mixed[1] == alone
     assert mixed[2] == case.greedy(ids[1], greedy.max_new_tokens), "greedy beside sampled ones"
-    job = [t async for t in case.engine._alone(mine)]
+    job = [t async for t in case.engine._unbatched(mine)]
     assert [i for batch in job for i in batch.ids] == alone
     assert await collect(case.engine, replace(mine, seed=43)) != alone
 
 
 async def test_stop_tokens_may_be_several(tiny: Case) -> None:
-    """Phi-4-mini ends with `<|end|>` or `<|endoftext|>`; with one of them it would ramble on."""
+    """Any of them ends an answer, as its last token."""
     ids = prompts(tiny)[1]
     free = tiny.greedy(ids, 12)
     unused = [i for i in range(len(tiny.tokenizer)) if i not in free]
@@ -107,27 +108,29 @@ async def test_stop_tokens_may_be_several(tiny: Case) -> None:
         until = free[: min(free.index(free[place]), place) + 1]
         wanted = request(ids, stop_ids=stop)
         assert await collect(tiny.engine, wanted) == until
-        alone = [i async for batch in tiny.engine._alone(wanted) for i in batch.ids]
+        alone = [i async for batch in tiny.engine._unbatched(wanted) for i in batch.ids]
         assert alone == until
 
 
-async def test_a_long_request_runs_alone_and_changes_nobody_else(tiny: Case) -> None:
-    """LongRoPE picks its factors for a whole batch by its longest position, without a word."""
+async def test_a_long_request_runs_outside_the_batch(tiny: Case) -> None:
+    """LongRoPE picks its factors for a whole batch by its longest position."""
     ids = prompts(tiny)
     crossing = request((ids[0] * 12)[: SHORT - 10], 30)
     long = request((ids[1] * 20)[: SHORT + 20], 20)
     short = [request(i, 20) for i in ids]
     expected = [tiny.greedy(list(r.ids), r.max_new_tokens) for r in (crossing, long, *short)]
     assert await together(tiny.engine, [crossing, long, *short]) == expected
-    assert tiny.engine._goes_alone(crossing)
-    assert not tiny.engine._goes_alone(request(ids[0], SHORT - len(ids[0])))
-    assert tiny.engine._goes_alone(request(ids[0], SHORT - len(ids[0]) + 1))
+    for longer, batched in ((0, 1), (1, 0)):
+        stream = tiny.engine.generate(request(ids[0], SHORT - len(ids[0]) + longer))
+        await anext(stream)
+        assert tiny.engine.open_requests == batched
+        await stream.aclose()
 
 
 async def test_the_config_stays_causal(case: Case) -> None:
-    """A second thread on one model leaves `is_causal` set: attention then sees the future."""
+    """Two threads never run one model object, which would leave `is_causal` set."""
     ids = prompts(case)
-    alone = case.engine._alone(request(ids[0], 8))
+    alone = case.engine._unbatched(request(ids[0], 8))
     await asyncio.gather(
         together(case.engine, [request(i, 8) for i in ids]),
         *[anext(alone)],
@@ -135,13 +138,13 @@ async def test_the_config_stays_causal(case: Case) -> None:
     )
     await alone.aclose()
     case.engine._batch._warm_up()  # its return means that the thread is past the others' steps
-    for model in (batch_model(case), case.engine._solo._model):
+    for model in (batch_model(case), case.engine._generate_runner._model):
         assert not hasattr(model.config, "is_causal")
 
 
-def test_the_second_shell_shares_weights_and_nothing_else(case: Case) -> None:
-    """Copied weights would double the memory; shared buffers would be changed by both."""
-    first, second = batch_model(case), case.engine._solo._model
+def test_the_clone_shares_weights_and_nothing_else(case: Case) -> None:
+    """Parameters are the same objects; config and buffers are not."""
+    first, second = batch_model(case), case.engine._generate_runner._model
     assert first is not second
     assert first.config is not second.config
     pairs = list(zip(first.parameters(), second.parameters(), strict=True))
@@ -151,13 +154,13 @@ def test_the_second_shell_shares_weights_and_nothing_else(case: Case) -> None:
 
 
 def test_a_window_as_long_as_the_context_is_dropped(tiny: Case) -> None:
-    """Phi-4-mini declares one of 262,144 tokens, which would turn off the sharing of prompts."""
+    """A sliding window of the whole context is none, and prompts share their prefix."""
     assert batch_model(tiny).config.sliding_window is None
     assert tiny.engine._batch._manager.batch_processor.cache.use_prefix_sharing
 
 
 async def test_requests_that_never_fit_are_refused_with_the_numbers(tiny_folder: Path) -> None:
-    """In transformers one larger than the cache ends the thread, and everybody's answers."""
+    """Larger than the cache or the context: refused before the thread gets them."""
     loaded = loaded_tiny(tiny_folder)
     cap = BLOCK * loaded.shape.kv_bytes_per_token / GIB
     wide = replace(loaded.shape, context=4 * BLOCK, short_context=4 * BLOCK)
@@ -173,7 +176,7 @@ async def test_requests_that_never_fit_are_refused_with_the_numbers(tiny_folder:
 
 
 async def test_more_requests_than_the_cache_holds_wait_and_all_finish(tiny_folder: Path) -> None:
-    """A full cache makes transformers throw requests out, or die when none can be."""
+    """The semaphore admits what the cache holds to the end of each answer."""
     loaded = loaded_tiny(tiny_folder)
     cap = BLOCK * loaded.shape.kv_bytes_per_token / GIB
     with engine_of(loaded, max_cache_gib=1.5 * cap) as engine:
@@ -187,7 +190,7 @@ async def test_more_requests_than_the_cache_holds_wait_and_all_finish(tiny_folde
 async def test_without_continuous_batching_answers_come_one_at_a_time(
     tiny: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A device or model that it does not support must not leave the arena without answers."""
+    """A device or model without it is served by `generate`."""
 
     class Broken(engine_module.ContinuousBatchRunner):
         def start(self) -> None:
@@ -202,10 +205,10 @@ async def test_without_continuous_batching_answers_come_one_at_a_time(
         assert await together(engine, wanted) == expected
 
 
-async def test_a_solo_answer_that_fails_reaches_its_reader(tiny: Case) -> None:
-    """An exception inside `generate` hangs whoever reads its streamer."""
+async def test_an_answer_of_generate_that_fails_reaches_its_reader(tiny: Case) -> None:
+    """The error is typed, and the engine lives on."""
     with engine_of(loaded_tiny(tiny.folder), batching=False) as engine:
-        model = engine._solo._model
+        model = engine._generate_runner._model
         forward = model.forward
 
         def broken(*_: Any, **__: Any) -> None:
@@ -223,12 +226,16 @@ def hold(reached: threading.Event, go_on: threading.Event) -> None:
     go_on.wait(20)
 
 
-async def test_a_closed_solo_answer_frees_the_thread_even_while_it_reads(tiny: Case) -> None:
-    """A visitor who leaves during a long prompt would block all the others until its end."""
+async def test_an_answer_that_is_cancelled_in_its_prefill_frees_the_thread(
+    tiny: Case,
+) -> None:
+    """Between two layers, so that the next request need not wait for a long prompt."""
     with engine_of(loaded_tiny(tiny.folder), batching=False) as engine:
         reading, go_on = threading.Event(), threading.Event()
-        hook = engine._solo._layers()[0].register_forward_pre_hook(lambda *_: hold(reading, go_on))
-        job = engine._solo.submit(request([1] * 50, LONG - 50), sink := engine_module.Sink())
+        runner = engine._generate_runner
+        layer = runner._model.model.layers[0]
+        hook = layer.register_forward_pre_hook(lambda *_: hold(reading, go_on))
+        job = runner.submit(request([1] * 50, LONG - 50), sink := Sink())
         assert await asyncio.to_thread(reading.wait, 20)
         job.cancelled.set()
         hook.remove()
@@ -239,7 +246,7 @@ async def test_a_closed_solo_answer_frees_the_thread_even_while_it_reads(tiny: C
 
 
 def test_the_cache_is_planned_within_what_is_free() -> None:
-    """60% of the free memory, the library's default, takes 12 s to make and starves the rest."""
+    """It takes the policy's share, at most what is set, and refuses less than one answer."""
     phi = ModelShape(32, 24, 8, 128, 3072, 8192, 200064, 131072, 4096, 2)
     assert phi.kv_bytes_per_token == 128 * 1024
     for device, free in (

@@ -13,9 +13,9 @@ from arena.models.local.transformers.sampling import (
     BatchNoise,
     BatchNucleus,
     BatchTemperature,
-    SoloSampler,
+    GenerateSampler,
     add_noise,
-    draw_key,
+    key_of,
     nucleus,
     sampling_values,
 )
@@ -30,7 +30,7 @@ def request(position: int, temperature: float, top_p: float, seed: int) -> Simpl
 
 
 def test_a_batch_of_different_requests_samples_as_each_alone() -> None:
-    """Values of neighbours in a batch must not mix, or a seed would depend on the company."""
+    """Each row has the temperature, top_p and seed of its own request."""
     torch.manual_seed(0)
     scores = torch.randn(4, 5000) * 3
     wanted = [(10, 0.7, 1.0, 1), (10, 0.7, 0.8, 1), (99, 0.0, 0.5, 7), (5, 2.0, 0.3, 2**31 - 1)]
@@ -39,14 +39,14 @@ def test_a_batch_of_different_requests_samples_as_each_alone() -> None:
     for processor in (BatchTemperature(), BatchNucleus(), BatchNoise()):
         together = processor(together, processor.prepare_tensor_args(rows))
     for row, (position, temperature, top_p, seed) in enumerate(wanted):
-        solo = SoloSampler(temperature=temperature, top_p=top_p, seed=seed)
+        solo = GenerateSampler(temperature=temperature, top_p=top_p, seed=seed)
         alone = solo(torch.zeros(1, position, dtype=torch.int64), scores[row : row + 1])
         assert torch.equal(alone[0], together[row])
     assert int(together[2].argmax()) == int(scores[2].argmax()), "temperature 0 is greedy"
 
 
 def test_the_nucleus_is_that_of_transformers() -> None:
-    """A cut one token too early or late changes every answer with top_p."""
+    """It cuts after the same token as TopPLogitsWarper."""
     torch.manual_seed(1)
     scores = torch.randn(3, 400)
     for top_p in (0.1, 0.5, 0.9, 0.999):
@@ -57,10 +57,10 @@ def test_the_nucleus_is_that_of_transformers() -> None:
 
 
 def test_tokens_come_as_often_as_their_probability_says() -> None:
-    """Wrong noise would sample from another distribution, and nobody would see it."""
+    """The largest of logits + noise is a draw from softmax(logits)."""
     chances = torch.tensor([0.5, 0.25, 0.125, 0.1, 0.02, 0.005])
     draws = 20000
-    keys = torch.tensor([draw_key(seed, 17) for seed in range(draws)])
+    keys = torch.tensor([key_of(seed, 17) for seed in range(draws)])
     drawn = add_noise(chances.log().expand(draws, -1), keys).argmax(dim=-1)
     seen = torch.bincount(drawn, minlength=6).double()
     expected = chances.double() * draws
@@ -69,8 +69,8 @@ def test_tokens_come_as_often_as_their_probability_says() -> None:
 
 
 def test_draws_of_neighbouring_positions_are_independent() -> None:
-    """If noise repeated from step to step, the same token would come again and again."""
-    keys = torch.tensor([draw_key(3, position) for position in range(4000)])
+    """The same token follows itself as often as by chance."""
+    keys = torch.tensor([key_of(3, position) for position in range(4000)])
     drawn = add_noise(torch.zeros(4000, 2), keys).argmax(dim=-1)
     same = float((drawn[1:] == drawn[:-1]).double().mean())
     assert 0.46 < same < 0.54
@@ -78,16 +78,16 @@ def test_draws_of_neighbouring_positions_are_independent() -> None:
 
 @pytest.mark.parametrize("seed", [0, 1, 2**31 - 1])
 def test_noise_is_finite_and_keys_are_never_the_greedy_mark(seed: int) -> None:
-    """An infinite value would pick one token for ever; a key of -1 would drop the sampling."""
-    keys = torch.tensor([draw_key(seed, position) for position in range(200)])
+    """A key is never negative, and no share gives infinite noise."""
+    keys = torch.tensor([key_of(seed, position) for position in range(200)])
     assert int(keys.min()) >= 0
     assert bool(torch.isfinite(add_noise(torch.zeros(200, 3000), keys)).all())
-    assert draw_key(GREEDY, 5) == GREEDY
+    assert key_of(GREEDY, 5) == GREEDY
 
 
 def test_the_lowest_temperatures_stay_finite() -> None:
-    """1e-38 would make infinities, and a NaN in one row ends everybody's batch."""
-    solo = SoloSampler(temperature=1e-38, top_p=0.9, seed=1)
+    """1e-38 is greedy, without infinities or NaN."""
+    solo = GenerateSampler(temperature=1e-38, top_p=0.9, seed=1)
     scores = torch.randn(1, 50) * 10
     out = solo(torch.zeros(1, 3, dtype=torch.int64), scores)
     assert not bool(out.isnan().any())

@@ -24,10 +24,10 @@ from arena.errors.models import (
 from arena.errors.reasons import ErrorReason
 from arena.models.base import Unavailable
 from arena.models.local.download import Fetched, ProgressCallback
-from arena.models.local.model import LocalModel
 from arena.models.local.transformers.zerogpu import SHORTEST_S
 from arena.models.registry import Entry, Registry
 from tests.environment import settings_from
+from tests.models.conftest import local_model
 from tests.models.local.tiny_phi import SHORT
 
 pytestmark = pytest.mark.slow
@@ -65,7 +65,7 @@ def seen(report: dict[str, Any], scenario: str) -> Any:
 
 
 def test_tokens_are_those_of_generate(report: dict[str, Any]) -> None:
-    """Another sampler or a cache without LongRoPE's crossing would be another model."""
+    """Also where an answer crosses LongRoPE's limit."""
     found = seen(report, "tokens")
     assert found["forked"] == found["expected"]
     lengths = [len(answer["ids"]) for answer in found["forked"]]
@@ -76,7 +76,7 @@ def test_tokens_are_those_of_generate(report: dict[str, Any]) -> None:
 
 
 def test_the_end_has_its_reason(report: dict[str, Any]) -> None:
-    """A cut answer that passes for a finished one is judged unfairly."""
+    """STOP for a stop token, LENGTH for the budget."""
     *cut, stopped = seen(report, "tokens")["forked"]
     assert {answer["finish"] for answer in cut} == {FinishReason.LENGTH}
     assert stopped["finish"] == FinishReason.STOP
@@ -84,7 +84,7 @@ def test_the_end_has_its_reason(report: dict[str, Any]) -> None:
 
 
 def test_nothing_is_shared_with_the_process(report: dict[str, Any]) -> None:
-    """State that the fork was thought to share looks right in one process and fails on a Space."""
+    """The forked process has memory of its own, and ends after its call."""
     found = seen(report, "tokens")
     assert found["seen_here"] == [], "a pass of the model ran in this process"
     assert found["thread"], "a thread was started that would not live through the fork"
@@ -93,14 +93,14 @@ def test_nothing_is_shared_with_the_process(report: dict[str, Any]) -> None:
 
 
 def test_one_process_serves_several_calls(report: dict[str, Any]) -> None:
-    """What a call leaves behind, as LongRoPE's long factors or an ended thread, met the next."""
+    """No call leaves anything behind that changes the next."""
     found = seen(report, "reused")
     assert found["pids"] == 1
     assert found["found"] == found["expected"]
 
 
-def test_leaving_between_two_pieces_ends_the_process(report: dict[str, Any]) -> None:
-    """A visitor who presses Stop would go on spending their quota."""
+def test_leaving_between_two_outputs_ends_the_process(report: dict[str, Any]) -> None:
+    """Closing the stream ends the use of the GPU."""
     found = seen(report, "left_early")
     assert found["was_alive"]
     assert found["took"] < SOON_S
@@ -108,7 +108,7 @@ def test_leaving_between_two_pieces_ends_the_process(report: dict[str, Any]) -> 
 
 
 def test_leaving_during_a_step_ends_the_process(report: dict[str, Any]) -> None:
-    """A generator that runs in a thread cannot be closed from another: it raises ValueError."""
+    """The thread that is inside the step closes the generator after it."""
     found = seen(report, "cancelled_in_a_step")
     assert found["cancelled"]
     assert found["took"] < SOON_S
@@ -117,7 +117,7 @@ def test_leaving_during_a_step_ends_the_process(report: dict[str, Any]) -> None:
 
 
 def test_the_gpu_is_given_back_idle(report: dict[str, Any]) -> None:
-    """Work that goes on when the GPU is another visitor's is a fault in their answer."""
+    """No pass of the model runs after the call has ended."""
     found = seen(report, "given_back_idle")
     assert found["alive"]
     assert found["marks"] >= 2
@@ -125,7 +125,7 @@ def test_the_gpu_is_given_back_idle(report: dict[str, Any]) -> None:
 
 
 def test_leaving_the_queue_neither_waits_nor_writes(report: dict[str, Any]) -> None:
-    """The wait for a GPU takes up to a minute; Stop must not take as long, nor the GPU be kept."""
+    """A cancelled wait for a GPU ends at once, and the GPU that comes later is not used."""
     found = seen(report, "cancelled_in_the_queue")
     assert found["took"] < SOON_S
     assert found["waiting"] == 1
@@ -135,7 +135,7 @@ def test_leaving_the_queue_neither_waits_nor_writes(report: dict[str, Any]) -> N
 
 
 def test_a_lost_process_is_an_error_of_one_answer(report: dict[str, Any]) -> None:
-    """A process that is killed in mid-answer leaves its reader waiting for ever."""
+    """Its reader gets a typed error, and the next answer is well."""
     found = seen(report, "crashes")
     assert found["killed"]["code"] == found["gone"]["code"] == EngineCrashed.code
     assert found["fault"]["code"] == found["silent"]["code"] == EngineCrashed.code
@@ -145,7 +145,7 @@ def test_a_lost_process_is_an_error_of_one_answer(report: dict[str, Any]) -> Non
 
 
 def test_a_visitor_without_quota_is_told_what_to_do(report: dict[str, Any]) -> None:
-    """Told as a crash, it would be tried again and again."""
+    """With the time to wait, and before a process is forked."""
     found = seen(report, "refused")
     assert found["quota"]["code"] == QuotaSpent.code
     assert "3:59:12" in found["quota"]["remedy"]
@@ -153,7 +153,7 @@ def test_a_visitor_without_quota_is_told_what_to_do(report: dict[str, Any]) -> N
 
 
 def test_what_never_fits_is_refused_before_a_gpu_is_asked_for(report: dict[str, Any]) -> None:
-    """A visitor would wait for a GPU, and pay for it, to learn that the prompt is too long."""
+    """By the context, and by the memory of the GPU."""
     found = seen(report, "refused")
     assert found["fits"] == ""
     assert found["long"] == ContextTooLong.code
@@ -161,14 +161,14 @@ def test_what_never_fits_is_refused_before_a_gpu_is_asked_for(report: dict[str, 
 
 
 def test_each_call_is_on_its_visitors_account(report: dict[str, Any]) -> None:
-    """In a raw thread the context is lost: all visitors share the quota of the Space's address."""
+    """The thread of a call has the visitor's context."""
     found = seen(report, "context")
     assert found["visitors"] == ["aiko", "ben"]
     assert found["seconds"] == [SHORTEST_S] * 2
 
 
 def test_answers_are_written_side_by_side(report: dict[str, Any]) -> None:
-    """Two local contestants of one battle would wait for each other."""
+    """Each call has a process of its own, up to the number of slots."""
     found = seen(report, "side_by_side")
     assert found["pids"] == 2
     assert found["alive"] == [True, True]
@@ -177,7 +177,7 @@ def test_answers_are_written_side_by_side(report: dict[str, Any]) -> None:
 
 
 def test_the_engine_stops_under_its_readers(report: dict[str, Any]) -> None:
-    """At the end of the app a running process would keep it from ending."""
+    """They get an error, the process ends, and the engine can start again."""
     found = seen(report, "stopped")
     assert found["took"] < SOON_S
     assert found["ended"]["code"] == found["after"]["code"] == EngineCrashed.code
@@ -186,7 +186,7 @@ def test_the_engine_stops_under_its_readers(report: dict[str, Any]) -> None:
 
 
 def test_a_local_model_runs_with_it(report: dict[str, Any]) -> None:
-    """One visitor's lost process would take the model from all the others."""
+    """A lost process fails one answer, and the model stays ready."""
     found = seen(report, "whole_model")
     assert found["dormant"] == "Dormant", "it was loaded in a thread, where ZeroGPU has no CUDA"
     assert found["engine"] == found["facts"]["engine"] == "transformers-zerogpu"
@@ -197,7 +197,7 @@ def test_a_local_model_runs_with_it(report: dict[str, Any]) -> None:
 
 
 def test_weights_are_moved_by_the_thread_that_loads(report: dict[str, Any]) -> None:
-    """Threads of transformers would move them, and for those `spaces` imitates no GPU."""
+    """`spaces` imitates a GPU for that thread alone."""
     found = seen(report, "moved_here")
     assert found["device"] == "meta"
     assert found["moved"] >= found["parameters"] > 0
@@ -221,7 +221,7 @@ async def main():
     stream = entry.model.stream([Message(Role.USER, "Hello")], params)
     text = "".join([event.text async for event in stream if isinstance(event, Delta)])
     facts = dict(entry.model.status().facts)
-    states = [type(e.model.status()).__name__ for e in registry.entries if e.standby]
+    states = [type(e.model.status()).__name__ for e in registry.entries if e.stand_in]
     await registry.aclose()
     return {"text": text, "engine": facts["engine"], "standby": states}
 
@@ -254,7 +254,7 @@ def start_app(
 def test_on_zero_gpu_the_app_imports_spaces_first_and_loads_at_once(
     tiny_folder: Path, tmp_path: Path
 ) -> None:
-    """CUDA that is touched before, or weights that come later, end the Space with an error."""
+    """Before torch, and before the page is launched."""
     found, note = start_app(tiny_folder, tmp_path, "answer", SPACES_ZERO_GPU="true")
     assert note == {"by": "app", "after": []}
     assert found["at_import"] == "Ready"
@@ -264,14 +264,14 @@ def test_on_zero_gpu_the_app_imports_spaces_first_and_loads_at_once(
 
 
 def test_elsewhere_the_app_does_not_touch_spaces(tiny_folder: Path, tmp_path: Path) -> None:
-    """The package is nowhere else installed; and a load at import would delay every start."""
+    """Neither imports it nor loads a model at import."""
     found, note = start_app(tiny_folder, tmp_path)
     assert note.get("by", "gradio.").startswith("gradio."), "Gradio itself looks for it"
     assert found["at_import"] == "Dormant"
 
 
 def test_the_variable_of_the_platform_decides() -> None:
-    """Any other engine would reach for CUDA in a process that has none."""
+    """SPACES_ZERO_GPU takes the engine `zerogpu`, whatever is set."""
     assert settings_from({}).engine == "auto"
     for value in ("true", "1", "True", "t"):
         settings = settings_from({"SPACES_ZERO_GPU": value, "ARENA_LOCAL_ENGINE": "transformers"})
@@ -284,9 +284,7 @@ class Unfetched:
 
     def __init__(self, slug: str) -> None:
         self.asked: list[threading.Thread] = []
-        self.model = LocalModel(
-            slug=slug, label=slug, source="x/y", engine="zerogpu", fetch_files=self._fetch
-        )
+        self.model = local_model(slug, "x/y", engine="zerogpu", fetch=self._fetch)
 
     def _fetch(self, _report: ProgressCallback) -> Fetched:
         self.asked.append(threading.current_thread())
@@ -294,12 +292,12 @@ class Unfetched:
 
 
 async def test_the_stand_in_is_loaded_where_the_primary_model_could_not_be() -> None:
-    """After the launch it is too late: the Space would serve no local model until a restart."""
+    """On the thread that starts the app; nothing is loaded later."""
     primary, other, stand_in = Unfetched("phi"), Unfetched("other"), Unfetched("smol")
     registry = Registry([
         Entry("phi", primary.model, primary=True),
         Entry("other", other.model),
-        Entry("smol", stand_in.model, standby=True),
+        Entry("smol", stand_in.model, stand_in=True),
     ])  # fmt: skip
     registry.load_before_launch()
     here = threading.current_thread()

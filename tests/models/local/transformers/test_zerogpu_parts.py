@@ -18,9 +18,9 @@ from arena.models.local.transformers.zerogpu import (
     LONGEST_S,
     SHORTEST_S,
     GpuFailure,
-    Piece,
-    _Box,
+    GpuOutput,
     _Call,
+    _Mailbox,
     gpu_seconds,
     typed,
 )
@@ -34,7 +34,7 @@ def asking(prompt: int, new: int) -> TokenRequest:
 def test_gpu_time_grows_with_the_request_within_its_bounds(
     prompt: int, new: int, more: int
 ) -> None:
-    """Too long is refused to most visitors; too short is cut off in mid-answer."""
+    """Seconds are whole, and never fewer for a longer request."""
     seconds = gpu_seconds(asking(prompt, new))
     assert isinstance(seconds, int)
     assert SHORTEST_S <= seconds <= LONGEST_S
@@ -43,7 +43,7 @@ def test_gpu_time_grows_with_the_request_within_its_bounds(
 
 
 def test_gpu_time_of_usual_requests() -> None:
-    """The default budget must leave an unregistered visitor's two minutes for several answers."""
+    """An unregistered visitor's two minutes are enough for several answers."""
     assert gpu_seconds(asking(1, 1)) == SHORTEST_S
     assert 30 <= gpu_seconds(asking(200, 1024)) <= 40
     assert gpu_seconds(asking(200, 4096)) == LONGEST_S
@@ -85,10 +85,7 @@ class Raised(Exception):
     ],
 )  # fmt: skip
 def test_each_refusal_has_its_remedy(error: Exception, kind: type[ModelError], remedy: str) -> None:
-    """A quota told as a crash sends the owner looking; a crash told as a quota, the visitor away.
-
-    The sentences are those of spaces 0.51.3.
-    """
+    """Quota, no free GPU, memory and crash are told apart."""
     found = typed(error)
     assert type(found) is kind
     assert remedy in found.remedy_text
@@ -103,7 +100,7 @@ def test_each_refusal_has_its_remedy(error: Exception, kind: type[ModelError], r
     ])
 )  # fmt: skip
 def test_errors_cross_between_processes_whole(error: ModelError) -> None:
-    """Unpickled, an error of ours has lost its values, and its sentence cannot be built."""
+    """A pickled failure is the same error on the other side."""
     sent = pickle.loads(pickle.dumps(GpuFailure.of(error)))  # noqa: S301 - our own
     found = sent.error()
     assert (type(found), found.detail) == (type(error), error.detail)
@@ -112,13 +109,13 @@ def test_errors_cross_between_processes_whole(error: ModelError) -> None:
 
 @given(st.lists(st.lists(st.integers(0, 9), max_size=3), max_size=6), st.booleans())
 def test_tokens_before_an_error_are_not_lost(parts: list[list[int]], fails: bool) -> None:  # noqa: FBT001
-    """A cut answer must keep what was written before the cut."""
-    box = _Box()
+    """They come first, and the error after them."""
+    box = _Mailbox()
     for ids in parts:
         box.push(Tokens(ids))
     box.push(EngineCrashed("x") if fails else Tokens([7], FinishReason.STOP))
     got: list[int] = []
-    piece: Piece = box.take(0.0)
+    piece: GpuOutput = box.take(0.0)
     while isinstance(piece, Tokens) and piece.finish is None:
         got += piece.ids
         piece = box.take(0.0)
@@ -138,7 +135,7 @@ class Steps:
         self.ends = 0
         self.call = _Call(self._run(), self._ended)
 
-    def _run(self) -> Generator[Piece, None, None]:
+    def _run(self) -> Generator[GpuOutput, None, None]:
         try:
             self.inside.set()
             assert self.go_on.wait(20)
@@ -151,8 +148,8 @@ class Steps:
         self.ends += 1
 
 
-def test_whoever_is_inside_a_step_closes_it() -> None:
-    """Closed by nobody it keeps its GPU; closed by two it frees its place twice."""
+def test_the_thread_inside_a_step_closes_it() -> None:
+    """Exactly one thread closes the generator, and its slot is freed once."""
     steps = Steps()
     inside = threading.Thread(target=steps.call.advance, name="inside")
     inside.start()
@@ -166,15 +163,15 @@ def test_whoever_is_inside_a_step_closes_it() -> None:
     assert (steps.closed_by, steps.ends) == (["inside"], 1)
 
 
-def test_a_call_that_ends_or_fails_frees_its_place_once() -> None:
-    """Places that are lost one by one end with an arena that waits for ever."""
+def test_a_call_that_ends_or_fails_frees_its_slot_once() -> None:
+    """Whether it is closed after that or not."""
     steps = Steps()
     steps.go_on.set()
     assert [steps.call.advance() for _ in range(3)] == [Tokens([1]), Tokens([2]), None]
     steps.call.close(1.0)
     assert steps.ends == 1
 
-    def failing() -> Generator[Piece, None, None]:
+    def failing() -> Generator[GpuOutput, None, None]:
         raise RuntimeError
         yield
 
@@ -187,7 +184,7 @@ def test_a_call_that_ends_or_fails_frees_its_place_once() -> None:
 
 
 def test_a_call_never_begun_is_closed_too() -> None:
-    """A reader who leaves before the first step would keep the place."""
+    """A reader that leaves before the first step frees the slot."""
     steps = Steps()
     steps.call.close(1.0)
     assert steps.call.advance() is None

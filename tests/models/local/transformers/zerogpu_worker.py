@@ -28,6 +28,7 @@ from arena.errors.models import ModelError
 from arena.models.base import Ready
 from arena.models.local.engine import TokenRequest
 from arena.models.local.model import LocalModel
+from arena.models.local.spec import ModelConfig
 from arena.models.local.transformers.engine import TransformersEngine
 from arena.models.local.transformers.weights import load
 from arena.models.local.transformers.zerogpu import ZeroGpuEngine
@@ -38,18 +39,17 @@ FORWARDS = FOLDER.parent / "forwards"
 """Each pass of the model in a forked process leaves a byte here: memory is not shared."""
 PROMPTS = [[40, 41, 42, 43], [60, 7, 61, 8, 62], [100 + i for i in range(SHORT - 8)]]
 NO_STOP = frozenset({9999})
+CONFIG = ModelConfig("t", "T", str(FOLDER), device="cpu", engine="zerogpu")
 Scenario = Callable[[], Awaitable[dict[str, Any]]]
 
 
 def loaded() -> Any:
-    return load(
-        FOLDER, label="T", source=str(FOLDER), dtype="float32", device="cpu", through_ram=True
-    )
+    return load(FOLDER, CONFIG)
 
 
 LOADED = loaded()
 LAYER = LOADED.model.model.layers[0]
-ENGINE = ZeroGpuEngine(LOADED.model, shape=LOADED.shape, device="cpu", places=2)
+ENGINE = ZeroGpuEngine(LOADED.model, shape=LOADED.shape, device="cpu", slots=2)
 SEEN: list[int] = []
 
 
@@ -383,7 +383,7 @@ async def stopped() -> dict[str, Any]:
 
 async def whole_model() -> dict[str, Any]:
     """A `LocalModel` with it: text, status, and one crash that concerns one answer alone."""
-    model = LocalModel(slug="t", label="T", source=str(FOLDER), device="cpu", engine="zerogpu")
+    model = LocalModel(CONFIG)
     await model.start()
     dormant = type(model.status()).__name__
     model.load_now()
@@ -392,7 +392,7 @@ async def whole_model() -> dict[str, Any]:
     question = [Message(Role.USER, "What is the capital of France?")]
     params = GenerationParams(temperature=0, max_new_tokens=12)
     events = [event async for event in model.stream(question, params)]
-    layer = model._running.engine._runner._model.model.layers[0]  # type: ignore[union-attr]
+    layer = model.engine._runner._model.model.layers[0]  # type: ignore[union-attr]
     handle = layer.register_forward_pre_hook(lambda *_: os._exit(1))
     try:
         crash = "none"
@@ -429,7 +429,7 @@ class Moved(TorchFunctionMode):
 
 async def moved_here() -> dict[str, Any]:
     """Whose thread moves the weights; `meta` stands for the GPU that `spaces` imitates."""
-    model = LocalModel(slug="t", label="T", source=str(FOLDER), device="meta", engine="zerogpu")
+    model = LocalModel(replace(CONFIG, device="meta"))
     with Moved() as moved:
         model.load_now()
     status = model.status()
