@@ -33,7 +33,7 @@ class Winner(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why somebody voted so: tags for what is good in an answer, then for what is bad."""
+    """A voter's reasons: tags for what is good in an answer, then for what is bad."""
 
     CORRECT = "correct"
     COMPLETE = "complete"
@@ -47,7 +47,7 @@ class Reason(StrEnum):
 
 
 class Grade(StrEnum):
-    """What somebody thinks of one answer by itself, whichever answer is better."""
+    """A voter's opinion of one answer by itself, whichever answer is better."""
 
     GOOD = "good"
     OK = "ok"
@@ -74,7 +74,7 @@ class Category(StrEnum):
 
 
 class Role(StrEnum):
-    """Who speaks in a conversation."""
+    """The author of a message."""
 
     SYSTEM = "system"
     USER = "user"
@@ -140,7 +140,7 @@ class GenerationParams:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """Who a contestant is.
+    """A contestant.
 
     `id` is the stable slug and the only identity that persists: a different precision or another
     system prompt is a different id. Everything else may change.
@@ -153,7 +153,7 @@ class ModelSpec:
         context_tokens: longest prompt plus answer, in tokens; None where unknown.
         price_in: US dollars per million prompt tokens; None where unknown, 0 for local models.
         price_out: US dollars per million generated tokens, thinking included.
-        variant_of: id of the model whose weights this contestant shares.
+        variant_of: id of the model that this contestant shares its weights with.
         overrides: generation parameters that the variant sets itself, by name.
     """
 
@@ -216,7 +216,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one model said to one prompt, and how that went."""
+    """One model's answer to one prompt."""
 
     text: str
     finished: Finished
@@ -267,7 +267,7 @@ class Battle:
         provenance: library versions and, per side, facts such as the chat template's hash.
         source: where an imported battle came from; empty for one that was fought here.
         answered_at: when the last answer was complete, so when reading could end; None while one
-            is being written, and where nobody noted it.
+            is being written, and where it is not known.
     """
 
     id: str
@@ -332,8 +332,8 @@ class Vote:
     """One person's verdict on one battle; `voter` is the same salted hash as the battle's.
 
     Attributes:
-        guess: the id of the contestant whom the voter took for side a.
-        signed_in: the voter had proved who they are; the hash is then of an account.
+        guess: the id of the contestant that the voter took for side a.
+        signed_in: the voter had signed in; the hash is then of an account.
         grade_a, grade_b: what the voter thinks of each answer by itself.
         source: where an imported vote came from; empty for one that was cast here.
     """
@@ -356,7 +356,7 @@ class Exclusion:
     """The owner's decision that a battle's vote does not count; the vote itself is kept.
 
     Attributes:
-        why: the owner's reason, for whoever reads the data.
+        why: the owner's reason, for readers of the data.
         lifted: the decision was taken back; the latest one of a battle counts.
     """
 

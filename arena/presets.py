@@ -1,7 +1,6 @@
 """Reads `prompts/`: one TOML file per preset and language, checked when the app starts.
 
-A mistake in a file stops the start with the file's name and the line, because whoever adds a
-preset edits nothing but that file.
+A mistake in a file stops the start with the file's name and the line.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ class Preset:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """One file's name and text, which can tell on what line a field stands."""
+    """One file's name and text; finds the line of a field."""
 
     name: str
     source: str
@@ -150,7 +149,7 @@ def pick(presets: Sequence[Preset], language: str, rng: random.Random) -> Preset
 
 
 def preset_use(preset: Preset, text: str) -> PresetUse:
-    """How the visitor used a preset. Spaces around it and kinds of line ends are not an edit."""
+    """How the visitor used a preset. White space around it and kinds of line ends are no edit."""
     return PresetUse(preset.id, edited=_normalised(text) != _normalised(preset.text))
 
 

@@ -1,7 +1,7 @@
 """Battles: from a visitor's prompt to two finished answers and the vote.
 
 - `arena.py`: begins, continues, stops and retries battles; takes the votes.
-- `session.py`: a battle whose page is open: its streams, and snapshots of them.
+- `session.py`: a battle with an open page: its streams, and snapshots of them.
 - `request.py`: what a visitor asks for, and the record that is made of it.
 - `admission.py`: which visitor may begin now: slots, the queue before them, and rates.
 - `limits.py`: the caps, and one check for each.

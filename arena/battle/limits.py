@@ -136,7 +136,7 @@ def rate_error(refusal: Refusal, now: datetime) -> ArenaError:
 
 
 def address_hash(salt: str, address: str, now: datetime) -> str:
-    """A network address as a key that leads back to nobody and changes every day (UTC).
+    """A network address as a one-way hash that changes every day (UTC).
 
     Empty for an address that many share or that says nothing: a private one, the machine's own,
     or none. Of IPv6 the first 64 bits count, since a household has all of the rest.

@@ -1,4 +1,4 @@
-"""A battle whose page is open: the part of it that is still being written."""
+"""A battle with an open page: its streams, and snapshots of them."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class SideStream:
 
 
 class BattleSession:
-    """A battle whose page is open.
+    """A battle with an open page.
 
     Attributes:
         battle: the record; replaced whole, never between two awaits of one change.

@@ -81,7 +81,7 @@ class ArenaError(Exception):
         return self.fill(self.remedy, str)
 
     def fill(self, text: str, translate: Callable[[ErrorReason], str]) -> str:
-        """A text with its braces filled from the values; phrases among them are translated."""
+        """A text with its braces filled from the values; reasons among them are translated."""
         plain = {
             name: translate(value).format(**self.values)
             if isinstance(value, ErrorReason)

@@ -31,7 +31,7 @@ element.addEventListener('keydown', (event) => {
 
 
 class FeedbackPart:
-    """One line before the vote, a few after it; all optional, one click each."""
+    """A guess before the vote, more after it; all optional, one click each."""
 
     def __init__(self, arena: Arena) -> None:
         self.arena = arena

@@ -1,4 +1,4 @@
-"""What a load balancer or an owner's monitor asks: does the process live, can it serve?"""
+"""The health of the process, for a load balancer or a monitor."""
 
 from __future__ import annotations
 

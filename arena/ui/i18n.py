@@ -1,9 +1,9 @@
-"""The page's words in Japanese and English, from `texts/`.
+"""The page's texts in Japanese and English, from `texts/`.
 
-A language has a file of the page's words, `xx.toml`, and one of the errors' sentences,
+A language has a file of the page's texts, `xx.toml`, and one of the errors' sentences,
 `errors-xx.toml`; the English sentences stand in the error classes.
 
-Gradio's own I18n cannot reach all texts and forgets the choice on reload, so the words are put in
+Gradio's own I18n cannot reach all texts and forgets the choice on reload, so the texts are put in
 by the server: one table a language, the same keys in each (a test compares them).
 """
 
@@ -22,11 +22,11 @@ _FOLDER = Path(__file__).parent / "texts"
 
 @cache
 def table(language: str) -> dict[str, str]:
-    """All words of one language by key."""
-    words: dict[str, str] = {}
+    """All texts of one language by key."""
+    texts: dict[str, str] = {}
     for path in sorted(_FOLDER.glob(f"*{language}.toml")):
-        words |= tomllib.loads(path.read_text(encoding="utf-8"))
-    return words
+        texts |= tomllib.loads(path.read_text(encoding="utf-8"))
+    return texts
 
 
 def say(language: str, key: str, **values: object) -> str:
@@ -48,12 +48,12 @@ def error_texts(language: str, error: ArenaError) -> tuple[str, str]:
     """Sentence and remedy of an error. The English ones stand in the error's class."""
     if language == "en":
         return error.sentence, error.remedy_text
-    words = table(language)
+    texts = table(language)
 
-    def translate(phrase: ErrorReason) -> str:
-        return words[f"phrase.{phrase.name.lower()}"]
+    def translate(reason: ErrorReason) -> str:
+        return texts[f"phrase.{reason.name.lower()}"]
 
-    message, remedy = (words[f"error.{error.code}.{part}"] for part in ("message", "remedy"))
+    message, remedy = (texts[f"error.{error.code}.{part}"] for part in ("message", "remedy"))
     return error.fill(message, translate), error.fill(remedy, translate)
 
 
@@ -64,15 +64,15 @@ def error_line(language: str, error: ArenaError) -> str:
 
 
 def choose_language(setting: str, wanted: str, accepted: str) -> str:
-    """The page's language: the owner's, else the visitor's choice, else the browser's.
+    """The page's language: the visitor's choice, else the owner's setting, else the browser's.
 
     Args:
         setting: ARENA_LANGUAGE; `auto` leaves it to the visitor.
         wanted: what the visitor chose before, or empty.
         accepted: the browser's first language tag, e.g. `en-GB`.
     """
-    if setting in LANGUAGES and wanted not in LANGUAGES:
-        return setting
     if wanted in LANGUAGES:
         return wanted
+    if setting in LANGUAGES:
+        return setting
     return "ja" if not accepted or accepted.lower().startswith("ja") else "en"

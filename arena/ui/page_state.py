@@ -37,7 +37,7 @@ class PageState:
     Attributes:
         mode: of the empty page; a battle has its own.
         visitor: the browser's random id, kept in its local storage; the same over its tabs.
-        account: the one that signed in, else None; signing in and out loads the page anew.
+        account: the one that signed in, else None; signing in or out reloads the page.
         preset: the example that was put into the prompt box and not sent yet.
         played: the example of the running battle.
         feedback: what the voter has added to the battle.

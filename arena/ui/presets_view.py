@@ -15,7 +15,7 @@ DICE_ID = "*"
 def presets_html(presets: Sequence[Preset], language: str, *, first: str) -> str:
     """One example of each category as a chip, a dice, and the rest in a fold.
 
-    All languages are in it; `first` says whose examples come first.
+    All languages are in it; `first` is the one whose examples come first.
     """
     chips = []
     featured = set()

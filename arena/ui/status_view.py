@@ -63,7 +63,7 @@ def status_words(status: ModelStatus, spec: ModelSpec, language: str) -> tuple[s
 
 
 def banner_html(registry: Registry, language: str) -> str:
-    """Says which model answers in place of the one that was asked for, and why; else empty."""
+    """The model that answers in place of the wanted one, and why; empty if none does."""
     primary = next((e for e in registry.entries if e.primary), None)
     stand_in = next((e for e in registry.entries if e.stand_in and not e.is_variant), None)
     if primary is None or stand_in is None:
@@ -105,10 +105,10 @@ def privacy_html(
 
 
 def account_html(name: str | None, language: str, *, votes_only: bool) -> str:
-    """Who signed in and the way out, or the way in.
+    """The account with a link to sign out, or a link to sign in.
 
     Args:
-        name: of the account; None where nobody signed in.
+        name: of the account; None without one.
         language: of the page.
         votes_only: other people's votes are not counted, which they should know.
     """

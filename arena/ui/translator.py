@@ -25,7 +25,7 @@ class Translator:
         self._made: list[tuple[Any, Callable[[str], dict[str, Any]]]] = []
 
     def make(self, kind: Callable[..., T], keys: dict[str, str], **options: Any) -> T:  # noqa: ANN401 -- the component's own
-        """A component some of whose properties are texts.
+        """A component with properties that are texts.
 
         Args:
             kind: makes the component.

@@ -56,7 +56,7 @@ def idle_view(language: str, mode: Mode) -> PageView:
 def battle_view(
     snapshot: Snapshot, language: str, vote: Winner | None, *, shared: bool = False
 ) -> PageView:
-    """The page during and after a battle; `shared` is somebody else's, by its link."""
+    """The page during and after a battle; `shared` is one opened by its link."""
     battle = snapshot.battle
     voted = vote is not None
     panes = {side: _pane(snapshot, side, language, voted=voted) for side in battle.sides}

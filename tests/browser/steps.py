@@ -27,11 +27,14 @@ def finished(page: Page) -> None:
     expect(page.locator("#vote-a")).to_be_enabled()
 
 
-def read(page: Page) -> None:
-    """Take the time in which somebody can have read both answers.
+def vote(page: Page) -> None:
+    """Vote for A and wait until the vote is taken."""
+    page.locator("#vote-a").click()
+    expect(page.locator("#reveal")).to_contain_text("voted")
 
-    A vote that comes sooner is kept but does not count, and how long the answers are is chance.
-    """
+
+def read(page: Page) -> None:
+    """Wait for as long as reading both answers takes; a vote before does not count."""
     shown = sum(len(answer) for answer in page.locator("#panes .bot").all_inner_texts())
     page.wait_for_timeout(
         200 + 1000 * min(SHARE_READ * shown / min(TOP_SPEED.values()), ALWAYS_ENOUGH_S)

@@ -1,8 +1,10 @@
-"""Signing in with a real browser against a loopback OpenID provider; all the rest is real."""
+"""The app as a Space runs it: accounts of a loopback OpenID provider, and votes to download."""
 
 from __future__ import annotations
 
+import json
 import re
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Served, end, serve
 from tests.browser.oidc_server import CLIENT_ID, Provider, running_provider
-from tests.browser.steps import Open
+from tests.browser.steps import Open, ask, finished, ready, vote
 
 pytestmark = pytest.mark.browser
 
@@ -33,15 +35,18 @@ class Space:
 @pytest.fixture(scope="module")
 def space(tmp_path_factory: pytest.TempPathFactory, embedded_cache: Path) -> Iterator[Space]:
     """A Space's environment, whose only invented part is the provider's address."""
+    folder = tmp_path_factory.mktemp("space")
     with running_provider() as provider:
         served = serve(
-            tmp_path_factory.mktemp("space"), embedded_cache, ARENA_LOCAL_MODEL="embedded",
+            folder, embedded_cache, TMPDIR=str(folder), ARENA_LOCAL_MODEL="embedded",
+            ARENA_PUBLIC_EXPORT="1",
             ARENA_MAX_NEW_TOKENS="16", ARENA_SIGNED_IN_VOTES_ONLY="1", SYSTEM="spaces",
             SPACE_ID="someone/arena", OAUTH_CLIENT_ID=CLIENT_ID, OAUTH_SCOPES="openid profile",
             OAUTH_CLIENT_SECRET="secret-of-the-tests", OPENID_PROVIDER_URL=provider.url,
         )  # fmt: skip
         yield Space(served, provider)
         assert end(served) == 0
+    assert list(folder.glob("arena-export-*")) == [], "a stopped app leaves no export behind"
 
 
 def person(sub: str, name: str) -> dict[str, str]:
@@ -58,14 +63,12 @@ def sign_in(page: Page, name: str) -> None:
     expect(page.locator("#account .who")).to_have_text(name)
 
 
-def vote(page: Page) -> None:
+def battle_and_vote(page: Page) -> None:
     """One battle and its vote."""
-    expect(page.locator("#status-smollm2-135m.ok")).to_be_attached()
-    page.locator("#prompt textarea").fill("Say hello.")
-    page.locator("#send").click()
-    expect(page.locator("#vote-a")).to_be_enabled()
-    page.locator("#vote-a").click()
-    expect(page.locator("#reveal")).to_contain_text("voted")
+    ready(page)
+    ask(page, "Say hello.")
+    finished(page)
+    vote(page)
 
 
 def first_step(page: Page) -> Locator:
@@ -82,7 +85,7 @@ def test_one_person_is_one_voter_in_every_browser(space: Space, open_page: Open)
             "title", re.compile("Only votes of people")
         )
         sign_in(page, "hanako")
-        vote(page)
+        battle_and_vote(page)
     rows = space.app.rows("select voter, signed_in from votes")
     assert len(rows) == 2
     assert len({voter for voter, _ in rows}) == 1
@@ -91,7 +94,7 @@ def test_one_person_is_one_voter_in_every_browser(space: Space, open_page: Open)
     space.provider.person = person("user-8", "taro")
     page = open_page(space.url)
     sign_in(page, "taro")
-    vote(page)
+    battle_and_vote(page)
     assert len(set(space.app.rows("select voter from votes"))) == 2
 
     page.locator("#tab-leaderboard").click()
@@ -101,7 +104,7 @@ def test_one_person_is_one_voter_in_every_browser(space: Space, open_page: Open)
 def test_a_vote_without_an_account_is_kept_but_not_counted(space: Space, open_page: Open) -> None:
     """Where only signed-in votes count, others are kept and shown as not counted."""
     page = open_page(space.url)
-    vote(page)
+    battle_and_vote(page)
     kept, guests = (
         len(space.app.rows("select 1 from votes")),
         "select 1 from votes where not signed_in",
@@ -125,3 +128,24 @@ def test_signing_out_ends_it_and_no_name_is_stored(space: Space, open_page: Open
     stored = space.app.database.read_bytes()
     for word in (b"secretname", b"user-9", b"hanako", b"user-7"):
         assert word not in stored
+
+
+def test_votes_can_be_downloaded_where_the_owner_says_so(space: Space, open_page: Open) -> None:
+    """Where the owner allows it, the votes come as one zip without voters' hashes."""
+    page = open_page(space.url)
+    battle_and_vote(page)
+    voters = {voter for (voter,) in space.app.rows("select voter from votes")}
+    number = len(space.app.rows("select 1 from votes"))
+    page.locator("#tab-leaderboard").click()
+    expect(page.locator("#export-save")).to_be_hidden()
+    page.locator("#export-make").click()
+    said = re.compile(rf"{number} rows? of {number} battles?")
+    expect(page.locator("#export-note")).to_contain_text(said)
+    with page.expect_download() as waited:
+        page.locator("#export-save").click()
+    assert waited.value.suggested_filename == "arena-votes-arena.jsonl.zip"
+    with zipfile.ZipFile(waited.value.path()) as packed:
+        text = packed.read("arena-votes-arena.jsonl").decode()
+        assert "# Votes of an arena" in packed.read("README.md").decode()
+    assert [json.loads(line)["winner"] for line in text.splitlines()] == ["model_a"] * number
+    assert not any(voter in text for voter in voters)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 import urllib.request
-import zipfile
-from pathlib import Path
+from contextlib import closing
 
 import pytest
-from playwright.sync_api import ConsoleMessage, Page, Request, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
 
-from tests.browser.conftest import Served, end, serve
-from tests.browser.steps import Open, ask, finished, read, ready
+from tests.browser.conftest import READY_S, Served
+from tests.browser.steps import Open, ask, finished, read, ready, vote
 
 pytestmark = pytest.mark.browser
 
@@ -24,31 +22,39 @@ def counted(page: Page) -> int:
     return int(first.inner_text().replace(",", "")) if first.count() else 0
 
 
-def vote(page: Page, text: str, button: str) -> None:
-    """Ask, wait for both answers, read and vote."""
-    ready(page)
-    ask(page, text)
-    finished(page)
-    read(page)
-    page.locator(f"#{button}").click()
-    expect(page.locator("#reveal")).to_contain_text("voted")
+@pytest.fixture(scope="module")
+def voted(app: Served, chromium: Browser) -> Served:
+    """The app with a vote that counts: both answers were on the page long enough to be read."""
+    with closing(chromium.new_context(locale="en-GB")) as context:
+        page = context.new_page()
+        page.set_default_timeout(READY_S * 1000)
+        page.goto(app.url)
+        ready(page)
+        ask(page, "Name three lakes.")
+        finished(page)
+        read(page)
+        vote(page)
+    return app
 
 
-def test_a_vote_moves_the_leaderboard(app: Served, open_page: Open) -> None:
+def test_a_vote_moves_the_leaderboard(voted: Served, open_page: Open) -> None:
     """A vote is on the leaderboard when its tab is opened again."""
-    page = open_page(app.url)
+    page = open_page(voted.url)
     page.locator("#tab-leaderboard").click()
     before = counted(page)
     page.locator("#tab-arena").click()
-    vote(page, "Name three rivers.", "vote-a")
+    ready(page)
+    ask(page, "Name three rivers.")
+    finished(page)
+    vote(page)
     page.locator("#tab-leaderboard").click()
     expect(page.locator("#leaderboard .lb-funnel li b").first).to_have_text(f"{before + 1:,}")
     expect(page.locator("#leaderboard .say")).to_contain_text("SmolLM2-135M")
-    rows = len(app.rows("select battle_id from votes"))
+    rows = len(voted.rows("select battle_id from votes"))
     assert counted(page) == rows
 
 
-def test_pictures_are_drawn_and_nobody_is_called(app: Served, open_page: Open) -> None:
+def test_pictures_are_drawn_and_nobody_is_called(voted: Served, open_page: Open) -> None:
     """A picture is drawn without any request to another server."""
     complaints: list[str] = []
     asked: list[str] = []
@@ -58,13 +64,12 @@ def test_pictures_are_drawn_and_nobody_is_called(app: Served, open_page: Open) -
             complaints.append(message.text)
 
     def sent(request: Request) -> None:
-        if not request.url.startswith((app.url, "data:", "blob:")):
+        if not request.url.startswith((voted.url, "data:", "blob:")):
             asked.append(request.url)
 
-    page = open_page(app.url)
+    page = open_page(voted.url)
     page.on("console", heard)
     page.on("request", sent)
-    vote(page, "Name three lakes.", "vote-b")
     page.locator("#tab-leaderboard").click()
     # Two contestants with measured speeds are enough for this one.
     drawn = page.locator("#plot-speed .js-plotly-plot .main-svg").first
@@ -89,10 +94,9 @@ def test_language_and_filters_reach_the_board(app: Served, open_page: Open) -> N
     expect(page.locator("#refresh")).to_have_text("更新")
 
 
-def test_board_fits_a_phone(app: Served, open_page: Open) -> None:
+def test_board_fits_a_phone(voted: Served, open_page: Open) -> None:
     """At 390 px the page is not wider than the screen, and a picture fits its card."""
-    page = open_page(app.url, viewport={"width": 390, "height": 844})
-    vote(page, "Name three seas.", "vote-a")
+    page = open_page(voted.url, viewport={"width": 390, "height": 844})
     page.locator("#tab-leaderboard").click()
     expect(page.locator("#plot-speed .main-svg").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -102,31 +106,6 @@ def test_board_fits_a_phone(app: Served, open_page: Open) -> None:
     assert svg is not None
     assert svg["x"] >= box["x"] - 1
     assert svg["x"] + svg["width"] <= box["x"] + box["width"] + 1
-
-
-def test_votes_can_be_downloaded_where_the_owner_says_so(
-    tmp_path: Path, embedded_cache: Path, open_page: Open
-) -> None:
-    """Where the owner allows it, the votes come as one zip without voters' hashes."""
-    served = serve(tmp_path, embedded_cache, ARENA_PUBLIC_EXPORT="1", TMPDIR=str(tmp_path))
-    try:
-        page = open_page(served.url)
-        vote(page, "Name three hills.", "vote-a")
-        page.locator("#tab-leaderboard").click()
-        expect(page.locator("#export-save")).to_be_hidden()
-        page.locator("#export-make").click()
-        expect(page.locator("#export-note")).to_contain_text("1 row of 1 battle")
-        with page.expect_download() as waited:
-            page.locator("#export-save").click()
-        assert waited.value.suggested_filename == "arena-votes-arena.jsonl.zip"
-        with zipfile.ZipFile(waited.value.path()) as packed:
-            (line,) = packed.read("arena-votes-arena.jsonl").decode().splitlines()
-            assert "# Votes of an arena" in packed.read("README.md").decode()
-        assert json.loads(line)["winner"] == "model_a"
-        assert served.rows("select voter from votes")[0][0] not in line
-    finally:
-        end(served)
-    assert list(tmp_path.glob("arena-export-*")) == [], "a stopped app leaves no votes lying about"
 
 
 def test_votes_are_not_offered_unasked(app: Served, open_page: Open) -> None:
