@@ -7,17 +7,42 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from pydantic import SecretStr
+
 from arena.domain import FinishReason, GenerationParams, Message, ModelSpec, Role
-from arena.errors.models import ModelError
-from arena.models.remote.failure import RemoteFailure
+from arena.errors.models import KeyMissing, KeyRejected, ModelError
+from arena.models.remote.failure import RemoteFailure, is_sendable
 from arena.models.remote.prices import Price
 
 Endings = Mapping[str, FinishReason | type[ModelError]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One request to come, and what has happened before it.
+
+    Attributes:
+        model: who is asked.
+        messages: what was said.
+        params: what the battle asks for.
+        without: optional fields that the provider has refused.
+        retries: how often it was sent already.
+        waited: seconds, over all retries.
+        main_failure: why the fallback is asked in place of the main model.
+    """
+
+    model: str
+    messages: Sequence[Message]
+    params: GenerationParams
+    without: frozenset[str] = frozenset()
+    retries: int = 0
+    waited: float = 0.0
+    main_failure: RemoteFailure | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One request for a streamed answer.
+    """One request for a streamed answer, as the API wants it.
 
     Attributes:
         body: the arguments of the SDK's call.
@@ -77,6 +102,8 @@ class Dialect(ABC, Generic[ClientT]):
         model: the name that is asked for.
         fallback_model: answers while `model` cannot; None means that no other model ever does.
         spec: who the contestant is, without prices; `check` may complete it.
+        key: opens the API; empty where none is needed.
+        key_variable: the setting that holds the key; empty where none is needed.
         sends_to: the host, with its port, that the page names as the receiver of the visitor's
             text; empty where the page has another notice.
     """
@@ -86,11 +113,21 @@ class Dialect(ABC, Generic[ClientT]):
     model: str
     fallback_model: str | None = None
     spec: ModelSpec
+    key: SecretStr
+    key_variable: str
     sends_to: str = ""
 
-    @abstractmethod
     def key_fault(self) -> ModelError | None:
-        """What is wrong with the key, as far as is known without asking; None if nothing is."""
+        """What is wrong with the key, as far as is known without asking; None if nothing is.
+
+        Keys of a provider have no pattern that could be relied on.
+        """
+        key = self.key.get_secret_value()
+        if self.key_variable and not key:
+            return KeyMissing(label=self.spec.label, variable=self.key_variable)
+        if not is_sendable(key):
+            return KeyRejected("it has characters that no key has", variable=self.key_variable)
+        return None
 
     @abstractmethod
     def connect(self, silence_s: float) -> ClientT:
@@ -105,23 +142,11 @@ class Dialect(ABC, Generic[ClientT]):
         """Ask whether the model can be used, free of charge; the failure if it cannot."""
 
     @abstractmethod
-    def request(
-        self,
-        model: str,
-        messages: Sequence[Message],
-        params: GenerationParams,
-        without: frozenset[str],
-    ) -> ChatRequest:
+    def request(self, attempt: Attempt) -> ChatRequest:
         """The request for an answer.
 
         Temperature and top_p always go along, since the provider's own defaults would not be those
-        of the other side; `params.max_new_tokens` is visible text, thinking comes on top.
-
-        Args:
-            model: who is asked.
-            messages: what was said.
-            params: what the battle asks for.
-            without: optional fields that the provider has refused.
+        of the other side. `max_new_tokens` is visible text; thinking comes on top.
         """
 
     @abstractmethod
@@ -154,6 +179,13 @@ class Dialect(ABC, Generic[ClientT]):
             served: the version that answered; empty before the first answer.
             price: what it costs, where that is known.
         """
+
+
+def sampling_of(attempt: Attempt) -> dict[str, float]:
+    """Temperature, top_p and seed, without what is not set or was refused."""
+    params = attempt.params
+    values = {"temperature": params.temperature, "top_p": params.top_p, "seed": params.seed}
+    return {k: v for k, v in values.items() if v is not None and k not in attempt.without}
 
 
 def split_system(messages: Iterable[Message]) -> tuple[str, list[tuple[Role, str]]]:

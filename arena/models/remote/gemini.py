@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 
-from arena.domain import GenerationParams, Message, ModelSpec, Role, slug_of
-from arena.errors.models import KeyMissing, KeyRejected, ModelError, ModelGone, NoFreeQuota
+from pydantic import SecretStr
+
+from arena.domain import ModelSpec, Role, slug_of
+from arena.errors.models import KeyRejected, ModelError, ModelGone, NoFreeQuota
 from arena.models.remote.budget import Budget, DailyRequests, UsageStore, utc_now
 from arena.models.remote.connection import outcome
-from arena.models.remote.dialect import ChatRequest, Dialect, split_system
-from arena.models.remote.failure import RemoteFailure, is_sendable
-from arena.models.remote.gemini_errors import KEY_VARIABLE, as_error, classify, refused_sampling
+from arena.models.remote.dialect import Attempt, ChatRequest, Dialect, sampling_of, split_system
+from arena.models.remote.failure import RemoteFailure, plain_error, shortened
+from arena.models.remote.gemini_errors import classify, refused_sampling
 from arena.models.remote.gemini_wire import (
     ENDINGS,
     WIRE_NAMES,
@@ -32,6 +33,9 @@ LABEL = "Gemini"
 GOOGLE = "google"
 GOOGLE_URL = "https://generativelanguage.googleapis.com/"
 USAGE_NAME = "gemini"
+KEY_VARIABLE = "GEMINI_API_KEY"
+USUAL_MODELS = ("gemini-flash-latest", "gemini-pro-latest")
+"""Named first, and where the API cannot be asked which models the key may call."""
 
 NAMES_S = 5.0
 """How long the list of models is awaited, which only makes a remedy better."""
@@ -70,23 +74,16 @@ class GeminiDialect(Dialect[GeminiClient]):
             engine="google-genai",
             licence="Google API terms",
         )
-        self._key = (api_key or "").strip()
+        self.key = SecretStr((api_key or "").strip())
+        self.key_variable = KEY_VARIABLE
         self._base_url = base_url or GOOGLE_URL
         self._thinking_tokens = thinking_tokens
         self._facts: dict[str, dict[str, str]] = {}
         self._names: list[str] = []
 
-    def key_fault(self) -> ModelError | None:
-        """See `Dialect`. Google's keys have no pattern, so none is expected."""
-        if not self._key:
-            return KeyMissing(label=LABEL, variable=KEY_VARIABLE)
-        if not is_sendable(self._key):
-            return KeyRejected("it has characters that no key has", variable=KEY_VARIABLE)
-        return None
-
     def connect(self, silence_s: float) -> GeminiClient:
         """See `Dialect`."""
-        return connect(self._key, self._base_url, silence_s)
+        return connect(self.key.get_secret_value(), self._base_url, silence_s)
 
     async def check(self, client: GeminiClient, model: str) -> RemoteFailure | None:
         """Ask for the model's facts."""
@@ -99,26 +96,15 @@ class GeminiDialect(Dialect[GeminiClient]):
             self.spec = replace(self.spec, context_tokens=found.input_token_limit)
         return None
 
-    def request(
-        self,
-        model: str,
-        messages: Sequence[Message],
-        params: GenerationParams,
-        without: frozenset[str],
-    ) -> ChatRequest:
+    def request(self, attempt: Attempt) -> ChatRequest:
         """See `Dialect`; the cap stays within the model's own, where that is known."""
-        system, turns = split_system(messages)
-        max_tokens = params.max_new_tokens + self._thinking_tokens
+        model = attempt.model
+        system, turns = split_system(attempt.messages)
+        max_tokens = attempt.params.max_new_tokens + self._thinking_tokens
         if limit := self._facts.get(model, {}).get("output_tokens"):
             max_tokens = min(max_tokens, int(limit))
-        sampling = {"temperature": params.temperature, "top_p": params.top_p, "seed": params.seed}
-        values: dict[str, float] = {
-            name: value
-            for name, value in sampling.items()
-            if value is not None and name not in without
-        }
-        optional = frozenset(values)
-        values["max_output_tokens"] = max_tokens
+        sampling = sampling_of(attempt)
+        values = {**sampling, "max_output_tokens": max_tokens}
         config = {
             **values,
             "automatic_function_calling": {"disable": True},
@@ -131,11 +117,11 @@ class GeminiDialect(Dialect[GeminiClient]):
         ]
         sent = {"model": model} | {WIRE_NAMES[name]: value for name, value in values.items()}
         body = {"model": model, "contents": contents, "config": config}
-        return ChatRequest(body, max_tokens, optional, sent)
+        return ChatRequest(body, max_tokens, frozenset(sampling), sent)
 
     def classify(self, error: BaseException) -> RemoteFailure:
         """See `Dialect`."""
-        return classify(error, self._key)
+        return classify(error, self.key.get_secret_value())
 
     def refused_fields(self, failure: RemoteFailure) -> frozenset[str]:
         """See `Dialect`."""
@@ -147,8 +133,20 @@ class GeminiDialect(Dialect[GeminiClient]):
         """See `Dialect`; where another model has to be named, the key's own ones are asked for."""
         if issubclass(failure.kind, ModelGone | NoFreeQuota) and not self._names:
             self._names = await self._text_models(client)
+        detail = failure.detail
         variable = "GEMINI_MODEL" if model == self.model else "GEMINI_FALLBACK_MODEL"
-        return as_error(failure, model=model, variable=variable, names=self._names)
+        others = [name for name in self._names if name != model]
+        others = others or [name for name in USUAL_MODELS if name != model]
+        if failure.kind is KeyRejected:
+            return KeyRejected(detail, variable=KEY_VARIABLE)
+        if failure.kind is ModelGone:
+            usual_first = sorted(others, key=lambda name: (*USUAL_MODELS, name).index(name))
+            available = shortened(usual_first)
+            return ModelGone(detail, model=model, variable=variable, available=available)
+        if failure.kind is NoFreeQuota:
+            best = USUAL_MODELS[0] if USUAL_MODELS[0] in others else others[0]
+            return NoFreeQuota(detail, model=model, variable=variable, suggestion=best)
+        return plain_error(failure)
 
     async def _text_models(self, client: GeminiClient) -> list[str]:
         """The models that the key can ask for text; empty if the API does not say in time."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from arena.errors.models import (
     BadReply,
@@ -17,17 +17,10 @@ from arena.errors.models import (
 )
 from arena.models.remote.failure import (
     RemoteFailure,
-    plain_error,
     redacted,
     refusal,
-    shortened,
     transport_failure,
 )
-
-KEY_VARIABLE = "GEMINI_API_KEY"
-
-# Named when the API cannot be asked which models the key may call.
-USUAL_MODELS = ("gemini-flash-latest", "gemini-pro-latest")
 
 _NO_QUOTA = re.compile(r"\blimit:\s*0(?![\d.])")
 _SAMPLING = re.compile(r"\b(?:(temperature|top_?p)|(seed))\b", re.IGNORECASE)
@@ -84,31 +77,3 @@ def refused_sampling(failure: RemoteFailure) -> frozenset[str]:
     named = _SAMPLING.findall(failure.detail)
     refused = {"temperature", "top_p"} if any(nucleus for nucleus, _ in named) else set()
     return frozenset(refused | ({"seed"} if any(seed for _, seed in named) else set()))
-
-
-def as_error(
-    failure: RemoteFailure, *, model: str, variable: str, names: Sequence[str] = ()
-) -> ModelError:
-    """The failure as the error that is shown.
-
-    Args:
-        failure: what happened.
-        model: the model that was asked.
-        variable: the setting that named it.
-        names: models that the key can call; empty where the API could not be asked.
-    """
-    others = [name for name in names or USUAL_MODELS if name != model]
-    if failure.kind is KeyRejected:
-        return KeyRejected(failure.detail, variable=KEY_VARIABLE)
-    if failure.kind is ModelGone:
-        return ModelGone(failure.detail, model=model, variable=variable, available=listed(others))
-    if failure.kind is NoFreeQuota:
-        best = next((name for name in others if name == USUAL_MODELS[0]), others[0])
-        return NoFreeQuota(failure.detail, model=model, variable=variable, suggestion=best)
-    return plain_error(failure)
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first few names, the usual ones in front, and how many more there are."""
-    ordered = [n for n in USUAL_MODELS if n in names] + [n for n in names if n not in USUAL_MODELS]
-    return shortened(ordered)

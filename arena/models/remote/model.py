@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -38,7 +39,7 @@ from arena.models.base import (
     Unavailable,
 )
 from arena.models.remote.connection import Connection, SharedTask, StreamPump
-from arena.models.remote.dialect import ChatRequest, Client, Dialect, Endings, ReplyChunk
+from arena.models.remote.dialect import Attempt, ChatRequest, Client, Dialect, Endings, ReplyChunk
 from arena.models.remote.failure import RemoteFailure, retry_wait
 from arena.models.remote.quota import MeteredCall, Quota
 
@@ -107,23 +108,6 @@ class _Reply:
         return call.usd(self.served, self.prompt_tokens, generated)
 
 
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    """One request to come, and what has happened before it.
-
-    Attributes:
-        without: optional fields to leave out.
-        waited: seconds, over all retries.
-        main_failure: why the fallback is asked in place of the main model.
-    """
-
-    model: str
-    without: frozenset[str]
-    retries: int = 0
-    waited: float = 0.0
-    main_failure: RemoteFailure | None = None
-
-
 class RemoteModel:
     """A model that answers over the network.
 
@@ -155,7 +139,7 @@ class RemoteModel:
             build=partial(dialect.connect, silence_s),
         )
         self._checking = SharedTask()
-        self._refused: dict[str, frozenset[str]] = {}
+        self._refused: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
         self._main_resting: tuple[RemoteFailure, float] | None = None
 
     @property
@@ -223,10 +207,10 @@ class RemoteModel:
         """Answer; see `ChatModel`. `ttft_s` and `total_s` count repeated requests in."""
         begun = self._clock()
         ttft_s: float | None = None
-        attempt = self._first_attempt()
+        attempt = self._first_attempt(messages, params)
         while True:
             client = await self._client()
-            request = self._dialect.request(attempt.model, messages, params, attempt.without)
+            request = self._dialect.request(attempt)
             call = await self._quota.admit(attempt.model, messages, request.max_tokens)
             reply = _Reply(served=attempt.model)
             async with self._connection.reading(client.stream(request)) as pump:
@@ -279,15 +263,17 @@ class RemoteModel:
         client: Client = await self._connection.client()
         return client
 
-    def _first_attempt(self) -> _Attempt:
-        model, main_failure = self._dialect.model, None
-        fallback = self._dialect.fallback_model
+    def _first_attempt(self, messages: Sequence[Message], params: GenerationParams) -> Attempt:
+        model, fallback, main_failure = self._dialect.model, self._dialect.fallback_model, None
         if fallback and self._main_resting and self._clock() < self._main_resting[1]:
             model, main_failure = fallback, self._main_resting[0]
-        return _Attempt(model, self._refused_by(model), main_failure=main_failure)
-
-    def _refused_by(self, model: str) -> frozenset[str]:
-        return self._refused.get(model, frozenset())
+        return Attempt(
+            model=model,
+            messages=messages,
+            params=params,
+            without=self._refused[model],
+            main_failure=main_failure,
+        )
 
     def _end_of(self, pump: StreamPump[ReplyChunk], reply: _Reply) -> FinishReason | RemoteFailure:
         """How a request ended; after the finish reason a broken connection does not matter."""
@@ -304,10 +290,10 @@ class RemoteModel:
     async def _next_attempt(
         self,
         client: Client,
-        attempt: _Attempt,
+        attempt: Attempt,
         request: ChatRequest,
         failure: RemoteFailure,
-    ) -> _Attempt:
+    ) -> Attempt:
         """What to send after a failure without any text.
 
         What is refused is remembered only once a request without it has succeeded: some engines
@@ -331,9 +317,8 @@ class RemoteModel:
         log.warning("%s: %s takes over: %s", label, fallback, failure.detail)
         if failure.lasting:
             self._rest_main_model(failure)
-        return _Attempt(
-            fallback, self._refused_by(fallback), waited=attempt.waited, main_failure=failure
-        )
+        without = self._refused[fallback]
+        return replace(attempt, model=fallback, without=without, retries=0, main_failure=failure)
 
     def _rest_main_model(self, failure: RemoteFailure) -> None:
         """Let the fallback answer for a while without asking the main model each time."""
@@ -342,7 +327,7 @@ class RemoteModel:
     async def _given_up(
         self,
         client: Client,
-        attempt: _Attempt,
+        attempt: Attempt,
         request: ChatRequest,
         failure: RemoteFailure,
     ) -> ModelError:

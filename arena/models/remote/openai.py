@@ -6,7 +6,6 @@ vLLM, SGLang, llama.cpp, Ollama, Ray Serve and many providers speak this API.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import date
@@ -15,6 +14,7 @@ from pydantic import SecretStr
 
 from arena.domain import GenerationParams, Message, ModelSpec, Role, slug_of
 from arena.errors.models import (
+    ContextTooLong,
     EngineUnreachable,
     KeyMissing,
     KeyRejected,
@@ -27,14 +27,13 @@ from arena.errors.models import (
 from arena.models.models_file import OpenAiEntry
 from arena.models.remote.budget import Budget, UsageStore
 from arena.models.remote.connection import StreamPump, outcome
-from arena.models.remote.dialect import ChatRequest, Dialect, split_system
-from arena.models.remote.failure import RemoteFailure, is_sendable
+from arena.models.remote.dialect import Attempt, ChatRequest, Dialect, sampling_of, split_system
+from arena.models.remote.failure import RemoteFailure, plain_error, shortened
 from arena.models.remote.model import RemoteModel
-from arena.models.remote.openai_errors import EntryNames, as_error, classify, refused_fields
+from arena.models.remote.openai_errors import classify, refused_fields, too_long
 from arena.models.remote.openai_wire import (
     ENDINGS,
     OPTIONAL,
-    SAMPLING,
     Json,
     Listing,
     OpenAiClient,
@@ -71,22 +70,12 @@ class OpenAiDialect(Dialect[OpenAiClient]):
         self.model = entry.model
         self.spec = _spec(slug, entry)
         self._entry = entry
-        self._key = SecretStr((key or "").strip())
-        self._address = address_of(entry.base_url, self._key.get_secret_value())
+        self.key = SecretStr((key or "").strip())
+        self.key_variable = entry.key_variable
+        self._address = address_of(entry.base_url, self.key.get_secret_value())
         self.sends_to = self._address.host
-        self._names = EntryNames(
-            self.spec.label, f"[models.{slug}]", entry.model, entry.key_variable
-        )
+        self._section = f"[models.{slug}]"
         self._listing = Listing()
-
-    def key_fault(self) -> ModelError | None:
-        """See `Dialect`."""
-        key, variable = self._key.get_secret_value(), self._entry.key_variable
-        if variable and not key:
-            return KeyMissing(label=self.spec.label, variable=variable)
-        if not is_sendable(key):
-            return KeyRejected("it has characters that no key has", variable=variable)
-        return None
 
     def connect(self, silence_s: float) -> OpenAiClient:
         """See `Dialect`."""
@@ -120,7 +109,9 @@ class OpenAiDialect(Dialect[OpenAiClient]):
 
     async def _first_word(self, client: OpenAiClient, model: str) -> RemoteFailure | None:
         """Ask for an answer, and leave when it begins."""
-        request = self.request(model, _FIRST_WORD, GenerationParams(), OPTIONAL)
+        request = self.request(
+            Attempt(model=model, messages=_FIRST_WORD, params=GenerationParams(), without=OPTIONAL)
+        )
         body = {**request.body, self._entry.max_tokens_name: FIRST_WORD_TOKENS}
         request = replace(request, body=body)
         async with aclosing(StreamPump(client.stream(request))) as pump:
@@ -129,30 +120,20 @@ class OpenAiDialect(Dialect[OpenAiClient]):
         ended = RemoteFailure(StreamBroken, "the stream ended before it began")
         return pump.failure(self.classify) or ended
 
-    def request(
-        self,
-        model: str,
-        messages: Sequence[Message],
-        params: GenerationParams,
-        without: frozenset[str],
-    ) -> ChatRequest:
+    def request(self, attempt: Attempt) -> ChatRequest:
         """See `Dialect`."""
-        system, turns = split_system(messages)
+        system, turns = split_system(attempt.messages)
         first = [(Role.SYSTEM, system)] if system else []
-        cap_name = self._entry.max_tokens_name
-        max_tokens = params.max_new_tokens + self._entry.thinking_tokens
-        wanted: Json = {
-            "model": model,
-            "messages": [{"role": role.value, "content": text} for role, text in first + turns],
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            "temperature": params.temperature,
-            "top_p": params.top_p,
-            "seed": params.seed,
-            cap_name: max_tokens,
+        max_tokens = attempt.params.max_new_tokens + self._entry.thinking_tokens
+        sent: dict[str, float | str] = {
+            "model": attempt.model,
+            **sampling_of(attempt),
+            self._entry.max_tokens_name: max_tokens,
         }
-        body = {k: v for k, v in wanted.items() if v is not None and k not in without}
-        sent = {name: body[name] for name in ("model", *SAMPLING, cap_name) if name in body}
+        messages = [{"role": role.value, "content": text} for role, text in first + turns]
+        body: Json = {**sent, "messages": messages, "stream": True}
+        if "stream_options" not in attempt.without:
+            body["stream_options"] = {"include_usage": True}
         return ChatRequest(body, max_tokens, OPTIONAL & body.keys(), sent)
 
     def classify(self, error: BaseException) -> RemoteFailure:
@@ -167,8 +148,25 @@ class OpenAiDialect(Dialect[OpenAiClient]):
         self, client: OpenAiClient, failure: RemoteFailure, model: str, max_tokens: int
     ) -> ModelError:
         """See `Dialect`."""
-        others = self._listing.names
-        return as_error(failure, self._names, self._address, max_tokens=max_tokens, others=others)
+        kind, detail, section = failure.kind, failure.detail, self._section
+        if kind is KeyRejected and not self._entry.key_variable:
+            return KeyMissing(detail, label=self.spec.label, variable=f"{section} key_variable")
+        if kind is KeyRejected:
+            return KeyRejected(detail, variable=self._entry.key_variable)
+        if kind is ModelGone:
+            others = [name for name in self._listing.names if name != model]
+            available = shortened(others) or f"{self._address.url}/models"
+            variable = f"{section} model"
+            return ModelGone(detail, model=model, variable=variable, available=available)
+        if kind is EngineUnreachable:
+            setting = f"{section} base_url"
+            return EngineUnreachable(detail, address=self.sends_to, setting=setting)
+        if kind is RequestRefused and (sizes := too_long(detail)) is not None:
+            prompt, context = sizes
+            return ContextTooLong(
+                detail, prompt_tokens=prompt, max_new_tokens=max_tokens, context_tokens=context
+            )
+        return plain_error(failure)
 
     def facts(self, model: str, served: str, price: Price | None) -> dict[str, str]:
         """See `Dialect`."""

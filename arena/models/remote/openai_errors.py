@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -13,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 from arena.errors.models import (
     BadReply,
     ContentBlocked,
-    ContextTooLong,
     EngineUnreachable,
-    KeyMissing,
     KeyRejected,
     ModelError,
     ModelGone,
@@ -25,10 +22,8 @@ from arena.errors.models import (
 )
 from arena.models.remote.failure import (
     RemoteFailure,
-    plain_error,
     redacted,
     refusal,
-    shortened,
     transport_failure,
 )
 from arena.models.remote.openai_wire import OPTIONAL
@@ -53,21 +48,6 @@ _BY_TYPE = {
     "invalid_request": 400,
     "badrequest": 400,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class EntryNames:
-    """What the owner calls things, for remedies.
-
-    Attributes:
-        section: of the entry in ARENA_MODELS, e.g. `[models.phi-vllm]`.
-        key_variable: the variable that holds the key; empty where there is none.
-    """
-
-    label: str
-    section: str
-    model: str
-    key_variable: str
 
 
 def classify(error: BaseException, address: Address) -> RemoteFailure:
@@ -158,48 +138,6 @@ def refused_fields(failure: RemoteFailure) -> frozenset[str]:
     about = " ".join(re.findall(r"\(about: (.*?)\)", failure.detail))
     named = set(_FIELDS.findall(about or failure.detail))
     return frozenset("stream_options" if n == "include_usage" else n for n in named)
-
-
-def as_error(
-    failure: RemoteFailure,
-    names: EntryNames,
-    address: Address,
-    *,
-    max_tokens: int = 0,
-    others: Sequence[str] = (),
-) -> ModelError:
-    """The failure as the error that is shown.
-
-    Args:
-        failure: what happened.
-        names: what the owner calls things.
-        address: where the engine is.
-        max_tokens: the most tokens that the answer might have had.
-        others: models that the engine lists; empty where it has no list.
-    """
-    kind, detail = failure.kind, failure.detail
-    if kind is KeyRejected:
-        return key_error(names, detail)
-    if kind is ModelGone:
-        available = shortened([n for n in others if n != names.model]) or f"{address.url}/models"
-        setting = f"{names.section} model"
-        return ModelGone(detail, model=names.model, variable=setting, available=available)
-    if kind is EngineUnreachable:
-        setting = f"{names.section} base_url"
-        return EngineUnreachable(detail, address=address.host, setting=setting)
-    if kind is RequestRefused and (sizes := too_long(detail)) is not None:
-        prompt, context = sizes
-        return ContextTooLong(
-            detail, prompt_tokens=prompt, max_new_tokens=max_tokens, context_tokens=context
-        )
-    return plain_error(failure)
-
-
-def key_error(names: EntryNames, detail: str) -> ModelError:
-    """A key is refused, or none was sent because the entry names no variable."""
-    if names.key_variable:
-        return KeyRejected(detail, variable=names.key_variable)
-    return KeyMissing(detail, label=names.label, variable=f"{names.section} key_variable")
 
 
 def too_long(detail: str) -> tuple[int, int] | None:

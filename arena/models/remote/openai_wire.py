@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 SNIPPET_CHARS = 500
-SAMPLING = ("temperature", "top_p", "seed")
-OPTIONAL = frozenset({*SAMPLING, "stream_options"})
+OPTIONAL = frozenset({"temperature", "top_p", "seed", "stream_options"})
 """What a request can do without when an engine refuses it."""
 
 # A model that calls a tool which was not offered has ended by itself; its text is the answer.

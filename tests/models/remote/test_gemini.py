@@ -25,12 +25,11 @@ from arena.errors.models import (
     StreamBroken,
 )
 from arena.models.remote import gemini as gemini_module
-from arena.models.remote.dialect import split_system
+from arena.models.remote.dialect import Attempt, split_system
 from arena.models.remote.gemini import GeminiDialect, model_slug
-from arena.models.remote.gemini_errors import listed, retry_delay
+from arena.models.remote.gemini_errors import retry_delay
 from tests.models.remote.apis import GeminiApi, failing, read, shown_texts
 from tests.models.remote.gemini_server import (
-    FLASH,
     PRO,
     HangUp,
     Reply,
@@ -232,7 +231,7 @@ def dialect(**changes: Any) -> GeminiDialect:
 def test_no_turn_is_lost_or_changed(messages: list[Message]) -> None:
     """Every turn goes to its speaker, in order, as text that can be encoded."""
     system, turns = split_system(messages)
-    request = dialect().request(PRO, messages, GenerationParams(), frozenset())
+    request = dialect().request(Attempt(model=PRO, messages=messages, params=GenerationParams()))
 
     texts = [(m.role, m.content.encode("utf-8", "replace").decode()) for m in messages]
     assert turns == [(role, text) for role, text in texts if text and role is not Role.SYSTEM]
@@ -250,7 +249,9 @@ def test_the_cap_covers_text_and_thinking(visible: int, thinking: int) -> None:
     """The cap is the visible text plus the thinking allowance; what is not set is not sent."""
     params = GenerationParams(max_new_tokens=visible)
 
-    request = dialect(thinking_tokens=thinking).request(PRO, [], params, frozenset())
+    request = dialect(thinking_tokens=thinking).request(
+        Attempt(model=PRO, messages=[], params=params)
+    )
 
     assert request.max_tokens == visible + thinking
     assert request.sent["maxOutputTokens"] == request.max_tokens
@@ -271,14 +272,6 @@ def test_the_cap_covers_text_and_thinking(visible: int, thinking: int) -> None:
 def test_retry_delay(details: object, seconds: float | None) -> None:
     """RetryInfo is found at any depth; anything else means no wait."""
     assert retry_delay(details) == seconds
-
-
-def test_long_lists_are_shortened() -> None:
-    """The usual names come first, and the rest is counted."""
-    names = [f"m{number}" for number in range(8)]
-
-    assert listed([*names, FLASH]) == f"{FLASH}, m0, m1, m2, m3, m4 … (+3)"
-    assert listed(names[:2]) == "m0, m1"
 
 
 @pytest.mark.parametrize(

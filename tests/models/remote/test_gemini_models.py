@@ -216,3 +216,14 @@ async def test_no_quota_suggests_a_model_of_this_key(gemini: GeminiApi) -> None:
     error = await failing(gemini.make())
 
     assert error.remedy_text == "Turn billing on for the key, or set GEMINI_MODEL=lite"
+
+
+async def test_usual_models_are_named_first(gemini: GeminiApi) -> None:
+    """A remedy names the aliases first, then a few others, and counts the rest."""
+    gemini.server.models = [model_entry(f"m{number}") for number in range(8)]
+    gemini.server.models.append(model_entry(FLASH))
+    model = gemini.make(model="gone")
+
+    await model.start()
+
+    assert unavailable(model).values["available"] == f"{FLASH}, m0, m1, m2, m3, m4 … (+3)"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from arena.domain import GenerationParams, Message, Role
 from arena.errors.models import ModelGone, RequestRefused
 from arena.models.models_file import OpenAiEntry
-from arena.models.remote.dialect import ReplyChunk, split_system
+from arena.models.remote.dialect import Attempt, ReplyChunk, split_system
 from arena.models.remote.failure import RemoteFailure
 from arena.models.remote.openai import OpenAiDialect
 from arena.models.remote.openai_errors import refused_fields, retry_after, too_long
@@ -38,7 +38,7 @@ _MESSAGES = st.lists(st.builds(Message, st.sampled_from(Role), _TEXTS), max_size
 def test_no_turn_is_lost_or_changed(messages: list[Message]) -> None:
     """The system prompt goes in front, then every turn, as text that can be encoded."""
     system, turns = split_system(messages)
-    request = dialect().request(MODEL, messages, GenerationParams(), frozenset())
+    request = dialect().request(Attempt(model=MODEL, messages=messages, params=GenerationParams()))
 
     first = [(Role.SYSTEM, system)] if system else []
     assert request.body["messages"] == [
@@ -61,7 +61,9 @@ def test_every_request_is_streamed_and_capped(
     params = GenerationParams(max_new_tokens=visible, seed=seed)
     declared = dialect(thinking_tokens=thinking, max_tokens_name=name)
 
-    request = declared.request(MODEL, [], params, frozenset(without))
+    request = declared.request(
+        Attempt(model=MODEL, messages=[], params=params, without=frozenset(without))
+    )
 
     assert request.body[name] == request.max_tokens == visible + thinking
     assert request.body["stream"] is True
