@@ -1,4 +1,4 @@
-"""The entries of ARENA_MODELS: what each kind may say, and how the file is read."""
+"""The file that ARENA_MODELS names: what each kind of entry may say, and how it is read."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from pydantic import (
 from arena.errors.base import RegistryError
 
 
-class _Declared(BaseModel):
-    """Frozen, and without room for a misspelt key."""
+class _StrictEntry(BaseModel):
+    """Frozen; a misspelt key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class LocalEntry(_Declared):
+class LocalEntry(_StrictEntry):
     """Weights that this process loads."""
 
     kind: Literal["local"]
@@ -39,7 +39,7 @@ class LocalEntry(_Declared):
     licence: str = ""
 
 
-class VariantEntry(_Declared):
+class VariantEntry(_StrictEntry):
     """An earlier contestant under another system prompt or other parameters."""
 
     kind: Literal["variant"]
@@ -50,21 +50,20 @@ class VariantEntry(_Declared):
     top_p: float | None = Field(None, gt=0, le=1)
 
 
-class OpenAiEntry(_Declared):
+class OpenAiEntry(_StrictEntry):
     """A model of an engine that speaks the OpenAI API at some address.
 
     Attributes:
         base_url: where the API begins, e.g. `http://127.0.0.1:8000/v1`.
         model: the name under which the engine serves it.
-        key_variable: the NAME of the variable that holds the key; the key itself never stands in
-            a file that is shared.
+        key_variable: the NAME of the variable that holds the key, since the file may be shared.
         precision: e.g. `bf16`; part of the id, since another precision is another contestant.
         context_tokens: longest prompt plus answer; None takes what the engine says.
         price_in, price_out: US dollars for a million tokens; both or none.
-        price_as_of: the day on which somebody read the price, e.g. `2026-11-01`.
+        price_as_of: the day on which the price was read, e.g. `2026-11-01`.
         daily_budget_usd: what a day (UTC) may cost.
-        thinking_tokens: allowance for thoughts on top of the visible budget.
-        max_tokens_name: how the engine calls the budget.
+        thinking_tokens: allowance for thinking on top of the visible text.
+        max_tokens_name: how the engine calls the cap on an answer's tokens.
     """
 
     kind: Literal["openai"]
@@ -85,7 +84,7 @@ class OpenAiEntry(_Declared):
     @field_validator("base_url")
     @classmethod
     def _is_an_address(cls, value: str) -> str:
-        """No part of the value may be in the message: it may hold a password."""
+        """No message quotes the value, which may hold a password."""
         try:
             parts = urlsplit(value)
             whole = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
@@ -115,16 +114,16 @@ class OpenAiEntry(_Declared):
         return self
 
 
-Declared = LocalEntry | VariantEntry | OpenAiEntry
-_ENTRY: TypeAdapter[Declared] = TypeAdapter(Annotated[Declared, Field(discriminator="kind")])
+FileEntry = LocalEntry | VariantEntry | OpenAiEntry
+_ENTRY: TypeAdapter[FileEntry] = TypeAdapter(Annotated[FileEntry, Field(discriminator="kind")])
 
 
-def declarations(path: Path) -> Iterator[tuple[str, Declared]]:
+def read_models_file(path: Path) -> Iterator[tuple[str, FileEntry]]:
     """The entries of the file by their names, in its order.
 
     Raises:
-        RegistryError: the file cannot be read, or an entry is wrong; entries before that one have
-            been given by then.
+        RegistryError: the file cannot be read, or an entry is wrong; raised when the iteration
+            reaches that entry.
     """
     for name, table in _tables(path).items():
         try:

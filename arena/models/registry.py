@@ -26,10 +26,10 @@ from arena.models.local.embedded import embedded_config
 from arena.models.local.model import LocalModel
 from arena.models.local.spec import ModelConfig
 from arena.models.models_file import (
-    Declared,
+    FileEntry,
     LocalEntry,
     OpenAiEntry,
-    declarations,
+    read_models_file,
     wrong_entry,
 )
 from arena.models.remote.budget import UsageStore
@@ -307,7 +307,7 @@ def _file_entries(settings: Settings, usage: UsageStore, known: dict[str, Entry]
     """The entries of ARENA_MODELS, in its order; a variant may build on an earlier one."""
     path = settings.models_file or Path()
     found: list[Entry] = []
-    for slug, declared in declarations(path):
+    for slug, declared in read_models_file(path):
         if slug in known or slugify(slug) != slug:
             raise wrong_entry(path, slug, "the name is taken, or not of a-z 0-9 . -")
         try:
@@ -321,7 +321,7 @@ def _file_entries(settings: Settings, usage: UsageStore, known: dict[str, Entry]
 
 def _entry(
     slug: str,
-    declared: Declared,
+    declared: FileEntry,
     settings: Settings,
     usage: UsageStore,
     known: Mapping[str, Entry],

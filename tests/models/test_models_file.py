@@ -12,7 +12,7 @@ from arena.domain import Finished, GenerationParams, Message, Role
 from arena.errors.base import RegistryError
 from arena.errors.models import BudgetSpent, KeyMissing, PriceUnknown
 from arena.models.base import Dormant, Ready, Unavailable
-from arena.models.models_file import OpenAiEntry, declarations
+from arena.models.models_file import OpenAiEntry, read_models_file
 from arena.models.registry import Registry, build_registry
 from arena.models.remote.model import RemoteModel
 from arena.models.variant import VariantModel
@@ -86,7 +86,7 @@ def test_all_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """,
     )
     model = the_model(registry)
-    (entry,) = (entry for _, entry in declarations(tmp_path / "models.toml"))
+    (entry,) = (entry for _, entry in read_models_file(tmp_path / "models.toml"))
 
     spec = model.spec
     assert (spec.id, spec.precision) == ("phi-vllm-q4-k-m", "Q4_K_M")

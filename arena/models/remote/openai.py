@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import date
 
 from pydantic import SecretStr
 
@@ -41,7 +40,7 @@ from arena.models.remote.openai_wire import (
     connect,
     listing,
 )
-from arena.models.remote.prices import OWNER, TABLE_DATE, Price
+from arena.models.remote.prices import OWNER, Price
 from arena.models.remote.quota import Quota
 from arena.settings import secret_from_environment
 
@@ -198,8 +197,7 @@ def quota_of(slug: str, entry: OpenAiEntry, usage: UsageStore) -> Quota:
     section = f"[models.{slug}]"
     price = None
     if entry.price_in is not None and entry.price_out is not None:
-        day = date.fromisoformat(entry.price_as_of) if entry.price_as_of else TABLE_DATE
-        price = Price(entry.price_in, entry.price_out, as_of=day, source=OWNER, verified=True)
+        price = Price(entry.price_in, entry.price_out, source=OWNER, verified=True)
     paid = bool(entry.price_in or entry.price_out) or entry.daily_budget_usd is not None
     budget = Budget(
         usage=usage,

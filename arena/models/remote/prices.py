@@ -1,6 +1,6 @@
 """What a cloud model costs, by the table in genai-prices; its updater is never started.
 
-Nobody compared the table with a bill, so each price is marked unverified and the owner can set
+The table was not compared with a bill, so each price is marked unverified and the owner can set
 other ones.
 """
 
@@ -41,7 +41,7 @@ class Price:
         usd_out: of what is generated, thinking included.
         as_of: the day of the source.
         source: where it was read.
-        verified: somebody compared it with the provider's own page or a bill.
+        verified: it was compared with the provider's own page or a bill, or set by the owner.
     """
 
     usd_in: float
