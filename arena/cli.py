@@ -140,9 +140,9 @@ async def _exclude(settings: Settings, chosen: argparse.Namespace) -> int:
 
 
 async def _move(settings: Settings, chosen: argparse.Namespace) -> int:
-    from arena.store.move import move
+    from arena.store.move import copy_database
 
-    report = await move(chosen.source or settings.database_url, chosen.target)
+    report = await copy_database(chosen.source or settings.database_url, chosen.target)
     print(report.text, file=sys.stderr)
     return 0
 

@@ -49,7 +49,7 @@ def postgres() -> Iterator[Server]:
         server.start()
         server.sql("CREATE DATABASE template_arena")
         store = VoteStore.open(server.url("template_arena"), pool=1)
-        store.database._close()
+        store.database.close()
         yield server
     finally:
         server.close()

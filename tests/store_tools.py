@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+
+from arena.domain import Battle, Exclusion, Vote
+from arena.store.store import VoteStore
 
 HERE = Path(__file__).parent
 
@@ -112,3 +116,24 @@ def within(seconds: float) -> Iterator[None]:
     begin = time.monotonic()
     yield
     assert time.monotonic() - begin < seconds
+
+
+async def pairs_of(store: VoteStore) -> list[tuple[Battle, Vote | None]]:
+    """Every battle with its vote, oldest first."""
+    return [(made, vote) async for batch in store.iter_records() for made, vote, _ in batch]
+
+
+async def excluded_in(store: VoteStore) -> dict[str, Exclusion]:
+    """The decisions in force, by battle."""
+    records = [record async for batch in store.iter_records() for record in batch]
+    return {made.id: decision for made, _, decision in records if decision is not None}
+
+
+async def tally(store: VoteStore) -> dict[str, int]:
+    """How many votes that are not excluded there are, by `<model a> <model b> <winner>`."""
+    found: Counter[str] = Counter()
+    async for batch in store.iter_records():
+        for made, vote, decision in batch:
+            if vote is not None and decision is None:
+                found[f"{made.spec_a.id} {made.spec_b.id} {vote.winner}"] += 1
+    return dict(found)

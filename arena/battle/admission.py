@@ -154,6 +154,6 @@ class Admission:
             RateExceeded, DayUsedUp: they say when to come back.
             StoreError: the store did not count.
         """
-        refusal = await self._store.take(rate_windows(visitor, self._limits))
+        refusal = await self._store.consume(rate_windows(visitor, self._limits))
         if refusal is not None:
             raise rate_error(refusal, self._now())

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final, TextIO
-
-from sqlalchemy import Connection
 
 from arena.concurrency import thread_to_end
 from arena.dataset.card import CardFacts, card_text
@@ -21,15 +19,12 @@ from arena.dataset.pii import Masker
 from arena.dataset.shapes import ROWS, Case, LeftOut
 from arena.domain import Battle, Exclusion, Vote
 from arena.errors.store import ExportNeedsFile
-from arena.store import exclusions
-from arena.store import queries as ballots
+from arena.store.database import store_errors
 from arena.store.serialization import Plain
-from arena.store.sql_engine import store_errors
-from arena.store.store import VoteStore, voter_hash
+from arena.store.store import BattleRecords, VoteStore, voter_hash
 
 __all__ = ["ExportReport", "ExportShape", "FileFormat", "card_path", "export", "export_jsonl"]
 
-_BATCH: Final = 50
 # Rows of one row group; a Parquet file of tiny groups is large and slow.
 _GROUP: Final = 1000
 
@@ -165,7 +160,7 @@ class _Run:
         columns = COLUMNS[self.shape]
         rows = rows_into(stream, self.file_format, columns)
         try:
-            async for cases in _cases(store):
+            async for cases in store.iter_records():
                 waiting += await thread_to_end(self._shaped, cases)
                 if len(waiting) >= size:
                     await thread_to_end(rows.write, waiting)
@@ -174,7 +169,7 @@ class _Run:
         finally:
             await thread_to_end(rows.finish)
 
-    def _shaped(self, found: list[_Found]) -> list[Plain]:
+    def _shaped(self, found: list[BattleRecords]) -> list[Plain]:
         return [row for one in found for row in self._rows_of(*one)]
 
     def _rows_of(
@@ -231,25 +226,3 @@ class _Run:
                 languages=self.languages,
             )
         )
-
-
-_Found = tuple[Battle, Vote | None, Exclusion | None]
-
-
-async def _cases(store: VoteStore) -> AsyncIterator[list[_Found]]:
-    """All battles with their votes and the decisions in force, as of one moment.
-
-    The list of battles, all votes and all decisions are read at once, the battles in batches after
-    that: a battle with a vote can't change any more, and no lock is held while rows are written.
-    """
-    ids, cast, excluded = await store.database.read(_snapshot)
-    for start in range(0, len(ids), _BATCH):
-        found = await store.database.read(ballots.battles_of, ids[start : start + _BATCH])
-        yield [(battle, cast.get(battle.id), excluded.get(battle.id)) for battle in found]
-
-
-def _snapshot(
-    connection: Connection,
-) -> tuple[list[str], dict[str, Vote], Mapping[str, Exclusion]]:
-    ids, cast = ballots.snapshot(connection)
-    return ids, cast, exclusions.all_in_force(connection)

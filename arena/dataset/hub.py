@@ -25,14 +25,14 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from arena.dataset.hub_index import Index
 from arena.dataset.hub_lines import Change, all_ended, encode_line, key_of
-from arena.dataset.hub_merge import BATCH, Pair, missing, missing_decisions, restore
+from arena.dataset.hub_merge import Pair, missing, missing_decisions, restore
 from arena.dataset.hub_spool import Spool
 from arena.domain import Battle, Exclusion, Vote
 from arena.errors.base import SettingsError
@@ -347,7 +347,8 @@ class HubBackup:
         """Notes what the store holds and the copy lacks."""
         at = datetime.now(UTC)  # before the reading: a line of what comes later must win
         number = 0
-        async for pairs in _batches(store.iter_battles()):
+        async for batch in store.iter_records():
+            pairs = [(battle, vote) for battle, vote, _ in batch]
             number += await self._read(self._note_missing, index, pairs, at)
         decisions = list(await store.decisions())
         number += await self._read(self._note_decisions, index, decisions, at)
@@ -386,13 +387,3 @@ class HubBackup:
     async def _read(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs it on the reading thread, behind which no push waits."""
         return await asyncio.wrap_future(self._reader.submit(work, *args, **kwargs))
-
-
-async def _batches(pairs: AsyncIterator[Pair]) -> AsyncIterator[list[Pair]]:
-    batch: list[Pair] = []
-    async for pair in pairs:
-        batch.append(pair)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    yield batch

@@ -10,31 +10,26 @@ import asyncio
 import json
 import pickle
 import tempfile
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
-
-from sqlalchemy import Connection, insert, select, text, update
 
 from arena.concurrency import run_to_end
 from arena.dataset.columns import ExportShape
 from arena.dataset.formats import need_pyarrow
-from arena.dataset.import_rows import Imported, read_row, shape_of
+from arena.dataset.import_rows import read_row, shape_of
 from arena.errors.store import BadRow, NotImportable
-from arena.store.schema import battles, exclusions, votes
-from arena.store.serialization import Plain, RecordError, battle_row, exclusion_row, vote_row
-from arena.store.sql_engine import inserting, is_postgres
+from arena.store.queries import ImportedRows
+from arena.store.serialization import RecordError
 from arena.store.store import VoteStore
 
 __all__ = ["BadRowNote", "ImportReport", "import_file"]
 
 _BATCH: Final = 200
 _SHOWN: Final = 20
-# The key of Postgres's advisory lock: a number that nobody else is likely to use.
-_LOCK: Final = 0x6172656E_03
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +106,14 @@ async def import_file(
         reading = _Reading(path, whence, skip_bad=skip_bad)
         work = asyncio.to_thread(reading.into, spool)
         await run_to_end(work, on_cancel=reading.stop)
-        added, cast, known = await store.database.write(_store, spool, datetime.now(UTC))
+        added, known = await store.add_imported(partial(_batches, spool))
     return ImportReport(
         file=str(path),
         shape=reading.shape,
         source=whence,
         rows=reading.rows,
-        battles=added,
-        votes=cast,
+        battles=added.battles,
+        votes=added.votes,
         known=known,
         bad=reading.bad,
         notes=tuple(reading.notes),
@@ -149,7 +144,7 @@ class _Reading:
         Raises:
             BadRow, NotImportable, PackageMissing: as `import_file`.
         """
-        batch: list[_Rows] = []
+        batch: list[ImportedRows] = []
         with closing(_rows_of(self.path)) as rows:
             for number, row in rows:
                 if self.stopped:
@@ -165,7 +160,7 @@ class _Reading:
         for last in (batch, []) if batch else ([],):
             pickle.dump(last, spool)
 
-    def _read(self, row: Mapping[str, Any] | RecordError) -> _Rows:
+    def _read(self, row: Mapping[str, Any] | RecordError) -> ImportedRows:
         if isinstance(row, RecordError):
             raise row
         shape = shape_of(row)
@@ -181,7 +176,7 @@ class _Reading:
         if found.battle.id in self._seen:
             raise RecordError(f"the id {found.battle.id} is there twice")
         self._seen.add(found.battle.id)
-        return _Rows.of(found)
+        return ImportedRows.of(found.battle, found.vote, found.exclusion)
 
     def _refuse(self, number: int, problem: str, error: Exception) -> None:
         if not self.skip_bad:
@@ -189,25 +184,6 @@ class _Reading:
         self.bad += 1
         if len(self.notes) < _SHOWN:
             self.notes.append(BadRowNote(number, problem))
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """The rows of the tables that one row of a file becomes."""
-
-    battle: Plain
-    vote: Plain | None
-    exclusion: Plain | None
-
-    @classmethod
-    def of(cls, found: Imported) -> _Rows:
-        """Checked once more by the codec: what it can't read back must not be written."""
-        vote, out = found.vote, found.exclusion
-        return cls(
-            battle_row(found.battle),
-            None if vote is None else vote_row(vote),
-            None if out is None else exclusion_row(out),
-        )
 
 
 def _rows_of(path: Path) -> Generator[tuple[int, Mapping[str, Any] | RecordError], None, None]:
@@ -254,60 +230,8 @@ def _parquet(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | RecordError]
         raise NotImportable(str(error), file=str(path), problem="it is not Parquet") from error
 
 
-def _store(connection: Connection, spool: IO[bytes], now: datetime) -> tuple[int, int, int]:
-    """Stores what is not here; how many battles and votes that were, and how many were known."""
-    if is_postgres(connection):
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-    spool.seek(0)  # a transaction that was cut is done again from the start
-    added = cast = known = 0
-    while batch := _next(spool):
-        fresh = _insert(connection, batch, now)
-        late = _completed(connection, [r for r in batch if r.battle["id"] not in fresh], now)
-        added += len(fresh)
-        chosen = [r for r in batch if r.battle["id"] in fresh | late]
-        cast += _add(connection, chosen)
-        known += len(batch) - len(chosen)
-    return added, cast, known
-
-
-def _next(spool: IO[bytes]) -> list[_Rows]:
-    """The next batch; empty at the end. The file has no name: only this process wrote it."""
-    found: list[_Rows] = pickle.load(spool)  # noqa: S301
-    return found
-
-
-def _insert(connection: Connection, batch: Sequence[_Rows], now: datetime) -> set[str]:
-    """Inserts the battles that are not here; their ids."""
-    rows = [{**one.battle, "updated_at": now} for one in batch]
-    new = inserting(connection, battles).on_conflict_do_nothing().returning(battles.c.id)
-    return set(connection.scalars(new, rows))
-
-
-def _completed(connection: Connection, batch: Sequence[_Rows], now: datetime) -> set[str]:
-    """Replaces battles that the same source gave before without their vote; their ids."""
-    given = {one.battle["id"]: one for one in batch if one.vote is not None}
-    chosen = (
-        select(battles.c.id, battles.c.source)
-        .where(battles.c.id.in_(given), battles.c.source != "")
-        .where(battles.c.id.not_in(select(votes.c.battle_id)))
-        .with_for_update()
-    )
-    late = {
-        row.id for row in connection.execute(chosen) if row.source == given[row.id].battle["source"]
-    }
-    for name in sorted(late):
-        changed = update(battles).where(battles.c.id == name)
-        connection.execute(changed.values(**given[name].battle, updated_at=now))
-    return late
-
-
-def _add(connection: Connection, batch: Sequence[_Rows]) -> int:
-    """Inserts the votes and decisions of battles that have none; how many votes."""
-    ballots = [one.vote for one in batch if one.vote is not None]
-    if ballots:
-        connection.execute(insert(votes), ballots)
-    decisions = [one.exclusion for one in batch if one.exclusion is not None]
-    if decisions:
-        new = inserting(connection, exclusions).on_conflict_do_nothing()
-        connection.execute(new, decisions)
-    return len(ballots)
+def _batches(spool: IO[bytes]) -> Iterator[list[ImportedRows]]:
+    """The batches in the spool, from its start. It has no name: only this process wrote it."""
+    spool.seek(0)
+    while batch := pickle.load(spool):  # noqa: S301
+        yield batch

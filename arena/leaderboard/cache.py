@@ -9,8 +9,8 @@ from arena.leaderboard.names import ModelName
 from arena.leaderboard.report import LeaderboardReport, Selection, make_report
 from arena.stats.filters import Rules
 from arena.stats.vote_table import VoteTable
+from arena.store.queries import VotesVersion
 from arena.store.store import VoteStore
-from arena.store.votes_version import VotesVersion, newest_names, votes_version
 
 # Reports that are kept: each visitor's filters make one, and votes make all of them old.
 MOST_KEPT: Final = 64
@@ -52,15 +52,11 @@ class LeaderboardCache:
     async def _current_votes(self) -> VoteTable:
         """The votes, read again if any was cast, imported, excluded or taken back."""
         # Looked at before the votes are read: one that is cast in between is read again later.
-        version = await self._store.database.read(votes_version)
+        version = await self._store.votes_version()
         if self._votes is None or version != self._version:
             votes = await self._store.vote_table()
             ids = sorted({who.id for who in votes.contestants})
-            names = await self._store.database.read(newest_names, ids)
-            self._names = {
-                model: ModelName(label, local=provider == "local")
-                for model, (label, provider) in names.items()
-            }
+            self._names = await self._store.model_names(ids)
             self._reports.clear()
             self._votes, self._version = votes, version
         return self._votes

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from arena.stats.vote_table import Contestant
+from arena.store.queries import ModelName
+
+__all__ = ["SIMULATED", "ModelName", "tell_apart"]
 
 # What the answers of a made-up contestant say served them. It is part of who a contestant is, so a
 # simulated vote can never be added to a real one.
 SIMULATED: Final = "(simulated)"
-
-
-@dataclass(frozen=True, slots=True)
-class ModelName:
-    """How a model is called.
-
-    Attributes:
-        local: it runs beside the arena; such a one is named first where two are compared.
-    """
-
-    label: str
-    local: bool = False
 
 
 def tell_apart(

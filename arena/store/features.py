@@ -20,10 +20,9 @@ from sqlalchemy import Connection, Row, Select, or_, select
 from arena.domain import Answer, Battle, Conversation, Side
 from arena.stats import leaks
 from arena.stats.vote_table import COLUMNS, VoteFlag, VoteTable
-from arena.store.exclusions import in_force
-from arena.store.queries import battles_of
+from arena.store.database import inserting
+from arena.store.queries import battles_of, in_force
 from arena.store.schema import battles, exclusions, features, votes
-from arena.store.sql_engine import inserting
 
 if TYPE_CHECKING:
     from arena.store.database import Database
@@ -169,7 +168,7 @@ async def fill(database: Database) -> int:
             database.transact(database.writer, _keep, rows)
         return rows
 
-    while rows := await database.settled(step):
+    while rows := await database.in_thread(step):
         number, after = number + len(rows), rows[-1]["battle_id"]
     return number
 
@@ -183,7 +182,7 @@ async def vote_table(database: Database) -> VoteTable:
     """
     await fill(database)
     columns = await database.read(_columns)
-    return await database.settled(lambda: VoteTable.from_columns(columns))
+    return await database.in_thread(lambda: VoteTable.from_columns(columns))
 
 
 def _row(battle: Battle, cast_at: datetime) -> dict[str, Any]:

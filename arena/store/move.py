@@ -14,18 +14,18 @@ from sqlalchemy import Connection, Engine, Table, delete, insert, select, text
 
 from arena.concurrency import thread_to_end
 from arena.errors.store import CopyDiffers, StoreMissing, StoreNotEmpty
-from arena.store.migrations import upgrade
-from arena.store.schema import battles, metadata
-from arena.store.serialization import Plain, clean
-from arena.store.sql_engine import (
+from arena.store.database import (
     file_of,
     is_postgres,
     make_engine,
     place_of,
-    reading,
+    read_engine,
     store_errors,
-    writing,
+    write_engine,
 )
+from arena.store.migrations import upgrade
+from arena.store.schema import battles, metadata
+from arena.store.serialization import Plain, clean
 
 _BATCH: Final = 200
 # What is derived from the record is found again where it is needed.
@@ -33,7 +33,7 @@ _TABLES: Final = [table for table in metadata.sorted_tables if not table.info.ge
 
 
 @dataclass(frozen=True, slots=True)
-class MoveReport:
+class CopyReport:
     """What was moved, and that it is the same on both sides.
 
     Attributes:
@@ -57,7 +57,7 @@ class MoveReport:
         )
 
 
-async def move(source_url: str, target_url: str) -> MoveReport:
+async def copy_database(source_url: str, target_url: str) -> CopyReport:
     """Copies a whole store into a database without battles, and compares the two.
 
     Stop the arena first: what it writes meanwhile does not go along. The source is only read, but
@@ -78,7 +78,7 @@ async def move(source_url: str, target_url: str) -> MoveReport:
     return await thread_to_end(_move, source_url, target_url)
 
 
-def _move(source_url: str, target_url: str) -> MoveReport:
+def _move(source_url: str, target_url: str) -> CopyReport:
     source, target = place_of(source_url), place_of(target_url)
     file = file_of(source_url)
     if file is not None and not file.is_file():
@@ -88,12 +88,12 @@ def _move(source_url: str, target_url: str) -> MoveReport:
         new = stack.enter_context(_opened(target_url, target))
         # Faults while copying are the target's; `_rows` knows which are the source's.
         stack.enter_context(store_errors(target))
-        reader = stack.enter_context(_patient(reading(old)))
-        writer = stack.enter_context(_patient(writing(new)))
+        reader = stack.enter_context(_patient(read_engine(old)))
+        writer = stack.enter_context(_patient(write_engine(new)))
         _copy(reader, source, writer, target)
         sums = _compared(_sums(reader, source), _sums(writer, target), target)
     everything = "".join(digest for _, digest in sums.values())
-    return MoveReport(
+    return CopyReport(
         source=source,
         target=target,
         rows={name: number for name, (number, _) in sums.items()},
@@ -108,7 +108,7 @@ def _opened(url: str, place: str) -> Iterator[Engine]:
         engine = make_engine(url)
     try:
         with store_errors(place):
-            upgrade(writing(engine), place)
+            upgrade(write_engine(engine), place)
         yield engine
     finally:
         engine.dispose()

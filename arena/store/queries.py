@@ -1,15 +1,18 @@
-"""Battles and votes in SQL. Each function is one step inside a transaction of the caller's."""
+"""Battles, votes and decisions in SQL. Each function is one step in a transaction of the caller's.
+
+One with `now` stores it as the moment of the change.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Select, and_, func, insert, select, update
 
-from arena.domain import Battle, Vote
+from arena.domain import Battle, Exclusion, Vote
 from arena.errors.battle import (
     AlreadyVoted,
     BattleLocked,
@@ -18,9 +21,21 @@ from arena.errors.battle import (
     VoteTooEarly,
 )
 from arena.errors.store import BadGuess
-from arena.store.schema import battles, votes
-from arena.store.serialization import VOTE, battle_from_row, battle_row, clean, vote_row
-from arena.store.sql_engine import inserting
+from arena.store.database import advisory_lock, inserting
+from arena.store.schema import battles, exclusions, votes
+from arena.store.serialization import (
+    EXCLUSION,
+    VOTE,
+    Plain,
+    battle_from_row,
+    battle_row,
+    clean,
+    exclusion_row,
+    vote_row,
+)
+
+_IMPORT_LOCK: Final = 0x6172656E_03
+"""The key of Postgres's advisory lock: a number that no other program is likely to use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +44,55 @@ class Counts:
 
     battles: int
     votes: int
+
+
+@dataclass(frozen=True, slots=True)
+class VotesVersion:
+    """The same as long as the same votes count.
+
+    Attributes:
+        votes, decisions: how many votes, and decisions of the owner about them, there are.
+        newest_vote, newest_decision: when the last one was made; None without any.
+    """
+
+    votes: int
+    newest_vote: datetime | None
+    decisions: int
+    newest_decision: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelName:
+    """How a model is called.
+
+    Attributes:
+        local: it runs beside the arena; such a one is named first where two are compared.
+    """
+
+    label: str
+    local: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedRows:
+    """The rows that one imported battle becomes.
+
+    Raises:
+        RecordError: one of the records can't be encoded.
+    """
+
+    battle: Plain
+    vote: Plain | None
+    exclusion: Plain | None
+
+    @classmethod
+    def of(cls, battle: Battle, vote: Vote | None, exclusion: Exclusion | None) -> ImportedRows:
+        """The rows of those records."""
+        return cls(
+            battle_row(battle),
+            None if vote is None else vote_row(vote),
+            None if exclusion is None else exclusion_row(exclusion),
+        )
 
 
 def add_battle(connection: Connection, battle: Battle, now: datetime) -> None:
@@ -47,8 +111,9 @@ def update_battle(connection: Connection, battle: Battle, now: datetime) -> None
         UnknownBattle: it was never added.
         BattleLocked: it has its vote.
     """
-    _locked(connection, battle.id)
-    if get_vote(connection, battle.id) is not None:
+    if _locked(connection, battle.id) is None:
+        raise UnknownBattle(battle.id)
+    if connection.scalar(select(votes.c.battle_id).where(votes.c.battle_id == battle.id)):
         raise BattleLocked(battle.id)
     changed = update(battles).where(battles.c.id == battle.id)
     connection.execute(changed.values(**battle_row(battle), updated_at=now))
@@ -60,68 +125,124 @@ def get_battle(connection: Connection, battle_id: str) -> Battle | None:
     return None if row is None else battle_from_row(row)
 
 
-def _locked(connection: Connection, battle_id: str) -> Battle:
-    """The battle, which nobody else can write until this transaction ends.
+def _locked(connection: Connection, battle_id: str) -> Mapping[Any, Any] | None:
+    """The row of a battle, which no other transaction can write until this one ends.
 
     SQLite leaves FOR UPDATE out: there the whole transaction holds the write lock.
     """
     chosen = select(battles).where(battles.c.id == battle_id).with_for_update()
-    row = connection.execute(chosen).mappings().first()
+    return connection.execute(chosen).mappings().first()
+
+
+def _locked_for(connection: Connection, battle_id: str, voter: str) -> Mapping[Any, Any]:
+    """The row of a battle as `_locked`.
+
+    Raises:
+        UnknownBattle: there is no such battle.
+        NotYourBattle: another visitor started it.
+    """
+    row = _locked(connection, battle_id)
     if row is None:
         raise UnknownBattle(battle_id)
-    return battle_from_row(row)
+    if row["voter"] != voter:
+        raise NotYourBattle(battle_id)
+    return row
 
 
 def cast_vote(connection: Connection, vote: Vote) -> Battle:
     """Inserts the only vote of a battle.
 
+    Returns:
+        The battle, of which the names may be shown now.
+
     Raises:
-        UnknownBattle, NotYourBattle, VoteTooEarly, AlreadyVoted: it does not count.
+        UnknownBattle: there is no such battle.
+        NotYourBattle: another visitor started it.
+        VoteTooEarly: a side has no usable answer, or the mode has no votes.
+        AlreadyVoted: it has its vote.
         BadGuess: the guess names neither contestant.
     """
-    battle = _locked(connection, vote.battle_id)
-    if battle.voter != vote.voter:
-        raise NotYourBattle(vote.battle_id)
+    row = _locked_for(connection, vote.battle_id, vote.voter)
+    battle = battle_from_row(row)
     if not battle.votable:
         raise VoteTooEarly(vote.battle_id)
-    _check_guess(battle, vote.guess)
+    _check_guess(row, vote.guess)
     added = inserting(connection, votes).values(**vote_row(vote)).on_conflict_do_nothing()
     if connection.scalar(added.returning(votes.c.battle_id)) is None:
         raise AlreadyVoted(vote.battle_id)
     return battle
 
 
-def _check_guess(battle: Battle, guess: str | None) -> None:
-    ids = [clean(battle.spec(side).id) for side in battle.sides]
+def _check_guess(row: Mapping[Any, Any], guess: str | None) -> None:
+    ids = [name for name in (row["model_a"], row["model_b"]) if name is not None]
     if guess is not None and clean(guess) not in ids:
-        raise BadGuess(battle.id, guess=clean(guess)[:80], allowed=", ".join(ids))
+        raise BadGuess(row["id"], guess=clean(guess)[:80], allowed=", ".join(ids))
 
 
 def annotate_vote(
     connection: Connection, battle_id: str, voter: str, changes: Mapping[str, Any]
 ) -> Vote:
-    """Changes fields of a vote that was cast.
+    """Changes fields of a vote that was cast; the vote as it is now.
 
     Raises:
-        UnknownBattle, NotYourBattle, VoteTooEarly: there is no such vote of that voter.
+        UnknownBattle: there is no such battle.
+        NotYourBattle: another visitor started it.
+        VoteTooEarly: it has no vote yet.
         BadGuess: the guess names neither contestant.
     """
-    battle = _locked(connection, battle_id)
-    if battle.voter != voter:
-        raise NotYourBattle(battle_id)
-    _check_guess(battle, changes.get("guess"))
+    _check_guess(_locked_for(connection, battle_id, voter), changes.get("guess"))
     vote = get_vote(connection, battle_id)
     if vote is None:
         raise VoteTooEarly(battle_id)
-    row = vote_row(replace(vote, **changes))
-    connection.execute(update(votes).where(votes.c.battle_id == battle_id).values(**row))
-    return VOTE.decode(row)
+    record, changed = VOTE.stored_form(replace(vote, **changes))
+    given = {name: record[name] for name in changes}
+    connection.execute(update(votes).where(votes.c.battle_id == battle_id).values(**given))
+    return changed
 
 
 def get_vote(connection: Connection, battle_id: str) -> Vote | None:
     """The vote on that battle, or None."""
     row = connection.execute(select(votes).where(votes.c.battle_id == battle_id)).mappings().first()
     return None if row is None else VOTE.decode(row)
+
+
+def add_exclusion(connection: Connection, exclusion: Exclusion) -> None:
+    """Stores the owner's decision about a battle's vote. Decisions are added and never changed.
+
+    Raises:
+        UnknownBattle: there is no such battle.
+        sqlalchemy.exc.IntegrityError: there is another decision of the same moment.
+    """
+    known = select(battles.c.id).where(battles.c.id == exclusion.battle_id)
+    if connection.scalar(known) is None:
+        raise UnknownBattle(exclusion.battle_id)
+    connection.execute(insert(exclusions).values(**exclusion_row(exclusion)))
+
+
+def in_force() -> Select[Any]:
+    """The rows that count: the latest decision of each battle, unless it lifts the one before."""
+    latest = (
+        select(exclusions.c.battle_id, func.max(exclusions.c.decided_at).label("decided_at"))
+        .group_by(exclusions.c.battle_id)
+        .subquery()
+    )
+    same = and_(
+        exclusions.c.battle_id == latest.c.battle_id,
+        exclusions.c.decided_at == latest.c.decided_at,
+    )
+    return select(exclusions).join(latest, same).where(exclusions.c.lifted.is_(False))
+
+
+def exclusions_in_force(connection: Connection) -> dict[str, Exclusion]:
+    """The decisions that count, by battle."""
+    rows = connection.execute(in_force()).mappings()
+    return {row["battle_id"]: EXCLUSION.decode(row) for row in rows}
+
+
+def decisions(connection: Connection) -> tuple[Exclusion, ...]:
+    """Every decision, oldest first: those in force, those that lifted one, those lifted."""
+    ordered = select(exclusions).order_by(exclusions.c.decided_at, exclusions.c.battle_id)
+    return tuple(EXCLUSION.decode(row) for row in connection.execute(ordered).mappings())
 
 
 def counts(connection: Connection) -> Counts:
@@ -131,11 +252,47 @@ def counts(connection: Connection) -> Counts:
     return Counts(number_of_battles, number_of_votes)
 
 
-def snapshot(connection: Connection) -> tuple[list[str], dict[str, Vote]]:
-    """The ids of all battles, oldest first, and all votes by battle."""
+def votes_version(connection: Connection) -> VotesVersion:
+    """The state of the votes at this moment."""
+    cast = select(func.count(), func.max(votes.c.cast_at)).select_from(votes)
+    decided = select(func.count(), func.max(exclusions.c.decided_at)).select_from(exclusions)
+    return VotesVersion(*connection.execute(cast).one(), *connection.execute(decided).one())
+
+
+def model_names(connection: Connection, ids: Sequence[str]) -> dict[str, ModelName]:
+    """How those models are called, by id, as the newest battle of each says.
+
+    Labels may change and models may leave the arena; the record keeps what the page said.
+    """
+    found = {}
+    for model_id in ids:
+        newest: tuple[datetime, dict[str, str]] | None = None
+        for model, spec in (
+            (battles.c.model_a, battles.c.spec_a),
+            (battles.c.model_b, battles.c.spec_b),
+        ):
+            last = select(battles.c.created_at, spec).where(model == model_id)
+            last = last.order_by(battles.c.created_at.desc()).limit(1)
+            row = connection.execute(last).first()
+            if row is not None and (newest is None or row[0] > newest[0]):
+                newest = (row[0], row[1])
+        if newest is not None:
+            spec_of = newest[1]
+            found[model_id] = ModelName(spec_of["label"], local=spec_of["provider"] == "local")
+    return found
+
+
+def snapshot(
+    connection: Connection,
+) -> tuple[list[str], dict[str, Vote], dict[str, Exclusion]]:
+    """The ids of all battles, oldest first; all votes and the decisions in force, by battle."""
     ordered = select(battles.c.id).order_by(battles.c.created_at, battles.c.id)
-    ballots = [VOTE.decode(row) for row in connection.execute(select(votes)).mappings()]
-    return list(connection.scalars(ordered)), {vote.battle_id: vote for vote in ballots}
+    cast = [VOTE.decode(row) for row in connection.execute(select(votes)).mappings()]
+    return (
+        list(connection.scalars(ordered)),
+        {vote.battle_id: vote for vote in cast},
+        exclusions_in_force(connection),
+    )
 
 
 def battles_of(connection: Connection, ids: Sequence[str]) -> list[Battle]:
@@ -143,3 +300,67 @@ def battles_of(connection: Connection, ids: Sequence[str]) -> list[Battle]:
     rows = connection.execute(select(battles).where(battles.c.id.in_(ids))).mappings()
     found = {row["id"]: battle_from_row(row) for row in rows}
     return [found[battle_id] for battle_id in ids]
+
+
+def add_imported(
+    connection: Connection,
+    now: datetime,
+    batches: Callable[[], Iterable[Sequence[ImportedRows]]],
+) -> tuple[Counts, int]:
+    """Stores what is not there; a battle that the same source gave without its vote gets it.
+
+    Args:
+        connection: in a transaction that writes.
+        now: the moment of the change.
+        batches: gives the rows from the start; called again for a transaction that was cut.
+
+    Returns:
+        How many battles and votes were added, and how many battles had nothing new.
+    """
+    advisory_lock(connection, _IMPORT_LOCK)
+    added = cast = known = 0
+    for batch in batches():
+        fresh = _insert_imported(connection, batch, now)
+        late = _complete(connection, [r for r in batch if r.battle["id"] not in fresh], now)
+        chosen = [r for r in batch if r.battle["id"] in fresh | late]
+        added += len(fresh)
+        cast += _add_judgements(connection, chosen)
+        known += len(batch) - len(chosen)
+    return Counts(added, cast), known
+
+
+def _insert_imported(
+    connection: Connection, batch: Sequence[ImportedRows], now: datetime
+) -> set[str]:
+    """Inserts the battles that are not there; their ids."""
+    rows = [{**one.battle, "updated_at": now} for one in batch]
+    new = inserting(connection, battles).on_conflict_do_nothing().returning(battles.c.id)
+    return set(connection.scalars(new, rows)) if rows else set()
+
+
+def _complete(connection: Connection, batch: Sequence[ImportedRows], now: datetime) -> set[str]:
+    """Replaces battles that the same source gave before without their vote; their ids."""
+    given = {one.battle["id"]: one.battle for one in batch if one.vote is not None}
+    chosen = (
+        select(battles.c.id, battles.c.source)
+        .where(battles.c.id.in_(given), battles.c.source != "")
+        .where(battles.c.id.not_in(select(votes.c.battle_id)))
+        .with_for_update()
+    )
+    late = {row.id for row in connection.execute(chosen) if row.source == given[row.id]["source"]}
+    for name in sorted(late):
+        changed = update(battles).where(battles.c.id == name)
+        connection.execute(changed.values(**given[name], updated_at=now))
+    return late
+
+
+def _add_judgements(connection: Connection, batch: Sequence[ImportedRows]) -> int:
+    """Inserts the votes and decisions of battles that have none; how many votes."""
+    cast = [one.vote for one in batch if one.vote is not None]
+    if cast:
+        connection.execute(insert(votes), cast)
+    decided = [one.exclusion for one in batch if one.exclusion is not None]
+    if decided:
+        new = inserting(connection, exclusions).on_conflict_do_nothing()
+        connection.execute(new, decided)
+    return len(cast)

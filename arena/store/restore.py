@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, select, text, update
+from sqlalchemy import Connection, Table, select, update
 
 from arena.domain import Battle, Exclusion, Vote
+from arena.store.database import advisory_lock, inserting
 from arena.store.queries import Counts
 from arena.store.schema import battles, exclusions, votes
 from arena.store.serialization import Plain, battle_from_row, battle_row, exclusion_row, vote_row
 from arena.store.settings_table import set_meta
-from arena.store.sql_engine import inserting, is_postgres
 
 _log = logging.getLogger(__name__)
 _BATCH = 200
@@ -67,8 +67,7 @@ def restore(connection: Connection, what: Found, mark: str, now: datetime) -> Co
     A battle that is there is replaced only by a record with more finished answers, and only while
     it has no vote. A vote or a decision on a battle that nobody has is left out, and logged.
     """
-    if is_postgres(connection):
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    advisory_lock(connection, _LOCK)
     rows = [{**row, "updated_at": now} for _, row in what.battles.values()]
     added = _insert_missing(connection, battles, rows, "id")
     _enrich(connection, {name: what.battles[name] for name in what.battles.keys() - added}, now)

@@ -140,13 +140,20 @@ class Serializer(Generic[T]):
         Raises:
             RecordError: it holds what could not be read back, e.g. a NaN or an unknown winner.
         """
+        return self.stored_form(value)[0]
+
+    def stored_form(self, value: T) -> tuple[Plain, T]:
+        """The data of `encode`, and the value as it will be read back, its texts cleaned.
+
+        Raises:
+            RecordError: as `encode`.
+        """
         try:
             # What has a wrong type is found when it is read back, with its place.
             record: Plain = self._serializer.to_python(value, mode="json", warnings=False)
-            self._validator.validate_python(record)
         except ValueError as error:
             raise self._problem(error) from error
-        return record
+        return record, self.decode(record)
 
     def decode(self, record: Mapping[Any, Any]) -> T:
         """The value of `encode`; moments may be datetimes.

@@ -6,33 +6,33 @@ import secrets
 
 from sqlalchemy import Connection, select
 
+from arena.store.database import inserting
 from arena.store.schema import meta
 from arena.store.serialization import clean
-from arena.store.sql_engine import inserting
 
 VOTER_SALT = "voter_salt"
 
 
 def get_meta(connection: Connection, key: str) -> str | None:
-    """What is kept under that key, or None."""
+    """What is kept about the database under that key, or None."""
     value = connection.scalar(select(meta.c.value).where(meta.c.key == key))
     return None if value is None else str(value)
 
 
 def set_meta(connection: Connection, key: str, value: str) -> None:
-    """Keeps a text under that key, in the place of the one before."""
+    """Keeps a text about the database under that key of at most 160 characters."""
     kept = clean(value)
     new = inserting(connection, meta).values(key=key, value=kept)
     connection.execute(new.on_conflict_do_update(index_elements=[meta.c.key], set_={"value": kept}))
 
 
 def salt(connection: Connection) -> str:
-    """The salt of the voters' hashes; drawn by whoever asks first."""
+    """The salt of the voters' hashes, drawn once in the life of the database."""
     kept = get_meta(connection, VOTER_SALT)
     if kept is None:
         drawn = inserting(connection, meta).values(key=VOTER_SALT, value=secrets.token_hex(32))
         connection.execute(drawn.on_conflict_do_nothing())
-        # Another process may have been first, so the database says which one counts.
+        # Another process may have been first: the one in the database counts.
         kept = get_meta(connection, VOTER_SALT)
     assert kept is not None  # noqa: S101 - for the type checker
     return kept

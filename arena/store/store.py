@@ -1,8 +1,7 @@
 """Battles and votes on disk: every write is one transaction, acknowledged after its commit.
 
 Methods are async and work in a thread of the store's. A method that is cancelled returns only
-when its thread has ended. What they do in SQL stands in `ballots`, `exclusions`, `tally`,
-`ledger`, `meta` and `restore`.
+when its thread has ended. Their SQL stands in `queries`, `usage`, `settings_table` and `restore`.
 """
 
 from __future__ import annotations
@@ -10,47 +9,34 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from datetime import UTC, datetime
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
 from arena.domain import Battle, Exclusion, Grade, Reason, Vote
-from arena.store import exclusions, restore
-from arena.store import queries as ballots
-from arena.store import settings_table as meta
-from arena.store import usage as ledger
-from arena.store.database import Database
+from arena.store import queries, restore, settings_table, usage
+from arena.store.database import POOL, Database, store_errors
 from arena.store.journal import Journal, NoJournal
 from arena.store.queries import Counts
-from arena.store.sql_engine import POOL, store_errors
-from arena.store.tally import Contestant, PairTally, tally
-from arena.store.usage import FullError, RateWindow, Refusal, Reservation
+from arena.store.usage import FullError, RateWindow, Refusal
 
 if TYPE_CHECKING:
     from arena.stats.vote_table import VoteTable
 
-__all__ = [
-    "Contestant",
-    "Counts",
-    "PairTally",
-    "RateWindow",
-    "Refusal",
-    "Reservation",
-    "VoteStore",
-    "voter_hash",
-]
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_EXPORT_BATCH: Final = 50
+"""Battles that are read at once; no lock is held between two batches."""
+
 _log = logging.getLogger(__name__)
-_EXPORT_BATCH = 50
 
 
 def voter_hash(salt: str, session: str) -> str:
-    """Whom a vote is from: 64 hexadecimal digits that lead back to nobody.
+    """A visitor as 64 hexadecimal digits, from which the session can't be found.
 
     Args:
         salt: the store's, or an export's own.
@@ -63,21 +49,70 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+BattleRecords = tuple[Battle, Vote | None, Exclusion | None]
+"""A battle with its vote and the decision in force."""
+
+_Method = Callable[Concatenate["VoteStore", P], Coroutine[Any, Any, T]]
+
+
+def _reading(work: Callable[Concatenate[Connection, P], T]) -> _Method[P, T]:
+    """A method that is one transaction which only reads."""
+
+    @wraps(work)
+    async def method(store: VoteStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await store.database.read(work, *args, **kwargs)
+
+    return method
+
+
+def _writing(work: Callable[Concatenate[Connection, P], T]) -> _Method[P, T]:
+    """A method that is one transaction which writes."""
+
+    @wraps(work)
+    async def method(store: VoteStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await store.database.write(work, *args, **kwargs)
+
+    return method
+
+
+def _reading_now(work: Callable[Concatenate[Connection, datetime, P], T]) -> _Method[P, T]:
+    """As `_reading`, at the moment of the store's clock."""
+
+    @wraps(work)
+    async def method(store: VoteStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await store.database.read(work, store.clock(), *args, **kwargs)
+
+    return method
+
+
+def _writing_now(work: Callable[Concatenate[Connection, datetime, P], T]) -> _Method[P, T]:
+    """As `_writing`, at the moment of the store's clock."""
+
+    @wraps(work)
+    async def method(store: VoteStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await store.database.write(work, store.clock(), *args, **kwargs)
+
+    return method
+
+
 class VoteStore:
     """The one place that reads and writes battles and votes.
 
-    Every method raises `StoreError` where the database does not take it.
+    Every method raises `StoreError` where the database does not take it. A method that is one
+    function of SQL in one transaction is declared in one line; its documentation is the function's.
 
     Attributes:
+        database: for the store's own modules and their tests.
         journal: hears of every battle, vote and exclusion after its commit.
+        clock: the moment, aware.
         place: the database in words for people, without a password.
     """
 
     def __init__(self, database: Database, clock: Callable[[], datetime], journal: Journal) -> None:
         self.database = database
         self.journal = journal
+        self.clock = clock
         self.place = database.place
-        self._clock = clock
 
     @classmethod
     def open(
@@ -101,6 +136,25 @@ class VoteStore:
         """
         return cls(Database.open(url, pool), clock, NoJournal() if journal is None else journal)
 
+    get_battle = _reading(queries.get_battle)
+    get_vote = _reading(queries.get_vote)
+    exclusions = _reading(queries.exclusions_in_force)
+    decisions = _reading(queries.decisions)
+    counts = _reading(queries.counts)
+    votes_version = _reading(queries.votes_version)
+    model_names = _reading(queries.model_names)
+    add_imported = _writing_now(queries.add_imported)
+
+    today = _reading_now(usage.today)
+    spent_today = _reading_now(usage.spent_today)
+    count_today = _writing_now(usage.count_today)
+    reserve_spend = _writing_now(usage.reserve_spend)
+    settle_spend = _writing(usage.settle_spend)
+
+    salt = _writing(settings_table.salt)
+    get_meta = _reading(settings_table.get_meta)
+    set_meta = _writing(settings_table.set_meta)
+
     async def add_battle(self, battle: Battle) -> None:
         """Stores a new battle.
 
@@ -108,7 +162,7 @@ class VoteStore:
             StoreError: also where there is one of that id.
         """
         await self._noted(
-            lambda _: self.journal.battle(battle), ballots.add_battle, battle, self._clock()
+            lambda _: self.journal.battle(battle), queries.add_battle, battle, self.clock()
         )
 
     async def update_battle(self, battle: Battle) -> None:
@@ -119,12 +173,8 @@ class VoteStore:
             BattleLocked: it has its vote.
         """
         await self._noted(
-            lambda _: self.journal.battle(battle), ballots.update_battle, battle, self._clock()
+            lambda _: self.journal.battle(battle), queries.update_battle, battle, self.clock()
         )
-
-    async def get_battle(self, battle_id: str) -> Battle | None:
-        """That battle, or None."""
-        return await self.database.read(ballots.get_battle, battle_id)
 
     async def cast_vote(self, vote: Vote) -> Battle:
         """Stores the only vote of a battle; when this returns, it is on disk.
@@ -139,7 +189,7 @@ class VoteStore:
             AlreadyVoted: it has its vote.
             BadGuess: the guess names neither contestant.
         """
-        return await self._noted(lambda _: self.journal.vote(vote), ballots.cast_vote, vote)
+        return await self._noted(lambda _: self.journal.vote(vote), queries.cast_vote, vote)
 
     async def annotate_vote(
         self,
@@ -169,12 +219,8 @@ class VoteStore:
         }
         changes = {name: value for name, value in given.items() if value is not None}
         return await self._noted(
-            self.journal.vote, ballots.annotate_vote, battle_id, voter, changes
+            self.journal.vote, queries.annotate_vote, battle_id, voter, changes
         )
-
-    async def get_vote(self, battle_id: str) -> Vote | None:
-        """The vote on that battle, or None."""
-        return await self.database.read(ballots.get_vote, battle_id)
 
     async def add_exclusion(self, exclusion: Exclusion) -> None:
         """Stores the owner's decision about a battle's vote.
@@ -184,31 +230,8 @@ class VoteStore:
             StoreError: also where there is another decision of the same moment.
         """
         await self._noted(
-            lambda _: self.journal.exclusion(exclusion), exclusions.add_exclusion, exclusion
+            lambda _: self.journal.exclusion(exclusion), queries.add_exclusion, exclusion
         )
-
-    async def exclusions(self) -> Mapping[str, Exclusion]:
-        """The decisions in force by battle: the latest one of each, unless it was lifted."""
-        return await self.database.read(exclusions.all_in_force)
-
-    async def decisions(self) -> tuple[Exclusion, ...]:
-        """Every decision, oldest first: those in force, those that lifted one, those lifted."""
-        return await self.database.read(exclusions.decisions)
-
-    async def get_exclusion(self, battle_id: str) -> Exclusion | None:
-        """The decision in force for that battle, or None."""
-        return await self.database.read(exclusions.get_exclusion, battle_id)
-
-    async def tally(self, *, signed_in_only: bool = False) -> tuple[PairTally, ...]:
-        """The votes per pair of contestants, in the contestants' order.
-
-        Excluded battles are left out. A contestant against itself says nothing about its rank and
-        is left out too.
-
-        Args:
-            signed_in_only: leaves out the votes of people who had not signed in.
-        """
-        return await self.database.read(tally, signed_in_only=signed_in_only)
 
     async def vote_table(self) -> VoteTable:
         """All votes as of one moment, oldest first, as columns for the statistics.
@@ -224,7 +247,7 @@ class VoteStore:
 
         return await features.vote_table(self.database)
 
-    async def take(self, windows: Sequence[RateWindow]) -> Refusal | None:
+    async def consume(self, windows: Sequence[RateWindow]) -> Refusal | None:
         """Counts one use in every window if all have room, and in none otherwise.
 
         Returns:
@@ -234,65 +257,10 @@ class VoteStore:
             ValueError: two windows have the same key and length.
         """
         try:
-            await self.database.write(ledger.take, windows, self._clock())
+            await self.database.write(usage.consume, self.clock(), windows)
         except FullError as full:
             return full.refusal
         return None
-
-    async def count_today(self, name: str, limit: int) -> bool:
-        """Takes one unit of what may be done today (UTC); False when none is left."""
-        return await self.database.write(ledger.count_today, name, self._today(), limit)
-
-    async def today(self, name: str) -> int:
-        """How many units of today (UTC) are taken."""
-        return await self.database.read(ledger.today, name, self._today())
-
-    async def reserve_spend(
-        self, name: str, micro_usd: int, limit_micro_usd: int | None
-    ) -> Reservation | None:
-        """Counts an amount as spent today (UTC) if what was spent before is below the limit.
-
-        So all processes together pass the limit by one request at most. Who gets a reservation
-        settles it; a crash before that leaves it, so that the sum is never too small.
-
-        Args:
-            name: whose budget, e.g. a provider's.
-            micro_usd: the most that the request can cost, in millionths of a dollar.
-            limit_micro_usd: the day's budget; None counts without a limit.
-
-        Returns:
-            What to settle, or None when the budget is spent.
-        """
-        return await self.database.write(
-            ledger.reserve_spend, name, self._today(), micro_usd, limit_micro_usd
-        )
-
-    async def settle_spend(self, reservation: Reservation, actual_micro_usd: int) -> None:
-        """Puts what was really spent in the place of a reservation, on the reservation's day.
-
-        Call it once for each reservation.
-        """
-        await self.database.write(ledger.settle_spend, reservation, actual_micro_usd)
-
-    async def spent_today(self, name: str) -> int:
-        """What is spent or reserved today (UTC), in millionths of a dollar."""
-        return await self.database.read(ledger.spent, name, self._today())
-
-    async def salt(self) -> str:
-        """The salt of the voters' hashes, drawn once in the life of the database."""
-        return await self.database.write(meta.salt)
-
-    async def get_meta(self, key: str) -> str | None:
-        """What is kept about the database under that key, or None."""
-        return await self.database.read(meta.get_meta, key)
-
-    async def set_meta(self, key: str, value: str) -> None:
-        """Keeps a text about the database under that key of at most 160 characters."""
-        await self.database.write(meta.set_meta, key, value)
-
-    async def counts(self) -> Counts:
-        """How many battles and votes there are."""
-        return await self.database.read(ballots.counts)
 
     async def restore(
         self,
@@ -317,30 +285,28 @@ class VoteStore:
             with store_errors(self.place):
                 found = restore.found(battles, votes, exclusions)
             return self.database.transact(
-                self.database.writer, restore.restore, found, mark, self._clock()
+                self.database.writer, restore.restore, found, mark, self.clock()
             )
 
-        return await self.database.settled(work)
+        return await self.database.in_thread(work)
 
-    async def iter_battles(self) -> AsyncIterator[tuple[Battle, Vote | None]]:
-        """Every battle with its vote, oldest first, as of the moment this starts.
+    async def iter_records(self) -> AsyncIterator[list[BattleRecords]]:
+        """Every battle with its vote and the decision in force, oldest first, some at a time.
 
-        The list of battles and all votes are read at once, the battles in batches after that: a
-        battle with a vote can't change any more, and no lock is held while the caller works. A
-        battle without a vote may be given as it was a little later.
+        As of the moment this starts: the list of battles, all votes and all decisions are read at
+        once, the battles in batches after that. A battle with a vote can't change any more, and no
+        lock is held while the caller works. One without a vote may be given as it was a little
+        later.
         """
-        ids, cast = await self.database.read(ballots.snapshot)
+        ids, cast, excluded = await self.database.read(queries.snapshot)
         for start in range(0, len(ids), _EXPORT_BATCH):
             batch = ids[start : start + _EXPORT_BATCH]
-            for battle in await self.database.read(ballots.battles_of, batch):
-                yield battle, cast.get(battle.id)
+            found = await self.database.read(queries.battles_of, batch)
+            yield [(one, cast.get(one.id), excluded.get(one.id)) for one in found]
 
     async def aclose(self) -> None:
         """Closes the connections."""
         await self.database.aclose()
-
-    def _today(self) -> date:
-        return self._clock().astimezone(UTC).date()
 
     async def _noted(
         self,
@@ -356,7 +322,7 @@ class VoteStore:
             self._tell(lambda: note(result))
             return result
 
-        return await self.database.settled(both)
+        return await self.database.in_thread(both)
 
     def _tell(self, note: Callable[[], None]) -> None:
         """A journal that fails must not undo what the visitor was promised."""

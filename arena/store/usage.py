@@ -1,6 +1,7 @@
-"""Caps in SQL: what was used and spent. Every limit is checked in the statement that takes.
+"""Caps in SQL: what was used and spent. Every limit is checked in the statement that counts.
 
-No process looks first and takes later, so any number of them together keep a limit exactly.
+No process looks first and counts later, so any number of them together keep a limit exactly. Each
+function is one step in a transaction of the caller's, at the moment `now`; days are those of UTC.
 """
 
 from __future__ import annotations
@@ -8,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Final
 
 from sqlalchemy import Connection, and_, delete, select, tuple_, update
 
+from arena.store.database import inserting
 from arena.store.schema import daily_counts, spending, uses
-from arena.store.sql_engine import inserting
 
-_KEEP_S = 86_400
-_PRUNED_AT_ONCE = 500
+_KEEP_S: Final = 86_400
+_PRUNED_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class FullError(Exception):
         super().__init__(refusal.window.seconds)
 
 
-def take(connection: Connection, windows: Sequence[RateWindow], now: datetime) -> None:
+def consume(connection: Connection, now: datetime, windows: Sequence[RateWindow]) -> None:
     """Counts one use in every window.
 
     Raises:
@@ -126,60 +128,81 @@ def _prune(connection: Connection, second: int) -> None:
         connection.execute(delete(uses).where(tuple_(*columns).in_([tuple(row) for row in rows])))
 
 
-def count_today(connection: Connection, name: str, day: date, limit: int) -> bool:
-    """Takes one of the day's units; False when none is left."""
+def _day(now: datetime) -> date:
+    return now.astimezone(UTC).date()
+
+
+def count_today(connection: Connection, now: datetime, name: str, limit: int) -> bool:
+    """Counts one of what may be done today; False when none is left."""
+    day = _day(now)
     first = inserting(connection, daily_counts).values(name=name, day=day, count=0)
     connection.execute(first.on_conflict_do_nothing())
     today = and_(daily_counts.c.name == name, daily_counts.c.day == day)
-    taken = update(daily_counts).where(today, daily_counts.c.count < limit)
-    return connection.execute(taken.values(count=daily_counts.c.count + 1)).rowcount == 1
+    counted = update(daily_counts).where(today, daily_counts.c.count < limit)
+    return connection.execute(counted.values(count=daily_counts.c.count + 1)).rowcount == 1
 
 
-def today(connection: Connection, name: str, day: date) -> int:
-    """How many of the day's units are taken."""
-    chosen = and_(daily_counts.c.name == name, daily_counts.c.day == day)
+def today(connection: Connection, now: datetime, name: str) -> int:
+    """How many of what may be done today are counted."""
+    chosen = and_(daily_counts.c.name == name, daily_counts.c.day == _day(now))
     return connection.scalar(select(daily_counts.c.count).where(chosen)) or 0
 
 
 def reserve_spend(
-    connection: Connection, name: str, day: date, micro_usd: int, limit: int | None
+    connection: Connection, now: datetime, name: str, micro_usd: int, limit_micro_usd: int | None
 ) -> Reservation | None:
-    """Adds to the day's sum if that was below the limit before; None if it was not.
+    """Counts an amount as spent today if what was spent before is below the limit.
+
+    So all processes together pass the limit by one request at most. The caller settles the
+    reservation; a crash before that leaves it, so that the sum is never too small.
+
+    Args:
+        connection: in a transaction that writes.
+        now: the moment; its UTC day has the sum.
+        name: of the budget, e.g. a provider's.
+        micro_usd: the most that the request can cost, in millionths of a dollar.
+        limit_micro_usd: the day's budget; None counts without a limit.
+
+    Returns:
+        What to settle, or None when the budget is spent.
 
     Raises:
         ValueError: the amount is negative.
     """
     if micro_usd < 0:
         raise ValueError("an amount is not negative")
+    day = _day(now)
     first = inserting(connection, spending).values(name=name, day=day, micro_usd=0)
     connection.execute(first.on_conflict_do_nothing())
     added = update(spending).where(spending.c.name == name, spending.c.day == day)
-    if limit is not None:
-        added = added.where(spending.c.micro_usd < limit)
+    if limit_micro_usd is not None:
+        added = added.where(spending.c.micro_usd < limit_micro_usd)
     done = connection.execute(added.values(micro_usd=spending.c.micro_usd + micro_usd))
     return Reservation(name, day, micro_usd) if done.rowcount == 1 else None
 
 
-def settle_spend(connection: Connection, reservation: Reservation, actual: int) -> None:
-    """Puts the actual amount in the place of the reserved one, on the reservation's own day.
+def settle_spend(connection: Connection, reservation: Reservation, actual_micro_usd: int) -> None:
+    """Puts what was really spent in the place of a reservation, on the reservation's own day.
+
+    Call it once for each reservation.
 
     Raises:
         ValueError: the amount is negative.
     """
-    if actual < 0:
+    if actual_micro_usd < 0:
         raise ValueError("an amount is not negative")
     first = inserting(connection, spending).values(
-        name=reservation.name, day=reservation.day, micro_usd=actual
+        name=reservation.name, day=reservation.day, micro_usd=actual_micro_usd
     )
     connection.execute(
         first.on_conflict_do_update(
             index_elements=[spending.c.name, spending.c.day],
-            set_={"micro_usd": spending.c.micro_usd + (actual - reservation.micro_usd)},
+            set_={"micro_usd": spending.c.micro_usd + (actual_micro_usd - reservation.micro_usd)},
         )
     )
 
 
-def spent(connection: Connection, name: str, day: date) -> int:
-    """The day's sum in millionths of a dollar, what is reserved included."""
-    chosen = and_(spending.c.name == name, spending.c.day == day)
+def spent_today(connection: Connection, now: datetime, name: str) -> int:
+    """What is spent or reserved today, in millionths of a dollar."""
+    chosen = and_(spending.c.name == name, spending.c.day == _day(now))
     return connection.scalar(select(spending.c.micro_usd).where(chosen)) or 0

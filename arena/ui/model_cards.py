@@ -8,7 +8,7 @@ from arena.models.base import Measured, Metered, Ready
 from arena.models.registry import Entry, Registry
 from arena.models.throughput import Throughput
 from arena.store.journal import CopyState
-from arena.store.store import Counts
+from arena.store.queries import Counts
 from arena.ui.i18n import error_line, say, say_or
 from arena.ui.memory_view import cache_rows
 from arena.ui.status_view import status_words

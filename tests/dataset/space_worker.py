@@ -12,13 +12,13 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from typing import Any
 
 from arena.dataset.hub import HubBackup, make_journal
 from arena.errors.battle import AlreadyVoted
 from arena.settings import load_settings
 from arena.store.store import VoteStore
+from tests.store_tools import pairs_of, tally
 from tests.vote_samples import battle, vote
 
 
@@ -65,8 +65,8 @@ async def answer(store: VoteStore, command: str, argument: str) -> object:
                 return "refused"
         case "contents":
             return {
-                "tally": [asdict(pair) for pair in await store.tally()],
-                "votes": sorted([b.id async for b, v in store.iter_battles() if v is not None]),
+                "tally": await tally(store),
+                "votes": sorted(b.id for b, v in await pairs_of(store) if v is not None),
                 "battles": (await store.counts()).battles,
             }
         case "state":

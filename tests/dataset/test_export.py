@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from arena.dataset import export as module
 from arena.dataset.columns import COLUMNS
 from arena.dataset.export import ExportReport, ExportShape, FileFormat, card_path, export
 from arena.dataset.formats import rows_into
@@ -269,26 +268,6 @@ async def test_masked_export_says_so(store: VoteStore, tmp_path: Path) -> None:
     assert "7 email" in card_path(target).read_text("utf-8")
     assert "masked: 7 email" in report.text
     assert await store.get_battle(made.id) == made
-
-
-async def test_votes_that_come_meanwhile_are_not_half_there(
-    store: VoteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The export had the late votes of its second half and not those of its first."""
-    monkeypatch.setattr(module, "_BATCH", 1)
-    made = [battle(created_at=NOON + timedelta(minutes=n)) for n in range(3)]
-    for one in made:
-        await store.add_battle(one)
-    await store.cast_vote(vote(made[0]))
-    seen = module._cases(store)
-    first = await anext(seen)
-    await store.cast_vote(vote(made[1]))
-    await store.add_exclusion(Exclusion(made[0].id, "x", NOON))
-    await store.add_battle(battle(created_at=NOON + timedelta(hours=1)))
-    rest = [case async for batch in seen for case in batch]
-    assert [(b.id, v is None, e) for b, v, e in [*first, *rest]] == [
-        (made[0].id, False, None), (made[1].id, True, None), (made[2].id, True, None),
-    ]  # fmt: skip
 
 
 async def test_cancelled_export_leaves_the_old_file(store: VoteStore, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from arena.store.store import VoteStore, voter_hash
 from tests.dataset.hub_arena import NEVER, Space, space
 from tests.dataset.hub_server import DATASET, TOKEN, Hub, Reply, refuse, running_hub, serving
 from tests.environment import settings_from
+from tests.store_tools import excluded_in, pairs_of
 from tests.vote_samples import NOON, VOTER, answer, battle, vote
 
 EMPTY_CARD = b"---\nlicense: mit\n---\nmine\n"
@@ -67,9 +68,8 @@ async def one(hub: Hub, tmp_path: Path) -> AsyncIterator[Space]:
 async def contents(store: VoteStore) -> dict[str, object]:
     """All that the store holds and the copy must bring back."""
     return {
-        "battles": {battle.id: (battle, vote) async for battle, vote in store.iter_battles()},
-        "tally": await store.tally(),
-        "exclusions": await store.exclusions(),
+        "battles": {battle.id: (battle, vote) for battle, vote in await pairs_of(store)},
+        "exclusions": await excluded_in(store),
     }
 
 
@@ -170,7 +170,7 @@ async def test_files_of_two_processes_are_one_copy(hub: Hub, tmp_path: Path) -> 
     assert sum(name.startswith("data/") for name in hub.files()) == 2
     hub.page = 2  # the Hub lists a long tree in pages
     async with space(hub, tmp_path / "three") as three:
-        assert {b.id async for b, v in three.store.iter_battles() if v} == {b.id for b in ours}
+        assert {b.id for b, v in await pairs_of(three.store) if v} == {b.id for b in ours}
 
 
 # The library gives the large-file store a file in a way that its HTTP library has renamed.

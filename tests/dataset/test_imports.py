@@ -36,8 +36,9 @@ from arena.domain import (
 )
 from arena.errors.store import BadRow, NotImportable, StoreError
 from arena.stats.vote_table import VoteFlag
-from arena.store.store import Counts, VoteStore
-from tests.store_tools import Outside
+from arena.store.queries import Counts
+from arena.store.store import VoteStore
+from tests.store_tools import Outside, excluded_in, pairs_of
 from tests.vote_samples import NOON, VOTER, answer, answers, battle, battles, vote, votes
 
 ALL = ("battles", "votes", "exclusions")
@@ -89,7 +90,7 @@ async def test_import_brings_all_of_it(store: VoteStore, exported: Path) -> None
     """A failed attempt, a grade or the owner's decision was lost on the way."""
     report = await import_file(store, exported)
     assert (report.rows, report.battles, report.votes, report.known) == (3, 3, 2, 0)
-    found = [pair async for pair in store.iter_battles()]
+    found = await pairs_of(store)
     first, cast = found[0]
     assert cast is not None
     assert (first.source, cast.source) == ("theirs", "theirs")
@@ -98,7 +99,7 @@ async def test_import_brings_all_of_it(store: VoteStore, exported: Path) -> None
     assert first.answered_at == NOON
     assert (cast.winner, cast.reasons, cast.comment) == (Winner.TIE, (Reason.CLEAR,), "良い")
     assert (cast.guess, cast.grade_a, cast.grade_b, cast.signed_in) == ("phi", "ok", None, True)
-    out = await store.exclusions()
+    out = await excluded_in(store)
     assert out == {found[1][0].id: Exclusion(found[1][0].id, "同じ人", NOON)}
     table = await store.vote_table()
     assert list(table.has(VoteFlag.IMPORTED)) == [True, True]
@@ -162,7 +163,7 @@ async def test_voters_stay_apart(store: VoteStore, exported: Path) -> None:
     await import_file(store, rewrite(exported, rows))
     rows = [{**row, "id": f"{n:032x}"} for n, row in enumerate(rows, 77_000)]
     await import_file(store, rewrite(exported, rows), source="third")
-    voters = {b.voter async for b, _ in store.iter_battles()}
+    voters = {b.voter for b, _ in await pairs_of(store)}
     assert voters == {VOTER, imported_voter("theirs", VOTER), imported_voter("third", VOTER)}
     assert all(len(voter) == 64 for voter in voters)
 
@@ -361,7 +362,7 @@ async def test_parquet_of_others_comes_in(store: VoteStore, tmp_path: Path) -> N
     row = lmarena_row(timestamp=NOON.replace(tzinfo=None))
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "l.parquet")
     assert (await import_file(store, tmp_path / "l.parquet")).votes == 1
-    assert [v.cast_at async for _, v in store.iter_battles() if v] == [NOON]
+    assert [v.cast_at for _, v in await pairs_of(store) if v] == [NOON]
 
 
 @pytest.mark.parametrize("kind", [FileFormat.JSONL, FileFormat.PARQUET])

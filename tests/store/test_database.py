@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from arena.errors.store import DriverMissing, StoreError
-from arena.store.sql_engine import make_engine, place_of, store_errors
+from arena.store.database import make_engine, place_of, store_errors
 from arena.store.store import VoteStore
 
 ROOT = Path(__file__).parents[2]

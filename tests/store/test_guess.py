@@ -10,7 +10,8 @@ import pytest
 from arena.domain import Grade, Reason
 from arena.errors.store import BadGuess, StoreError
 from arena.stats.vote_table import VoteFlag
-from arena.store.store import Counts, VoteStore
+from arena.store.queries import Counts
+from arena.store.store import VoteStore
 from tests.vote_samples import VOTER, battle, vote
 
 

@@ -21,11 +21,13 @@ from sqlalchemy import Engine, insert, inspect
 from arena.domain import Exchange, Exclusion, Grade, Reason, Vote, Winner
 from arena.errors.store import StoreError, StoreTooNew
 from arena.store import migrations
+from arena.store.database import make_engine, write_engine
+from arena.store.queries import Counts
 from arena.store.schema import battles, meta, metadata, votes
 from arena.store.serialization import battle_row, vote_row
-from arena.store.sql_engine import make_engine, writing
-from arena.store.store import Counts, RateWindow, VoteStore
-from tests.store_tools import Outside
+from arena.store.store import VoteStore
+from arena.store.usage import RateWindow
+from tests.store_tools import Outside, excluded_in, pairs_of, tally
 from tests.vote_samples import NOON, VOTER, answer, battle, spec, vote
 
 FROZEN = Path(__file__).with_name("revision_0001.sql")
@@ -62,7 +64,7 @@ def url(database: str, file_of: Path, new_url: Callable[..., str]) -> str:
 def to_revision(url: str, revision: str) -> None:
     """Brings a database to an older or newer revision, as that arena did or would do."""
     config, engine = migrations._config(), make_engine(url)
-    with writing(engine).begin() as connection:
+    with write_engine(engine).begin() as connection:
         config.attributes["connection"] = connection
         present = MigrationContext.configure(connection).get_current_revision() or "0000"
         (command.upgrade if revision > present else command.downgrade)(config, revision)
@@ -127,7 +129,7 @@ async def test_first_revision_stays_readable(file: Path, url: str, outside: Outs
     )
     second = battle("phi", None, id=f"{2:032x}", preset=None)
     store = VoteStore.open(url, clock=lambda: NOON)
-    found = [pair async for pair in store.iter_battles()]
+    found = await pairs_of(store)
     noted = vote(first, "tie", reasons=("clear",), comment="良い", guess="a=phi")
     assert found == [(first, noted), (second, None)]
     assert not noted.signed_in
@@ -136,7 +138,7 @@ async def test_first_revision_stays_readable(file: Path, url: str, outside: Outs
     assert outside.tables(*OLD_TABLES) == as_now(before)
     # What is new works on the old rows.
     await store.add_exclusion(Exclusion(first.id, "x", NOON))
-    assert await store.tally() == ()
+    assert await tally(store) == {}
     await store.aclose()
 
 
@@ -146,7 +148,7 @@ async def test_first_revision_moves_up_on_both(url: str, outside: Outside) -> No
     made, alone = battle(), battle("phi", None, created_at=NOON + timedelta(hours=1))
     cast = vote(made, "tie", reasons=("clear",), comment="良い", guess="a=phi")
     engine = make_engine(url)
-    with writing(engine).begin() as connection:
+    with write_engine(engine).begin() as connection:
         for one in (made, alone):
             row = {k: v for k, v in battle_row(one).items() if k not in NEW_OF_BATTLE}
             connection.execute(insert(battles).values(**row, updated_at=NOON))
@@ -156,7 +158,7 @@ async def test_first_revision_moves_up_on_both(url: str, outside: Outside) -> No
     engine.dispose()
     before = outside.tables(*OLD_TABLES)
     store = VoteStore.open(url)
-    assert [pair async for pair in store.iter_battles()] == [(made, cast), (alone, None)]
+    assert await pairs_of(store) == [(made, cast), (alone, None)]
     assert await store.salt() == "kept"
     assert outside.tables(*OLD_TABLES) == as_now(before)
     await store.aclose()
@@ -171,7 +173,7 @@ async def test_second_revision_stays_readable(file: Path, url: str, outside: Out
     before = outside.tables(*kept)
     assert all(before.values())
     store = VoteStore.open(url, clock=lambda: NOON)
-    first, alone, third = [pair async for pair in store.iter_battles()]
+    first, alone, third = await pairs_of(store)
     assert outside.tables(*kept) == before
     noted = Vote(f"{1:032x}", Winner.TIE, VOTER, NOON, (Reason.CLEAR,), "良い", "a=phi", True)
     assert (first[1], alone[1]) == (noted, None)
@@ -179,7 +181,7 @@ async def test_second_revision_stays_readable(file: Path, url: str, outside: Out
     assert third[1].reasons == (Reason.WRONG, Reason.TOO_LONG)
     assert first[0].conversation_a[0].failed[0].finished.error_code == "network"
     assert {(b.source, b.answered_at) for b, _ in (first, alone, third)} == {("", None)}
-    assert (await store.exclusions()).keys() == {third[0].id}
+    assert (await excluded_in(store)).keys() == {third[0].id}
     assert await store.spent_today("gemini") == 1234
     # What is new works on the old rows.
     await store.annotate_vote(first[0].id, VOTER, grade_a=Grade.GOOD, grade_b=Grade.BAD)
@@ -202,10 +204,10 @@ async def test_third_revision_stays_readable(
         VoteStore.open(url, clock=lambda: NOON),
         VoteStore.open(copied, clock=lambda: NOON),
     )
-    async for battle_, vote_ in store.iter_battles():
-        await copy.add_battle(battle_)
-        if vote_ is not None:
-            await copy.cast_vote(vote_)
+    for found, cast in await pairs_of(store):
+        await copy.add_battle(found)
+        if cast is not None:
+            await copy.cast_vote(cast)
     for decision in await store.decisions():
         await copy.add_exclusion(decision)
     await store.vote_table()
@@ -218,7 +220,7 @@ async def test_third_revision_stays_readable(
     }
     assert await store.salt() == "kept"
     assert (await store.today("gemini"), await store.spent_today("google")) == (2, 1234)
-    assert await store.take([RateWindow("a" * 16, 60, 2)]) is not None
+    assert await store.consume([RateWindow("a" * 16, 60, 2)]) is not None
     await store.aclose()
     await copy.aclose()
 

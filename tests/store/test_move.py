@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 
 from arena.domain import Battle, Exchange, Exclusion
 from arena.errors.store import CopyDiffers, StoreError, StoreMissing, StoreNotEmpty
-from arena.store.move import MoveReport, move
-from arena.store.store import Counts, RateWindow, VoteStore
+from arena.store.move import CopyReport, copy_database
+from arena.store.queries import Counts
+from arena.store.store import VoteStore
+from arena.store.usage import RateWindow
 from tests.postgres_server import Server
-from tests.store_tools import Outside
+from tests.store_tools import Outside, excluded_in, pairs_of
 from tests.vote_samples import NOON, answer, battle, battles, vote
 
 FROZEN = Path(__file__).with_name("revision_0001.sql")
@@ -56,17 +58,15 @@ async def filled(url: str) -> VoteStore:
     await store.salt()
     await store.count_today("gemini", 9)
     await store.reserve_spend("gemini", 10**13, None)
-    await store.take([RateWindow("v", 60, 9), RateWindow("w", 86_400, 9)])
+    await store.consume([RateWindow("v", 60, 9), RateWindow("w", 86_400, 9)])
     return store
 
 
 async def content(store: VoteStore) -> Any:
-    pairs = [pair async for pair in store.iter_battles()]
-    return (
-        pairs, await store.exclusions(), await store.salt(), await store.today("gemini"),
-        await store.spent_today("gemini"), await store.get_meta("restored:x"),
-        await store.tally(), await store.take([RateWindow("v", 60, 1)]),
-    )  # fmt: skip
+    records = await pairs_of(store), await excluded_in(store)
+    used = await store.today("gemini"), await store.spent_today("gemini")
+    kept = await store.salt(), await store.get_meta("restored:x")
+    return records, used, kept, await store.consume([RateWindow("v", 60, 1)])
 
 
 @either_way
@@ -80,7 +80,7 @@ async def test_everything_arrives(url: str, target: str) -> None:
     await first.count_today("other", 9)
     await first.aclose()
     before = Outside(url).tables(*TABLES)
-    report = await move(url, target)
+    report = await copy_database(url, target)
     assert Outside(url).tables(*TABLES) == before
     assert report.rows == {name: len(rows) for name, rows in before.items()}
     assert all(report.rows.values())
@@ -102,7 +102,7 @@ async def test_there_and_back_again(
     store = await filled(url)
     await store.aclose()
     there, back = postgres.url(new_database(empty=True)), f"sqlite:///{tmp_path / 'back.db'}"
-    first, second = await move(url, there), await move(there, back)
+    first, second = await copy_database(url, there), await copy_database(there, back)
     assert first.digest == second.digest
     assert first.rows == second.rows
 
@@ -125,9 +125,9 @@ def test_whatever_a_visitor_writes_arrives(
         await store.restore(made, [], [], mark="restored:x")
         await store.aclose()
         target = postgres.url(new_database())
-        await move(source, target)
+        await copy_database(source, target)
         moved = VoteStore.open(target)
-        arrived = {found.id: found async for found, _ in moved.iter_battles()}
+        arrived = {found.id: found for found, _ in await pairs_of(moved)}
         assert arrived == {one.id: one for one in made}
         await moved.aclose()
 
@@ -144,7 +144,7 @@ async def test_store_of_the_first_revision_moves(file: Path, url: str, target: s
         raw.execute("UPDATE votes SET comment = 'a' || char(0) || 'b'")
         raw.execute("UPDATE battles SET flags = '[\"preset_edited\"]', system_prompt = char(0)")
         raw.commit()
-    report = await move(url, target)
+    report = await copy_database(url, target)
     assert (report.rows["battles"], report.rows["votes"]) == (2, 1)
     moved = VoteStore.open(target)
     found = await moved.get_vote(f"{1:032x}")
@@ -162,7 +162,7 @@ async def test_target_with_battles_is_refused_untouched(url: str, target: str) -
     await there.add_battle(battle())
     before = Outside(target).tables(*TABLES)
     with pytest.raises(StoreNotEmpty) as caught:
-        await move(url, target)
+        await copy_database(url, target)
     assert there.place in caught.value.sentence
     assert Outside(target).tables(*TABLES) == before
     for opened in (store, there):
@@ -210,7 +210,7 @@ async def test_what_did_not_arrive_is_found_and_taken_back(
     salt = await there.salt()
     Outside(target).rows(SPOILERS[other][fault])
     with pytest.raises(StoreError) as caught:
-        await move(url, target)
+        await copy_database(url, target)
     assert isinstance(caught.value, CopyDiffers) == (said is not None)
     assert there.place in caught.value.sentence + caught.value.remedy_text
     if said is not None:
@@ -225,7 +225,7 @@ async def test_source_that_is_not_there_is_named(tmp_path: Path) -> None:
     """A mistyped path was made, and moved as an empty store."""
     missing = tmp_path / "no" / "arena.db"
     with pytest.raises(StoreMissing) as caught:
-        await move(f"sqlite:///{missing}", f"sqlite:///{tmp_path / 'target.db'}")
+        await copy_database(f"sqlite:///{missing}", f"sqlite:///{tmp_path / 'target.db'}")
     assert str(missing) in caught.value.sentence
     assert not missing.parent.exists()
 
@@ -237,7 +237,9 @@ async def test_fault_names_its_side(tmp_path: Path, damaged: str) -> None:
     await store.aclose()
     (tmp_path / damaged).write_text("not a database " * 1000)
     with pytest.raises(StoreError) as caught:
-        await move(f"sqlite:///{tmp_path / 'source.db'}", f"sqlite:///{tmp_path / 'target.db'}")
+        await copy_database(
+            f"sqlite:///{tmp_path / 'source.db'}", f"sqlite:///{tmp_path / 'target.db'}"
+        )
     assert damaged in caught.value.remedy_text
 
 
@@ -245,14 +247,14 @@ async def test_fault_in_the_middle_of_the_reading_names_the_source(tmp_path: Pat
     """One damaged row of the old store came as a bare JSON error, which names neither side."""
     source, target = (tmp_path / name for name in ("source.db", "target.db"))
     store = await filled(f"sqlite:///{source}")
-    broken = [battle async for battle, _ in store.iter_battles()][-1].id
+    broken = (await pairs_of(store))[-1][0].id
     await store.aclose()
     with closing(sqlite3.connect(source)) as connection, connection:
         connection.execute("pragma ignore_check_constraints = on")
         damage = "update battles set conversation_a = substr(conversation_a, 1, 9) where id = ?"
         assert connection.execute(damage, [broken]).rowcount == 1
     with pytest.raises(StoreError) as caught:
-        await move(f"sqlite:///{source}", f"sqlite:///{target}")
+        await copy_database(f"sqlite:///{source}", f"sqlite:///{target}")
     assert "source.db" in caught.value.remedy_text
     assert "target.db" not in caught.value.remedy_text
     kept = VoteStore.open(f"sqlite:///{target}")
@@ -269,7 +271,7 @@ async def test_cancelled_move_ends_before_its_task(url: str, tmp_path: Path) -> 
     """An interrupted move went on in its thread while the next one began."""
     store = await filled(url)
     target = f"sqlite:///{tmp_path / 'target.db'}"
-    moving = asyncio.create_task(move(url, target))
+    moving = asyncio.create_task(copy_database(url, target))
     await asyncio.sleep(0)
     moving.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -290,14 +292,14 @@ async def test_digest_does_not_depend_on_the_order(tmp_path: Path) -> None:
             await store.cast_vote(vote(one))
         await store.aclose()
         url = f"sqlite:///{tmp_path / name}"
-        digests.add((await move(url, f"{url}.moved")).digest)
+        digests.add((await copy_database(url, f"{url}.moved")).digest)
     assert len(digests) == 1
 
 
 async def test_empty_store_moves(url: str, tmp_path: Path) -> None:
     """Nothing to move was an error, or an endless one."""
     store = VoteStore.open(url)
-    report = await move(url, f"sqlite:///{tmp_path / 'target.db'}")
-    assert isinstance(report, MoveReport)
+    report = await copy_database(url, f"sqlite:///{tmp_path / 'target.db'}")
+    assert isinstance(report, CopyReport)
     assert set(report.rows.values()) == {0}
     await store.aclose()

@@ -11,12 +11,11 @@ import pytest
 from sqlalchemy import Connection, select, text
 
 from arena.errors.store import StoreError
-from arena.store import queries as ballots
-from arena.store import settings_table as meta
-from arena.store import usage as ledger
+from arena.store import queries, settings_table, usage
 from arena.store.postgres import BoundedConnection
 from arena.store.schema import battles, votes
-from arena.store.store import RateWindow, VoteStore
+from arena.store.store import VoteStore
+from arena.store.usage import RateWindow
 from tests.postgres_server import Server, free_port
 from tests.store.test_restore import longer
 from tests.store_tools import Outside, until, within
@@ -85,7 +84,7 @@ async def test_owner_may_choose_stricter_settings(url: str, outside: Outside) ->
 async def test_reader_cannot_write(store: VoteStore) -> None:
     """A read that wrote by mistake did so without the locks of a write."""
     with pytest.raises(StoreError) as caught:
-        await store.database.read(ballots.add_battle, battle(), NOON)
+        await store.database.read(queries.add_battle, battle(), NOON)
     assert "read-only" in caught.value.detail
 
 
@@ -143,7 +142,7 @@ async def test_work_that_was_cut_before_its_commit_is_done_once_more(store: Vote
     made, rounds = battle(), []
 
     def cut_once(connection: Connection) -> int:
-        ballots.add_battle(connection, made, NOON)
+        queries.add_battle(connection, made, NOON)
         rounds.append(1)
         if len(rounds) == 1:
             connection.execute(KILL_ME)
@@ -178,7 +177,7 @@ async def test_work_that_was_cut_in_its_commit_is_not_repeated(
 
     def add(connection: Connection) -> None:
         rounds.append(1)
-        ballots.add_battle(connection, battle(), NOON)
+        queries.add_battle(connection, battle(), NOON)
 
     with pytest.raises(StoreError):
         await store.database.write(add)
@@ -320,7 +319,7 @@ async def test_restore_waits_for_a_vote_that_is_being_cast(
     made = battle()
     await store.add_battle(made)
     with other.database.writer.begin() as connection:
-        ballots.cast_vote(connection, vote(made))
+        queries.cast_vote(connection, vote(made))
         restoring = asyncio.create_task(store.restore([longer(made)], [], [], mark="restored:x"))
         await until(lambda: bool(outside.rows("SELECT 1 FROM pg_locks WHERE NOT granted")))
     await restoring
@@ -334,7 +333,7 @@ async def test_answer_waits_for_a_vote_that_is_being_cast(
     made = battle()
     await store.add_battle(made)
     with other.database.writer.begin() as connection:
-        ballots.cast_vote(connection, vote(made))
+        queries.cast_vote(connection, vote(made))
         changing = asyncio.create_task(store.update_battle(longer(made)))
         await until(lambda: bool(outside.rows("SELECT 1 FROM pg_locks WHERE NOT granted")))
     with pytest.raises(Exception, match="closed"):
@@ -347,17 +346,17 @@ async def test_first_uses_of_two_apps_meet(
     store: VoteStore, other: VoteStore, outside: Outside, end: str
 ) -> None:
     """On an empty database both apps made the first row of a count, and one of them failed."""
-    day, windows = NOON.date(), [RateWindow("v", 60, 9)]
+    windows = [RateWindow("v", 60, 9)]
     with other.database.writer.connect() as connection:
-        first = meta.salt(connection)
-        ledger.count_today(connection, "gemini", day, 9)
-        ledger.reserve_spend(connection, "gemini", day, 5, None)
-        ledger.take(connection, windows, NOON)
+        first = settings_table.salt(connection)
+        usage.count_today(connection, NOON, "gemini", 9)
+        usage.reserve_spend(connection, NOON, "gemini", 5, None)
+        usage.consume(connection, NOON, windows)
         waiting = asyncio.gather(
             store.salt(),
             store.count_today("gemini", 9),
             store.reserve_spend("gemini", 5, None),
-            store.take(windows),
+            store.consume(windows),
         )
         await until(lambda: len(outside.rows("SELECT 1 FROM pg_locks WHERE NOT granted")) == 4)
         if end == "commit":
@@ -380,8 +379,8 @@ async def test_iteration_sees_one_moment(store: VoteStore, other: VoteStore) -> 
     def look(connection: Connection) -> tuple[int, int]:
         ids = connection.scalars(select(battles.c.id)).all()
         with other.database.writer.begin() as writer:
-            ballots.add_battle(writer, made, NOON)
-            ballots.cast_vote(writer, vote(made))
+            queries.add_battle(writer, made, NOON)
+            queries.cast_vote(writer, vote(made))
         return len(ids), len(connection.scalars(select(votes.c.battle_id)).all())
 
     assert await store.database.read(look) == (0, 0)
@@ -395,8 +394,7 @@ async def test_ended_windows_that_another_removes_are_not_waited_for(
         for n in range(5):
             connection.execute(text("INSERT INTO uses VALUES (:key, 60, 0, 1)"), {"key": f"old{n}"})
     with other.database.writer.begin() as connection:
-        ledger.take(
-            connection, [RateWindow("a", 60, 9)], NOON
-        )  # has removed them, and not committed
+        # Has removed them, and not committed.
+        usage.consume(connection, NOON, [RateWindow("a", 60, 9)])
         with within(30):
-            assert await store.take([RateWindow("b", 60, 9)]) is None
+            assert await store.consume([RateWindow("b", 60, 9)]) is None

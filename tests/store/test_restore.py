@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from arena.domain import Battle, Exchange, Exclusion
 from arena.errors.store import StoreError
+from arena.store.queries import Counts
 from arena.store.restore import found
-from arena.store.store import Counts, VoteStore
-from tests.store_tools import Outside
+from arena.store.store import VoteStore
+from tests.store_tools import Outside, excluded_in, pairs_of, tally
 from tests.vote_samples import NOON, VOTER, answer, battle, vote
 
 MARK = "restored:owner/votes"
@@ -37,8 +38,7 @@ def longer(made: Battle) -> Battle:
 
 
 async def everything(store: VoteStore) -> object:
-    pairs = [pair async for pair in store.iter_battles()]
-    return pairs, dict(await store.exclusions()), await store.counts()
+    return await pairs_of(store), await excluded_in(store), await store.counts()
 
 
 async def test_empty_store_gets_it_all_and_a_second_time_nothing(store: VoteStore) -> None:
@@ -92,7 +92,7 @@ async def test_vote_arrives_with_the_record_that_it_is_about(store: VoteStore) -
     await store.add_battle(poor)
     assert await store.restore([rich], [vote(rich)], [], mark=MARK) == Counts(0, 1)
     assert await store.get_battle(poor.id) == rich
-    assert len(await store.tally()) == 1
+    assert await tally(store) == {"phi gemini model_a": 1}
 
 
 async def test_what_has_no_battle_is_left_out(
@@ -128,7 +128,7 @@ async def test_more_than_one_batch(store: VoteStore) -> None:
     assert await store.restore(made[:300], [], [], mark=MARK) == Counts(300, 0)
     counts = await store.restore(made, [vote(one) for one in made], [], mark=MARK)
     assert counts == Counts(150, 450)
-    assert [found async for found, _ in store.iter_battles()] == made
+    assert [found for found, _ in await pairs_of(store)] == made
 
 
 def test_two_processes_restore_at_the_same_time(

@@ -10,13 +10,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
-from arena.domain import Battle, Exchange, Exclusion, Mode, PresetUse, Winner
+from arena.domain import Battle, Exchange, Exclusion, PresetUse, Reason, Winner
 from arena.errors.battle import (
     AlreadyVoted,
     BattleLocked,
@@ -25,10 +26,12 @@ from arena.errors.battle import (
     VoteTooEarly,
 )
 from arena.errors.store import StoreError
-from arena.store import queries as ballots
+from arena.store import queries
+from arena.store.queries import Counts
 from arena.store.schema import battles, votes
-from arena.store.store import Contestant, Counts, PairTally, VoteStore, voter_hash
-from tests.store_tools import Outside, Worker
+from arena.store.serialization import Serializer
+from arena.store.store import VoteStore, voter_hash
+from tests.store_tools import Outside, Worker, excluded_in
 from tests.vote_samples import NOON, VOTER, answer, battle, spec, vote
 from tests.vote_samples import battles as drawn_battles
 
@@ -68,8 +71,8 @@ def test_any_battle_comes_back_whole(store: VoteStore, made: Battle) -> None:
     """What the codec keeps, a column or the driver changed: a number's digits, a rare character."""
     made = replace(made, id=f"{next(_example):032x}")  # the store is the same for all examples
     database = store.database
-    database.transact(database.writer, ballots.add_battle, made, NOON)
-    assert database.transact(database.reader, ballots.get_battle, made.id) == made
+    database.transact(database.writer, queries.add_battle, made, NOON)
+    assert database.transact(database.reader, queries.get_battle, made.id) == made
 
 
 async def test_what_no_database_holds_is_stored_as_its_stand_in(store: VoteStore) -> None:
@@ -96,7 +99,7 @@ async def test_what_no_database_holds_is_stored_as_its_stand_in(store: VoteStore
     await store.set_meta("note", dirty)
     assert await store.get_meta("note") == kept
     await store.add_exclusion(Exclusion(made.id, dirty, NOON))
-    assert (await store.exclusions())[made.id].why == kept
+    assert (await excluded_in(store))[made.id].why == kept
 
 
 async def test_update_replaces_the_record_until_the_vote(store: VoteStore) -> None:
@@ -186,6 +189,31 @@ async def test_annotations_come_from_the_voter_after_the_vote(store: VoteStore) 
     assert noted == await store.get_vote(made.id)
     assert (noted.reasons, noted.comment) == (("clear", "correct"), "良\ufffdい")
     assert (noted.guess, noted.winner, noted.cast_at) == ("phi", Winner.MODEL_A, NOON)
+
+
+async def test_a_vote_is_encoded_and_decoded_once(
+    store: VoteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A vote and its reasons read the battle once, and each write a record once."""
+    made = await added(store, battle())
+    done: list[str] = []
+    for name in ("encode", "decode", "stored_form"):
+        work = getattr(Serializer, name)
+
+        def counted(self: Serializer[Any], value: Any, name: str = name, work: Any = work) -> Any:
+            result = work(self, value)
+            kind = type(result if name == "decode" else value).__name__
+            done.append(f"{name} {kind}")
+            return result
+
+        monkeypatch.setattr(Serializer, name, counted)
+    # What is encoded is decoded once by `stored_form`, so that nothing unreadable is stored.
+    write = ["decode Vote", "stored_form Vote"]
+    await store.cast_vote(vote(made))
+    assert done == ["decode Battle", *write, "encode Vote"]
+    done.clear()
+    await store.annotate_vote(made.id, VOTER, reasons=(Reason.CLEAR,))
+    assert done == ["decode Vote", *write]
 
 
 async def test_sixteen_votes_at_once_count_once(store: VoteStore, url: str) -> None:
@@ -295,54 +323,6 @@ async def test_cancelled_write_ends_before_its_task(store: VoteStore, outside: O
     assert await store.get_battle(made.id) == newer
 
 
-async def test_tally_by_hand(store: VoteStore) -> None:
-    """Sides, versions and open mode were mixed up in the counts that all ratings come from.
-
-    phi v1 against gem v1: phi wins twice (once on each side), gem once, 1 tie, 1 both bad, and
-    two open votes stay out. gem v2 is another contestant. phi against phi is nobody's win.
-    """
-    script = [
-        (("phi", "gem"), "v1", "model_a", Mode.BLIND),
-        (("gem", "phi"), "v1", "model_b", Mode.BLIND),
-        (("gem", "phi"), "v1", "model_a", Mode.BLIND),
-        (("gem", "phi"), "v1", "tie", Mode.BLIND),
-        (("phi", "gem"), "v1", "both_bad", Mode.BLIND),
-        (("phi", "gem"), "v1", "model_a", Mode.OPEN),
-        (("gem", "phi"), "v1", "tie", Mode.OPEN),
-        (("phi", "gem"), "v2", "model_b", Mode.BLIND),
-        (("phi", "phi"), "v1", "model_b", Mode.BLIND),
-    ]
-    for (id_a, id_b), gem, winner, mode in script:
-        served = {"phi": "v1", "gem": gem}
-        versions = {"served_a": served[id_a], "served_b": served[id_b]}
-        made = await added(store, battle(id_a, id_b, mode=mode, **versions))
-        await store.cast_vote(vote(made, winner))
-    await added(store, battle())
-    old, new, phi = Contestant("gem", "v1"), Contestant("gem", "v2"), Contestant("phi", "v1")
-    assert await store.tally() == (
-        PairTally(old, phi, wins_first=1, wins_second=2, ties=1, both_bad=1, open_votes=2),
-        PairTally(new, phi, wins_first=1),
-    )
-
-
-async def test_tally_is_the_same_with_sides_swapped(
-    store: VoteStore, new_url: Callable[..., str]
-) -> None:
-    """A model gained from being drawn on the left."""
-    mirror = VoteStore.open(new_url())
-    swap = {"model_a": "model_b", "model_b": "model_a", "tie": "tie", "both_bad": "both_bad"}
-    for n, winner in enumerate(["model_a", "model_b", "model_a", "tie", "both_bad"]):
-        id_a, id_b = ("phi", "gem") if n % 2 else ("gem", "smol")
-        made = battle(id_a, id_b, served_a="v1", served_b="v2")
-        turned = battle(id_b, id_a, served_a="v2", served_b="v1")
-        await store.add_battle(made)
-        await mirror.add_battle(turned)
-        await store.cast_vote(vote(made, winner))
-        await mirror.cast_vote(vote(turned, swap[winner]))
-    assert await store.tally() == await mirror.tally()
-    await mirror.aclose()
-
-
 async def test_daily_count_stops_at_its_limit_and_starts_again(url: str) -> None:
     """The cap counted local days, or refused for ever, or let one more through."""
     now = [NOON]
@@ -400,14 +380,16 @@ async def test_iteration_is_a_snapshot_that_blocks_nobody(store: VoteStore) -> N
     made.reverse()
     await store.cast_vote(vote(made[0]))
     seen = []
-    async for found, ballot in store.iter_battles():
+    async for batch in store.iter_records():
         if not seen:
             await store.cast_vote(vote(made[119]))
             await store.annotate_vote(made[0].id, VOTER, comment="later")
+            await store.add_exclusion(Exclusion(made[0].id, "later", NOON))
             await store.add_battle(battle(created_at=NOON + timedelta(days=1)))
-        seen.append((found, ballot))
-    assert [found for found, _ in seen] == made
-    assert [ballot for _, ballot in seen] == [vote(made[0]), *[None] * 119]
+        seen += batch
+    assert [found for found, _, _ in seen] == made
+    assert [cast for _, cast, _ in seen] == [vote(made[0]), *[None] * 119]
+    assert {decision for _, _, decision in seen} == {None}
 
 
 @pytest.mark.parametrize("name", ["file/arena.db", "file/deeper/arena.db", "folder", "garbage"])

@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from arena.store import usage
 from arena.store.schema import uses
-from arena.store.store import RateWindow, Refusal, Reservation, VoteStore
-from arena.store.usage import FullError
-from arena.store.usage import take as take_now
+from arena.store.store import VoteStore
+from arena.store.usage import FullError, RateWindow, Refusal, Reservation
 from tests.store_tools import Outside
 from tests.vote_samples import NOON
 
@@ -52,25 +52,25 @@ async def test_windows_stand_still_and_say_when_they_end(store: VoteStore, clock
     """A window began with the first use or at local midnight, so nobody could say when it ends."""
     minute, day = RateWindow("v", 60, 2), RateWindow("v", DAY, 3)
     clock.now = datetime.fromisoformat("2025-06-01T23:58:59.900+00:00")
-    assert await store.take([minute, day]) is None
+    assert await store.consume([minute, day]) is None
     clock.now = datetime.fromisoformat("2025-06-02T08:59:00+09:00")  # 23:59:00 UTC
-    assert await store.take([minute, day]) is None
-    assert await store.take([minute, day]) is None
+    assert await store.consume([minute, day]) is None
+    assert await store.consume([minute, day]) is None
     midnight = datetime(2025, 6, 2, tzinfo=UTC)
-    full = await store.take([minute])
+    full = await store.consume([minute])
     assert full == Refusal(minute, midnight)
     clock.now = midnight - timedelta(microseconds=1)
-    assert await store.take([day]) == Refusal(day, midnight)
+    assert await store.consume([day]) == Refusal(day, midnight)
     clock.now = midnight
-    assert await store.take([minute, day]) is None
+    assert await store.consume([minute, day]) is None
 
 
 async def test_refused_use_counts_nowhere(store: VoteStore, outside: Outside) -> None:
     """Asking in vain used up the rest of the day, and of everybody behind the same address."""
     mine, shared = RateWindow("mine", 60, 1), RateWindow("shared", 60, 100)
-    assert await store.take([shared, mine]) is None
+    assert await store.consume([shared, mine]) is None
     for _ in range(3):
-        refused = await store.take([shared, mine])
+        refused = await store.consume([shared, mine])
         assert refused is not None
         assert refused.window == mine
     rows = outside.rows("SELECT key, count FROM uses ORDER BY key")
@@ -80,20 +80,20 @@ async def test_refused_use_counts_nowhere(store: VoteStore, outside: Outside) ->
 async def test_first_full_window_in_the_given_order_is_named(store: VoteStore) -> None:
     """The visitor was told to wait a minute when it was the day that was used up."""
     day, minute = RateWindow("z", DAY, 1), RateWindow("a", 60, 1)
-    assert await store.take([day, minute]) is None
+    assert await store.consume([day, minute]) is None
     for order in ([day, minute], [minute, day]):
-        refused = await store.take(order)
+        refused = await store.consume(order)
         assert refused is not None
         assert refused.window == order[0]
 
 
 async def test_odd_windows(store: VoteStore) -> None:
     """No window at all, none allowed, and what can only be a mistake of the caller's."""
-    assert await store.take([]) is None
-    assert await store.take([RateWindow("v", 60, 0)]) is not None
-    assert await store.take([RateWindow("k" * 80, 1, 1)]) is None
+    assert await store.consume([]) is None
+    assert await store.consume([RateWindow("v", 60, 0)]) is not None
+    assert await store.consume([RateWindow("k" * 80, 1, 1)]) is None
     with pytest.raises(ValueError, match="same key"):
-        await store.take([RateWindow("v", 60, 1), RateWindow("v", 60, 2)])
+        await store.consume([RateWindow("v", 60, 1), RateWindow("v", 60, 2)])
     for wrong in ({"seconds": 0}, {"key": ""}, {"key": "k" * 81}):
         with pytest.raises(ValueError, match="window"):
             replace(RateWindow("v", 60, 1), **wrong)
@@ -102,23 +102,23 @@ async def test_odd_windows(store: VoteStore) -> None:
 async def test_ended_windows_are_removed(store: VoteStore, clock: Clock, outside: Outside) -> None:
     """The table grew by every visitor of every minute for ever, or today's counts vanished."""
     windows = [RateWindow("v", 60, 9), RateWindow("v", DAY, 9)]
-    await store.take(windows)
+    await store.consume(windows)
     clock.now = NOON + timedelta(days=1)
-    await store.take(windows)
+    await store.consume(windows)
     everything = "SELECT seconds, count FROM uses ORDER BY seconds, starts"
     assert outside.rows(everything) == [(60, 1), (60, 1), (DAY, 1), (DAY, 1)]
     clock.now += timedelta(minutes=2)
-    await store.take(windows)
+    await store.consume(windows)
     assert outside.rows(everything) == [(60, 1), (60, 1), (DAY, 1), (DAY, 2)]
     clock.now += timedelta(days=5)
-    await store.take([RateWindow("other", 60, 9)])
+    await store.consume([RateWindow("other", 60, 9)])
     assert outside.rows("SELECT key FROM uses") == [("other",)]
 
 
-def taken(store: VoteStore, windows: list[RateWindow], now: datetime) -> Refusal | None:
+def consumed(store: VoteStore, windows: list[RateWindow], now: datetime) -> Refusal | None:
     """As `store.take`, for a test that is not async."""
     try:
-        store.database.transact(store.database.writer, take_now, windows, now)
+        store.database.transact(store.database.writer, usage.consume, now, windows)
     except FullError as full:
         return full.refusal
     return None
@@ -144,7 +144,7 @@ def test_windows_count_like_a_dictionary(
         windows = [kinds[n] for n in chosen]
         places = {w: (w.key, int(now.timestamp()) // w.seconds) for w in windows}
         full = [w for w in windows if counted[places[w]] >= w.limit]
-        refusal = taken(store, windows, now)
+        refusal = consumed(store, windows, now)
         if refusal is None:
             counted.update(places.values())
             assert full == []
@@ -157,7 +157,9 @@ async def test_sixteen_at_once_take_what_there_is(store: VoteStore, url: str) ->
     """All sixteen read 4 of 5 and went on; or two with two windows waited for each other."""
     second = VoteStore.open(url, clock=lambda: NOON)
     windows = [RateWindow("a", 60, 5), RateWindow("b", DAY, 100)]
-    racing = [(store, second)[n % 2].take(windows if n % 3 else windows[::-1]) for n in range(16)]
+    racing = [
+        (store, second)[n % 2].consume(windows if n % 3 else windows[::-1]) for n in range(16)
+    ]
     results = await asyncio.gather(*racing)
     await second.aclose()
     assert results.count(None) == 5

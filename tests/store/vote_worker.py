@@ -13,7 +13,8 @@ from itertools import count as numbers
 
 from arena.errors.battle import AlreadyVoted
 from arena.errors.store import StoreError
-from arena.store.store import RateWindow, VoteStore
+from arena.store.store import VoteStore
+from arena.store.usage import RateWindow
 from tests.vote_samples import NOON, battle, vote
 
 
@@ -44,7 +45,7 @@ async def count(store: VoteStore, limit: str) -> None:
 async def take(store: VoteStore, limit: str) -> None:
     """Half of the racers name their windows the other way round."""
     windows = [RateWindow("visitor", 60, int(limit)), RateWindow("address", 86_400, 10**6)]
-    racing = (store.take(windows if n % 2 else windows[::-1]) for n in range(16))
+    racing = (store.consume(windows if n % 2 else windows[::-1]) for n in range(16))
     say(sum(refusal is None for refusal in await asyncio.gather(*racing)))
 
 
@@ -88,7 +89,7 @@ async def load(store: VoteStore, name: str, voters: str) -> None:
     async def visitor(mine: int) -> None:
         for number in numbers():
             made = battle("phi", "gem", id=f"{name:0>2}{mine:02x}{number:028x}", conversation_a=())
-            if await store.take([RateWindow("all", 86_400, 10**6)]) is None:
+            if await store.consume([RateWindow("all", 86_400, 10**6)]) is None:
                 say("take")
             await store.add_battle(made)
             if await store.count_today("gemini", 10**6):

@@ -28,7 +28,7 @@ def upgrade(engine: Engine, place: str) -> None:
     waits for it, and then finds nothing left to do.
 
     Args:
-        engine: one that writes (`arena.store.sql_engine.writing`).
+        engine: one that writes (`arena.store.database.write_engine`).
         place: the database in words, for the error.
 
     Raises:
