@@ -1,4 +1,4 @@
-"""Do voters can tell the models before they vote?"""
+"""Can voters tell the models before they vote?"""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from arena.stats.intervals import Estimate, wilson
 from arena.stats.vote_table import VoteFlag, VoteTable
 
 FEWEST: Final = 20
-# Only guesses are kept that named one of the two who played, so a voter who knows nothing is right in
-# half of them, however many contestants there were to choose from.
+# Only guesses are kept that named one of the two who played, so one who knows nothing is right in half
+# of them, however many contestants there were to choose from.
 CHANCE: Final = 0.5
 
 
@@ -19,8 +19,8 @@ CHANCE: Final = 0.5
 class Guesses(CheckResult):
     """Whether voters can tell the models before they vote: a blind vote may then not be blind.
 
-    `seen` is where the interval does not hold what chance gives, on either side: voters who are wrong
-    too often tell the two apart as well, and mistake one for the other.
+    `seen` is where the interval does not hold what chance gives, on either side: voters who are
+    wrong too often tell the two apart as well, and mistake one for the other.
 
     Attributes:
         n: votes with a guess. Those are no random voters: those with an idea say it sooner.
