@@ -1,4 +1,4 @@
-"""`python -m arena` on a real store: what an owner types, and what they read."""
+"""The commands of `python -m arena` on a real store."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def left_out(capsys: pytest.CaptureFixture[str]) -> int:
 def test_an_excluded_vote_is_kept_and_can_count_again(
     url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A decision that deletes, or that the statistics do not hear of, is worse than none."""
+    """Excluding deletes nothing, reaches the statistics, and can be undone."""
     assert left_out(capsys) == 0
     assert main(["exclude", f"{1:032x}", "--why", "a bot"]) == 0
     assert "kept" in capsys.readouterr().err
@@ -69,7 +69,7 @@ def test_an_excluded_vote_is_kept_and_can_count_again(
 
 
 def test_a_wrong_id_is_an_error_with_a_code(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A typing error must not look like a decision that was taken."""
+    """An unknown id ends with code 2 and a sentence."""
     assert main(["exclude", "nothing", "--why", "a bot"]) == 2
     assert capsys.readouterr().err.strip()
 
@@ -77,7 +77,7 @@ def test_a_wrong_id_is_an_error_with_a_code(url: str, capsys: pytest.CaptureFixt
 def test_move_and_export_say_what_they_did(
     url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An owner who moves has to read that nothing was lost before the old one goes."""
+    """Moving reports counts and a hash; what was exported can be imported again."""
     target = f"sqlite:///{tmp_path / 'new.db'}"
     assert main(["move", target]) == 0
     said = capsys.readouterr().err
@@ -91,7 +91,7 @@ def test_move_and_export_say_what_they_did(
 
 
 def test_who_reads_only_the_beginning_sees_no_traceback(url: str) -> None:
-    """`... | head` is the first thing that people try."""
+    """A closed pipe, as with `| head`, ends the command without a traceback."""
     child = subprocess.Popen(
         [sys.executable, "-m", "arena", "leaderboard"], cwd=ROOT,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -35,12 +35,12 @@ def pins(name: str) -> dict[str, str]:
 
 
 def test_space_uses_the_pinned_gradio() -> None:
-    """A Space installs `sdk_version`: another one than the pin is an untested app."""
+    """A Space installs `sdk_version`, which is the pinned version."""
     assert front_matter()["sdk_version"] == pins("requirements.txt")["gradio"]
 
 
 def test_space_is_configured() -> None:
-    """Without these the Space does not start, or starts without its model."""
+    """The front matter holds what the Space needs to start with its model."""
     config = front_matter()
     assert config["sdk"] == "gradio"
     assert config["app_file"] == "app.py"
@@ -120,7 +120,7 @@ def test_both_parts_of_the_tests_run_and_the_summary_names_them(tmp_path: Path, 
 
 
 def test_bad_setting_stops_the_start_with_its_name(tmp_path: Path) -> None:
-    """A traceback of forty lines hides the one variable that is wrong."""
+    """The start ends with one sentence that names the variable, and no traceback."""
     done = subprocess.run(
         [sys.executable, "app.py"], cwd=ROOT, capture_output=True, text=True, check=False,
         env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "ARENA_MAX_TURNS": "many"},
@@ -131,7 +131,7 @@ def test_bad_setting_stops_the_start_with_its_name(tmp_path: Path) -> None:
 
 
 async def test_doctor_says_gaps_and_whether_it_can_run(tmp_path: Path) -> None:
-    """Its exit code is what a script trusts; its remedies are what a person needs."""
+    """Each gap has its remedy; only what stops the arena makes it unable to run."""
     values = {
         "ARENA_DATABASE_URL": f"sqlite:///{tmp_path / 'arena.db'}",
         "ARENA_CACHE_DIR": str(tmp_path),
@@ -151,7 +151,7 @@ async def test_doctor_says_gaps_and_whether_it_can_run(tmp_path: Path) -> None:
 
 
 def test_doctor_table_keeps_its_columns() -> None:
-    """Full-width names pushed the values out of line."""
+    """A full-width character counts as two columns."""
     lines = report([Finding("推論", "ok", "x"), Finding("abcdef", "gap", "y", "do z")]).splitlines()
     assert lines[0] == "ok   推論    x"
     assert lines[1] == "gap  abcdef  y"

@@ -1,4 +1,4 @@
-"""What a visitor may ask for. Every cap is checked here, and the reasons are typed."""
+"""Checks of what a visitor may ask for. The caps are `settings.limits`."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ MINUTE = 60
 DAY = 86400
 # Latin text has about four characters a token; Japanese, Chinese and Korean about one.
 _LATIN_CHARS_A_TOKEN = 4
+_FIRST_EAST_ASIAN = 0x2E80
+# One household has all addresses with the same first bits.
+_IPV6_HOUSEHOLD_BITS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +73,11 @@ def check_system_prompt(text: str | None, limits: Limits) -> str | None:
 
 
 def estimated_tokens(text: str) -> int:
-    """About how many tokens a text has, without any model's tokenizer.
+    """About how many tokens a text has: the same for both sides, whatever their tokenizers.
 
-    One for each character beyond Latin scripts, one for each four of the others, rounded up: the
-    same number for both sides, whatever their tokenizers make of it.
+    One for each East Asian character, one for each four of the others, rounded up.
     """
-    wide = sum(ord(char) >= 0x2E80 for char in text)
+    wide = sum(ord(char) >= _FIRST_EAST_ASIAN for char in text)
     return wide + math.ceil((len(text) - wide) / _LATIN_CHARS_A_TOKEN)
 
 
@@ -112,16 +114,13 @@ def check_own(running: int, limits: Limits) -> None:
 
 def rate_windows(visitor: Visitor, limits: Limits) -> list[RateWindow]:
     """What one prompt of this visitor counts against."""
-    minute, day = limits.battles_per_minute, limits.battles_per_day
-    windows = [
-        RateWindow(f"v:{visitor.voter}", MINUTE, minute),
-        RateWindow(f"v:{visitor.voter}", DAY, day),
-    ]
+    counted = [(f"v:{visitor.voter}", 1)]
     if visitor.address:
-        share = limits.visitors_per_address
-        windows.append(RateWindow(f"a:{visitor.address}", MINUTE, minute * share))
-        windows.append(RateWindow(f"a:{visitor.address}", DAY, day * share))
-    return windows
+        counted.append((f"a:{visitor.address}", limits.visitors_per_address))
+    caps = ((MINUTE, limits.battles_per_minute), (DAY, limits.battles_per_day))
+    return [
+        RateWindow(key, seconds, cap * share) for key, share in counted for seconds, cap in caps
+    ]
 
 
 def rate_error(refusal: Refusal, now: datetime) -> ArenaError:
@@ -138,8 +137,8 @@ def rate_error(refusal: Refusal, now: datetime) -> ArenaError:
 def address_hash(salt: str, address: str, now: datetime) -> str:
     """A network address as a one-way hash that changes every day (UTC).
 
-    Empty for an address that many share or that says nothing: a private one, the machine's own,
-    or none. Of IPv6 the first 64 bits count, since a household has all of the rest.
+    Empty for a private address, the machine's own, or none: many visitors share it. Of IPv6 the
+    first `_IPV6_HOUSEHOLD_BITS` count.
     """
     try:
         parsed = ipaddress.ip_address(address)
@@ -148,6 +147,7 @@ def address_hash(salt: str, address: str, now: datetime) -> str:
     if not parsed.is_global:
         return ""
     if parsed.version == 6:
-        parsed = ipaddress.ip_network(f"{address}/64", strict=False).network_address
+        household = f"{address}/{_IPV6_HOUSEHOLD_BITS}"
+        parsed = ipaddress.ip_network(household, strict=False).network_address
     text = f"{now:%Y-%m-%d} {parsed}"
     return hmac.new(salt.encode(), text.encode(), hashlib.sha256).hexdigest()
