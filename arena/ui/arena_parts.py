@@ -31,15 +31,6 @@ VOTES = {
     Winner.BOTH_BAD: ("vote-bad", "vote.bad"),
     Winner.MODEL_B: ("vote-b", "vote.b"),
 }
-PRESETS_JS = """
-element.addEventListener('click', (event) => {
-  const button = event.target.closest('[data-preset]');
-  if (!button) return;
-  const fold = element.querySelector('details');
-  if (fold) fold.open = false;
-  trigger('select', {preset: button.dataset.preset});
-});
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +87,7 @@ class ArenaParts:
             )  # fmt: skip
             self.preset_list = make_computed(
                 html, lambda language: {"value": self.presets_html(language)},
-                js_on_load=PRESETS_JS, elem_classes="preset-box",
+                js_on_load="arenaPresets(element, trigger)", elem_classes="preset-box",
             )  # fmt: skip
         with gr.Row(elem_classes="choose", elem_id="choose"):
             self.models = {

@@ -14,21 +14,6 @@ from arena.ui.components import html
 from arena.ui.feedback_view import COMMENT_CHARS, Feedback, feedback_html, guess_html
 from arena.ui.page_state import PageState
 
-FEEDBACK_JS = """
-const send = (kind, value) => trigger('select', {kind, value});
-element.addEventListener('click', (event) => {
-  const button = event.target.closest('button[data-kind]');
-  if (!button) return;
-  const comment = button.dataset.kind === 'comment';
-  send(button.dataset.kind, comment ? element.querySelector('input').value : button.dataset.value);
-});
-element.addEventListener('keydown', (event) => {
-  if (event.key === 'Enter' && !event.isComposing && event.target.tagName === 'INPUT') {
-    send('comment', event.target.value);
-  }
-});
-"""
-
 
 class FeedbackPart:
     """A guess before the vote, more after it; all optional, one click each."""
@@ -38,7 +23,9 @@ class FeedbackPart:
 
     def build(self) -> None:
         """Make the component; call inside the tab's context."""
-        self.box = html("", elem_id="extras", elem_classes="extras", js_on_load=FEEDBACK_JS)
+        self.box = html(
+            elem_id="extras", elem_classes="extras", js_on_load="arenaFeedback(element, trigger)"
+        )
 
     def shown(self, snapshot: Snapshot | None, state: PageState) -> str:
         """What the voter may add now; empty while there is nothing."""

@@ -33,32 +33,6 @@ POLICY = (
     "media-src 'self' data: blob:; object-src 'none'\">"
 )
 TABS = ("arena", "leaderboard", "models")
-# Gradio's own tabs leave the parts of a hidden tab out of the document until it is first shown.
-TABS_JS = """
-const show = (name) => {
-  document.body.dataset.tab = name;
-  element.querySelectorAll('[role=tab]').forEach((tab) => {
-    tab.setAttribute('aria-selected', tab.dataset.tab === name);
-    tab.tabIndex = tab.dataset.tab === name ? 0 : -1;
-  });
-};
-element.addEventListener('click', (event) => {
-  const tab = event.target.closest('[role=tab]');
-  if (!tab) return;
-  show(tab.dataset.tab);
-  trigger('select', {tab: tab.dataset.tab});
-});
-element.addEventListener('keydown', (event) => {
-  const step = {ArrowRight: 1, ArrowLeft: -1}[event.key];
-  if (!step) return;
-  const tabs = [...element.querySelectorAll('[role=tab]')];
-  const next = tabs[(tabs.indexOf(document.activeElement) + step + tabs.length) % tabs.length];
-  next.focus();
-  next.click();
-});
-watch('value', () => show(document.body.dataset.tab || 'arena'));
-show('arena');
-"""
 TICK_SECONDS = 1.0
 # Gradio copies a file that it serves; looked at every ten minutes, removed after an hour.
 DELETE_CACHE = (600, 3600)
@@ -132,7 +106,7 @@ class Page:
             self._build_header()
             self.tabs = self.translator.make_computed(
                 html, lambda language: {"value": _tabs_html(language)},
-                js_on_load=TABS_JS, elem_classes="tabs",
+                js_on_load="arenaTabs(element, trigger, watch)", elem_classes="tabs",
             )  # fmt: skip
             with gr.Column(elem_id="panel-arena", elem_classes="tab-panel"):
                 self.arena_tab.build(self.state)

@@ -23,15 +23,7 @@ from arena.battle.limits import (
     rate_windows,
 )
 from arena.domain import Message, Role
-from arena.errors.battle import (
-    DayUsedUp,
-    EmptyPrompt,
-    OneAtATime,
-    PromptTooLong,
-    RateExceeded,
-    TooManyTokens,
-    TooManyTurns,
-)
+from arena.errors import battle as errors
 from arena.settings import Limits
 from arena.store.usage import Refusal
 
@@ -44,10 +36,10 @@ def test_prompt_is_clean_or_refused(text: str) -> None:
     """A prompt is stripped with plain newlines, or refused as empty or too long."""
     plain = text.replace("\r\n", "\n").replace("\r", "\n").strip()
     if not plain:
-        with pytest.raises(EmptyPrompt):
+        with pytest.raises(errors.EmptyPrompt):
             check_prompt(text, LIMITS)
     elif len(plain) > 10:
-        with pytest.raises(PromptTooLong, match=f"{len(plain)} characters"):
+        with pytest.raises(errors.PromptTooLong, match=f"{len(plain)} characters"):
             check_prompt(text, LIMITS)
     else:
         assert check_prompt(text, LIMITS) == plain
@@ -57,17 +49,17 @@ def test_system_prompt_may_be_empty() -> None:
     """An empty system prompt is none."""
     assert check_system_prompt("  ", LIMITS) is None
     assert check_system_prompt(None, LIMITS) is None
-    with pytest.raises(PromptTooLong):
+    with pytest.raises(errors.PromptTooLong):
         check_system_prompt("x" * 11, LIMITS)
 
 
 def test_turns_and_room_stop_at_their_number() -> None:
     """Each cap allows exactly its number."""
     check_turns(1, LIMITS)
-    with pytest.raises(TooManyTurns):
+    with pytest.raises(errors.TooManyTurns):
         check_turns(2, LIMITS)
     check_own(1, LIMITS)
-    with pytest.raises(OneAtATime):
+    with pytest.raises(errors.OneAtATime):
         check_own(2, LIMITS)
 
 
@@ -78,7 +70,7 @@ def test_tokens_are_estimated_for_both_scripts() -> None:
     assert estimated_tokens("偶数と偶数") == 5
     turns = [Message(Role.USER, "偶数と偶数"), Message(Role.ASSISTANT, "abcdefgh")]
     check_tokens([*turns, Message(Role.USER, "a")], LIMITS)
-    with pytest.raises(TooManyTokens, match="about 9 tokens; at most 8"):
+    with pytest.raises(errors.TooManyTokens, match="about 9 tokens; at most 8"):
         check_tokens([*turns, Message(Role.USER, "abcde")], LIMITS)
 
 
@@ -97,10 +89,10 @@ def test_each_refusal_says_when_to_come_back() -> None:
     """A full minute is told in seconds, a full day in hours and as a time of day."""
     minute, day = rate_windows(Visitor("v" * 64), LIMITS)
     soon = rate_error(Refusal(minute, NOW + timedelta(seconds=44.2)), NOW)
-    assert isinstance(soon, RateExceeded)
+    assert isinstance(soon, errors.RateExceeded)
     assert "45 s" in soon.remedy_text
     late = rate_error(Refusal(day, datetime(2026, 11, 25, tzinfo=UTC)), NOW)
-    assert isinstance(late, DayUsedUp)
+    assert isinstance(late, errors.DayUsedUp)
     assert "1 h 30 min" in late.remedy_text
     assert "00:00 UTC" in late.remedy_text
 

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 
 from arena.battle.request import battle_flags, cost_usd, messages_for, prompt_language
 from arena.domain import (
     Answer,
-    Battle,
-    Category,
     Exchange,
     Finished,
     FinishReason,
     Flag,
-    GenerationParams,
     Mode,
     ModelSpec,
     Side,
 )
+from tests.vote_samples import battle
 
 SPEC = ModelSpec("m", "M", "cloud", "m", price_in=2.0, price_out=10.0)
 DONE = Finished(
@@ -46,14 +43,10 @@ def test_only_whole_answers_are_sent_back_as_the_models_words() -> None:
     """Only usable answers are sent back as the model's own."""
     whole = Answer("whole", DONE)
     half = Answer("half", Finished(FinishReason.CANCELLED))
-    battle = Battle(
-        id="0" * 32, mode=Mode.BLIND, language="en", ui_language="en", category=Category.FREE,
-        preset=None, params=GenerationParams(), spec_a=SPEC, spec_b=SPEC,
-        created_at=datetime(2026, 1, 1, tzinfo=UTC), voter="v",
-        conversation_a=(Exchange("1", whole), Exchange("2", half), Exchange("3")),
-    )  # fmt: skip
-    assert [m.content for m in messages_for(battle, Side.A)] == ["1", "whole", "2", "3"]
-    assert messages_for(battle, Side.B) == ()
+    talk = (Exchange("1", whole), Exchange("2", half), Exchange("3"))
+    fought = battle(conversation_a=talk, conversation_b=())
+    assert [m.content for m in messages_for(fought, Side.A)] == ["1", "whole", "2", "3"]
+    assert messages_for(fought, Side.B) == ()
 
 
 def test_flags_say_what_the_statistics_must_know() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,8 +13,6 @@ from arena.battle.session import Phase, SideSnapshot, Snapshot
 from arena.blind import SideFacts
 from arena.domain import (
     Answer,
-    Battle,
-    Category,
     Exchange,
     Finished,
     FinishReason,
@@ -36,6 +33,7 @@ from arena.ui.i18n import LANGUAGES, choose_language, error_texts, table
 from arena.ui.page_state import params_from, preset_behind, random_id
 from arena.ui.view import battle_view, idle_view, tokens_per_second
 from tests.scripted import ScriptedModel
+from tests.vote_samples import battle
 
 PHI = ModelSpec("phi-4-mini-bf16", "Phi-4-mini", "local", "microsoft/Phi-4-mini-instruct",
                 precision="bf16", engine="transformers-cb")  # fmt: skip
@@ -70,14 +68,12 @@ def snapshot(
 ) -> Snapshot:
     """A snapshot of a battle of these two."""
     talks = [(Exchange("Why?", side.facts.answer),) for side in (a, b)]
-    battle = Battle(
-        id="0" * 32, mode=mode, language="en", ui_language="en", category=Category.FREE,
-        preset=None, params=GenerationParams(seed=1), spec_a=spec_a, spec_b=spec_b,
-        created_at=datetime(2026, 1, 1, tzinfo=UTC), voter="v" * 64,
+    fought = battle(
+        id="0" * 32, mode=mode, spec_a=spec_a, spec_b=spec_b,
         conversation_a=talks[0], conversation_b=talks[1],
     )  # fmt: skip
     running = any(v.phase in (Phase.WAITING, Phase.WRITING) for v in (a, b))
-    return Snapshot(battle, {Side.A: a, Side.B: b}, running, not running and battle.votable)
+    return Snapshot(fought, {Side.A: a, Side.B: b}, running, not running and fought.votable)
 
 
 @given(ENDINGS, ENDINGS, st.sampled_from(LANGUAGES))
