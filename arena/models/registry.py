@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -87,9 +88,7 @@ class Registry:
             raise ValueError(f"slugs must differ: {sorted(twice)}")
         self.entries = tuple(entries)
         self._by_slug = {entry.slug: entry for entry in entries}
-        self._starting: asyncio.Task[None] | None = None
-        self._starting_stand_in: asyncio.Task[None] | None = None
-        self._restarting: asyncio.Task[None] | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def __getitem__(self, slug: str) -> Entry:
         return self._by_slug[slug]
@@ -100,13 +99,17 @@ class Registry:
 
     def start(self) -> None:
         """Begin to start everything that should run; returns at once."""
-        if self._starting is None or self._starting.done():
-            self._starting = asyncio.create_task(self._start_all())
+        self._begin("start", self._start_all)
 
     async def started(self) -> None:
         """Wait until every start has ended, well or badly."""
-        if self._starting is not None:
-            await asyncio.shield(self._starting)
+        if "start" in self._tasks:
+            await asyncio.shield(self._tasks["start"])
+
+    def _begin(self, name: str, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Do it in a task, if that is not under way already."""
+        if name not in self._tasks or self._tasks[name].done():
+            self._tasks[name] = asyncio.create_task(work())
 
     async def _start_all(self) -> None:
         wanted = [e for e in self.entries if not e.stand_in and not e.is_variant]
@@ -123,8 +126,7 @@ class Registry:
 
     def start_stand_in(self) -> None:
         """Start the stand-in beside a primary model that is still loading; returns at once."""
-        if self._starting_stand_in is None or self._starting_stand_in.done():
-            self._starting_stand_in = asyncio.create_task(self._start_stand_in())
+        self._begin("stand-in", self._start_stand_in)
 
     async def _start_stand_in(self) -> None:
         await self._start_each([e for e in self.entries if e.stand_in and not e.is_variant])
@@ -156,8 +158,8 @@ class Registry:
     def restart_failed(self) -> None:
         """Start again what a passing fault made unavailable; returns at once."""
         fallen = [e for e in self.entries if not e.is_variant and _passing(e.model.status())]
-        if fallen and (self._restarting is None or self._restarting.done()):
-            self._restarting = asyncio.create_task(self._start_each(fallen))
+        if fallen:
+            self._begin("restart", partial(self._start_each, fallen))
 
     async def _start_each(self, entries: Sequence[Entry]) -> None:
         await asyncio.gather(*(entry.model.start() for entry in entries))
@@ -165,8 +167,7 @@ class Registry:
     @property
     def settling(self) -> bool:
         """Whether something that may become ready is on its way."""
-        tasks = (self._starting, self._starting_stand_in, self._restarting)
-        if any(task is not None and not task.done() for task in tasks):
+        if any(not task.done() for task in self._tasks.values()):
             return True
         return any(isinstance(e.model.status(), Loading) for e in self.entries)
 
@@ -221,11 +222,9 @@ class Registry:
 
     async def aclose(self) -> None:
         """Stop every model."""
-        started = (self._starting, self._starting_stand_in, self._restarting)
-        tasks = [task for task in started if task is not None and not task.done()]
-        for task in tasks:
+        for task in self._tasks.values():
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         await asyncio.gather(*(entry.model.aclose() for entry in self.entries))
 
 

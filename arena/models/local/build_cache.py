@@ -21,6 +21,17 @@ _TIMEOUT_S = 600.0
 _LOGGED_CHARACTERS = 4000
 
 
+def package_missing(label: str, package: str, command: str) -> ModelUnavailable:
+    """The error for a package that is not installed; its remedy is the command."""
+    return ModelUnavailable(
+        label=label,
+        why=ErrorReason.PACKAGE_MISSING,
+        package=package,
+        remedy=ErrorReason.DO_INSTALL,
+        command=command,
+    )
+
+
 def build_once(
     target: Path,
     build: Callable[[Path], None],

@@ -259,30 +259,8 @@ class _HubFetch:
 
     def _explain(self, error: Exception) -> ModelUnavailable:
         """One sentence per cause, with its own remedy."""
-        from huggingface_hub import errors
-
-        causes: tuple[tuple[type[Exception], ErrorReason, ErrorReason], ...] = (
-            # The first is a kind of the third.
-            (errors.GatedRepoError, ErrorReason.GATED, ErrorReason.DO_ACCEPT_TERMS),
-            (errors.RevisionNotFoundError, ErrorReason.NO_REVISION, ErrorReason.DO_CHECK_REVISION),
-            (
-                errors.RepositoryNotFoundError,
-                ErrorReason.NO_REPOSITORY,
-                ErrorReason.DO_CHECK_OR_TOKEN,
-            ),
-        )
-        for kind, why, remedy in causes:
-            if isinstance(error, kind):
-                return self._because(why, remedy, error)
-        if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
-            return self._explain_status(error, error.response.status_code)
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            return self._because(ErrorReason.DISK_FULL, ErrorReason.DO_FREE_DISK, error)
-        return self._unreachable(error)
-
-    def _because(
-        self, why: ErrorReason, remedy: ErrorReason, error: Exception, status: int = 0
-    ) -> ModelUnavailable:
+        status = getattr(getattr(error, "response", None), "status_code", 0)
+        why, remedy = _cause(error, status)
         return _unavailable(
             self._label,
             why,
@@ -293,19 +271,43 @@ class _HubFetch:
             status=status,
         )
 
-    def _explain_status(self, error: Exception, status: int) -> ModelUnavailable:
-        if status in (401, 403):
-            return self._because(ErrorReason.HUB_REFUSES, ErrorReason.DO_SET_TOKEN, error, status)
-        return self._because(ErrorReason.HUB_FAILS, ErrorReason.DO_LATER_OR_FOLDER, error, status)
 
-    def _unreachable(self, error: Exception) -> ModelUnavailable:
-        from huggingface_hub.errors import OfflineModeIsEnabled
+def _cause(error: Exception, status: int) -> tuple[ErrorReason, ErrorReason]:
+    """Why a repository could not be had, and the remedy.
 
-        if isinstance(error, OfflineModeIsEnabled):
-            return self._because(ErrorReason.HUB_OFFLINE, ErrorReason.DO_UNSET_OFFLINE, error)
-        silent = isinstance(error, FutureTimeoutError | TimeoutError)
-        why = ErrorReason.HUB_SILENT if silent else ErrorReason.HUB_UNREACHABLE
-        return self._because(why, ErrorReason.DO_CHECK_NETWORK, error)
+    Args:
+        error: what the Hub's library raised.
+        status: of the Hub's HTTP response; 0 without one.
+    """
+    from huggingface_hub import errors
+
+    at_hub = isinstance(error, errors.HfHubHTTPError) and bool(status)
+    silent = isinstance(error, FutureTimeoutError | TimeoutError)
+    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    causes = (  # the first that holds; GatedRepoError is a kind of RepositoryNotFoundError
+        (isinstance(error, errors.GatedRepoError), ErrorReason.GATED, ErrorReason.DO_ACCEPT_TERMS),
+        (
+            isinstance(error, errors.RevisionNotFoundError),
+            ErrorReason.NO_REVISION,
+            ErrorReason.DO_CHECK_REVISION,
+        ),
+        (
+            isinstance(error, errors.RepositoryNotFoundError),
+            ErrorReason.NO_REPOSITORY,
+            ErrorReason.DO_CHECK_OR_TOKEN,
+        ),
+        (at_hub and status in (401, 403), ErrorReason.HUB_REFUSES, ErrorReason.DO_SET_TOKEN),
+        (at_hub, ErrorReason.HUB_FAILS, ErrorReason.DO_LATER_OR_FOLDER),
+        (full, ErrorReason.DISK_FULL, ErrorReason.DO_FREE_DISK),
+        (
+            isinstance(error, errors.OfflineModeIsEnabled),
+            ErrorReason.HUB_OFFLINE,
+            ErrorReason.DO_UNSET_OFFLINE,
+        ),
+        (silent, ErrorReason.HUB_SILENT, ErrorReason.DO_CHECK_NETWORK),
+    )
+    found = next(((why, remedy) for holds, why, remedy in causes if holds), None)
+    return found or (ErrorReason.HUB_UNREACHABLE, ErrorReason.DO_CHECK_NETWORK)
 
 
 def is_complete(folder: Path) -> bool:

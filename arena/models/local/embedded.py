@@ -13,9 +13,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from arena.errors.models import ModelUnavailable
-from arena.errors.reasons import ErrorReason
-from arena.models.local.build_cache import build_once, is_built, run_child
+from arena.models.local.build_cache import build_once, is_built, package_missing, run_child
 from arena.models.local.download import Fetched, ProgressCallback, is_complete
 from arena.models.local.spec import ModelConfig
 
@@ -65,13 +63,7 @@ def find_gguf() -> Path:
         found = Path(str(file.locate()))
         if found.suffix == ".gguf" and found.is_file():
             return found
-    raise ModelUnavailable(
-        label=LABEL,
-        why=ErrorReason.PACKAGE_MISSING,
-        package=PACKAGE,
-        remedy=ErrorReason.DO_INSTALL,
-        command=INSTALL,
-    )
+    raise package_missing(LABEL, PACKAGE, INSTALL)
 
 
 def ensure_dense(cache_dir: Path, report: ProgressCallback) -> Fetched:

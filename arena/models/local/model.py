@@ -7,7 +7,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
@@ -48,11 +48,10 @@ SEEDS = 2**31
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """The loaded model, what turns its tokens into text, and the facts that do not change."""
+    """The loaded model, and what turns its tokens into text."""
 
     loaded: LoadedEngine
     chat: ChatText
-    facts: Mapping[str, str]
 
 
 class LocalModel:
@@ -187,11 +186,11 @@ class LocalModel:
             "load_seconds": f"{time.perf_counter() - began:.1f}",
             **({"revision": loaded.revision} if loaded.revision else {}),
         }
-        return _Running(loaded, chat, facts)
+        return _Running(replace(loaded, facts=facts), chat)
 
     def _ready(self, running: _Running) -> None:
         engine = running.loaded.engine
-        facts = {**running.facts, **engine.facts()}
+        facts = {**running.loaded.facts, **engine.facts()}
         self._spec = replace(self._spec, engine=facts["engine"])
         self._status = Ready(facts, engine.notice or running.loaded.notice)
 

@@ -16,7 +16,7 @@ import onnxruntime as ort
 
 from arena.models.local.engine import Foreign
 from arena.models.local.onnx.kv_cache import KvCache, UnfitError
-from arena.models.local.onnx.protocol import WorkerConfig
+from arena.models.local.onnx.protocol import RunnerInfo, WorkerConfig
 from arena.models.local.onnx.sampling import Floats
 from arena.models.local.onnx.sequence import TokenSequence
 
@@ -37,15 +37,12 @@ class BatchedRunner:
         RuntimeError: the model cannot be loaded.
     """
 
-    engine = "onnxruntime"
-
     def __init__(self, config: WorkerConfig) -> None:
         graph = config.graph
         if not graph.in_place:
             raise UnfitError("keys and values are not written in place")
         ort.disable_telemetry_events()
         self.config = config
-        self.versions = {"onnxruntime": ort.__version__}
         self._session = _session(config)
         inputs = {given.name: given.type for given in self._session.get_inputs()}
         outputs = {given.name for given in self._session.get_outputs()}
@@ -61,9 +58,12 @@ class BatchedRunner:
         capacity = min(config.context, config.cache_tokens)
         self.cache = KvCache(graph, rows, capacity, np.dtype(dtype))
         self._bindings: dict[tuple[int, int], Foreign] = {}
-        self.kv_itemsize = np.dtype(dtype).itemsize
-        self.max_batch_size = min(MAX_BATCH_SIZE, config.max_running)
-        self.why_unbatched = ""
+        self.info = RunnerInfo(
+            "onnxruntime",
+            {"onnxruntime": ort.__version__},
+            np.dtype(dtype).itemsize,
+            max_batch_size=min(MAX_BATCH_SIZE, config.max_running),
+        )
 
     def new_sequence(self, capacity: int, *, long_rope: bool) -> TokenSequence:
         """See `ModelRunner`."""
@@ -163,7 +163,7 @@ def batch_invariant(runner: BatchedRunner) -> bool:
     """Whether a sequence has the same logits, to the last bit, in a batch and alone."""
     limit = runner.config.short_context or runner.config.context
     sequences: list[TokenSequence] = []
-    for number in range(runner.max_batch_size):
+    for number in range(runner.info.max_batch_size):
         sequence = runner.new_sequence(limit, long_rope=False)
         sequence.prefill(range(1, 2 + number))
         sequences.append(sequence)

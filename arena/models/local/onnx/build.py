@@ -14,9 +14,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from arena.errors.models import ModelUnavailable
-from arena.errors.reasons import ErrorReason
-from arena.models.local.build_cache import build_once, is_built, run_child
+from arena.models.local.build_cache import build_once, is_built, package_missing, run_child
 from arena.models.local.download import ProgressCallback
 from arena.models.local.onnx.folder import is_whole
 
@@ -61,13 +59,7 @@ def ensure(
         return
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise ModelUnavailable(
-            label=label,
-            why=ErrorReason.PACKAGE_MISSING,
-            package=missing[0].replace("_", "-"),
-            remedy=ErrorReason.DO_INSTALL,
-            command=INSTALL,
-        )
+        raise package_missing(label, missing[0].replace("_", "-"), INSTALL)
     source = dense()
     report("convert", 0.0)
     build_once(

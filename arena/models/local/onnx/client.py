@@ -23,11 +23,11 @@ from arena.models.local.onnx.protocol import (
     Cancel,
     Command,
     NewTokens,
+    RunnerInfo,
     Submit,
     WorkerConfig,
     WorkerFailure,
     WorkerMessage,
-    WorkerReady,
 )
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class WorkerLink:
     def __init__(self, config: WorkerConfig, on_crash: Callable[[ModelError], None]) -> None:
         self._config = config
         self._on_crash = on_crash
-        self._ready: Future[WorkerReady] = Future()
+        self._ready: Future[RunnerInfo] = Future()
         self._sinks: dict[int, Sink] = {}
         self._lock = threading.Lock()
         self._outbox: queue.SimpleQueue[WorkerConfig | Command | None] = queue.SimpleQueue()
@@ -61,7 +61,7 @@ class WorkerLink:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
 
-    def start(self) -> WorkerReady:
+    def start(self) -> RunnerInfo:
         """Start the process; returns when it has loaded its model and written something.
 
         Raises:
@@ -166,7 +166,7 @@ class WorkerLink:
             self._ended(last)
 
     def _deliver(self, message: WorkerMessage) -> None:
-        if isinstance(message, WorkerReady):
+        if isinstance(message, RunnerInfo):
             self._ready.set_result(message)
             return
         sink = self._sinks.get(message.number or 0)

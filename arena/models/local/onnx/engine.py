@@ -18,7 +18,7 @@ from arena.models.local.engine import CrashHandler, Sink, TokenRequest, Tokens, 
 from arena.models.local.memory import GIB, MAX_RUNNING, free_ram, gib, reservations
 from arena.models.local.onnx.client import WorkerLink
 from arena.models.local.onnx.folder import GenAiModel
-from arena.models.local.onnx.protocol import WorkerConfig, WorkerReady
+from arena.models.local.onnx.protocol import RunnerInfo, WorkerConfig
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class OnnxEngine(Stoppable):
         self._on_crash = on_crash or (lambda _: None)
         self._threads = compute_threads()
         self._link: WorkerLink | None = None
-        self._ready: WorkerReady | None = None
+        self._info: RunnerInfo | None = None
         self._cache_tokens = 0
         self._numbers = count(1)
         stop_with_main_thread(self)
@@ -110,12 +110,12 @@ class OnnxEngine(Stoppable):
     def facts(self) -> Mapping[str, str]:
         """Engine, cache, and what the worker takes."""
         found = {"cache_tokens": str(self._cache_tokens), "threads": str(self._threads)}
-        if self._ready is not None:
-            ready = self._ready
-            found = {"engine": ready.engine, **ready.versions, **found}
-            found["together"] = str(ready.max_batch_size)
+        if self._info is not None:
+            info = self._info
+            found = {"engine": info.engine, **info.versions, **found}
+            found["together"] = str(info.max_batch_size)
             bytes_per_token = self._model.shape.kv_bytes_per_token // self._model.shape.itemsize
-            found["kv_bytes_per_token"] = str(bytes_per_token * ready.kv_itemsize)
+            found["kv_bytes_per_token"] = str(bytes_per_token * info.kv_itemsize)
             found["memory_mib"] = str(round(_resident(self.worker_pid) / 1024**2))
         return found
 
@@ -136,13 +136,13 @@ class OnnxEngine(Stoppable):
         link = WorkerLink(self._worker_config(), self._on_crash)
         self._link = link
         try:
-            self._ready = link.start()
+            self._info = link.start()
         except ModelError:
             self.stop()
             raise
-        if self._ready.why_unbatched:
+        if self._info.why_unbatched:
             folder = self._model.folder.name
-            log.warning("%s: answers are written one by one: %s", folder, self._ready.why_unbatched)
+            log.warning("%s: answers are written one by one: %s", folder, self._info.why_unbatched)
 
     def _worker_config(self) -> WorkerConfig:
         model = self._model

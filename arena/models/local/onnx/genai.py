@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime_genai as og
 
 from arena.models.local.engine import Foreign
-from arena.models.local.onnx.protocol import WorkerConfig
+from arena.models.local.onnx.protocol import RunnerInfo, WorkerConfig
 from arena.models.local.onnx.sampling import Floats
 from arena.models.local.onnx.sequence import TokenSequence
 
@@ -26,20 +26,21 @@ class GenaiRunner:
         why: why it is not batched.
     """
 
-    engine = "onnxruntime-genai"
-    max_batch_size = 1
-
     def __init__(self, config: WorkerConfig, why: str) -> None:
         og.disable_telemetry_events()
         self.config = config
-        self.why_unbatched = why
-        self.versions = {"onnxruntime-genai": og.__version__}
         runtime_config = og.Config(config.folder)
         runtime_config.overlay(_overlay(config))
         self._model: Foreign = og.Model(runtime_config)
         trial = GeneratorSequence(self, 1, long_rope=False)
         trial.prefill([0])
-        self.kv_itemsize = trial.itemsize(config.graph.present[0])
+        self.info = RunnerInfo(
+            "onnxruntime-genai",
+            {"onnxruntime-genai": og.__version__},
+            trial.itemsize(config.graph.present[0]),
+            max_batch_size=1,
+            why_unbatched=why,
+        )
 
     def generator(self, capacity: int, mask: Foreign = None) -> Foreign:
         """A fresh one with room for so many tokens.

@@ -15,6 +15,7 @@ from arena.errors.models import (
     UnsupportedModel,
 )
 from arena.errors.reasons import ErrorReason
+from arena.models.local.build_cache import package_missing
 from arena.models.local.device import choose_device, leave_a_core_free
 from arena.models.local.download import Fetched, fetch, in_cache
 from arena.models.local.engine import CrashHandler, LoadedEngine
@@ -59,13 +60,7 @@ def choose(config: ModelConfig) -> OnnxSource | None:
     """
     if config.engine == ONNX:
         if not is_installed():
-            raise ModelUnavailable(
-                label=config.label,
-                why=ErrorReason.PACKAGE_MISSING,
-                package="onnxruntime-genai",
-                remedy=ErrorReason.DO_INSTALL,
-                command=INSTALL,
-            )
+            raise package_missing(config.label, "onnxruntime-genai", INSTALL)
         found = _source_of(config)
         if found is None:
             raise UnsupportedModel(

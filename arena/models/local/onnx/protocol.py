@@ -1,7 +1,7 @@
 """What the arena and its ONNX worker process send each other: these objects, pickled.
 
 The arena sends a `WorkerConfig`, then any number of `Submit` and `Cancel`; closing the connection
-ends the worker. The worker answers the config with `WorkerReady` (or `WorkerFailure`), and each
+ends the worker. The worker answers the config with `RunnerInfo` (or `WorkerFailure`), and each
 `Submit` with `NewTokens` up to those that have a finish (or with one `WorkerFailure`).
 """
 
@@ -85,8 +85,8 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerReady:
-    """The model is loaded and has written something.
+class RunnerInfo:
+    """What runs the model; as a message it says that the model is loaded and has written something.
 
     Attributes:
         engine: the library that runs it.
@@ -100,7 +100,7 @@ class WorkerReady:
     versions: dict[str, str]
     kv_itemsize: int
     max_batch_size: int
-    why_unbatched: str
+    why_unbatched: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,4 +121,4 @@ class WorkerFailure:
 
 
 Command = Submit | Cancel
-WorkerMessage = WorkerReady | NewTokens | WorkerFailure
+WorkerMessage = RunnerInfo | NewTokens | WorkerFailure

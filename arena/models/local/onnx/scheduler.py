@@ -176,7 +176,7 @@ class Scheduler:
             for scheduled in decoding
             if not self._config.needs_long_rope(scheduled.request.total_tokens)
         ]
-        size = self._runner.max_batch_size
+        size = self._runner.info.max_batch_size
         calls = [short[begin : begin + size] for begin in range(0, len(short), size)]
         calls += [[scheduled] for scheduled in decoding if scheduled not in short]
         prefilling = [scheduled for scheduled in self.running if not scheduled.decoding]

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
-from arena.models.local.onnx.protocol import WorkerConfig
+from arena.models.local.onnx.protocol import RunnerInfo, WorkerConfig
 from arena.models.local.onnx.sampling import Floats
 
 
@@ -78,19 +78,11 @@ class ModelRunner(Protocol):
 
     Attributes:
         config: what it was loaded by.
-        max_batch_size: most sequences that one call decodes.
-        why_unbatched: why that is one; else empty.
-        engine: its name in the facts.
-        versions: of its libraries.
-        kv_itemsize: bytes of one number in the KV cache.
+        info: what the arena wants to know of it.
     """
 
     config: WorkerConfig
-    max_batch_size: int
-    why_unbatched: str
-    engine: str
-    versions: dict[str, str]
-    kv_itemsize: int
+    info: RunnerInfo
 
     def new_sequence(self, capacity: int, *, long_rope: bool) -> TokenSequence:
         """An empty one.
@@ -103,7 +95,7 @@ class ModelRunner(Protocol):
         """Append one token to each sequence.
 
         Args:
-            sequences: at most `max_batch_size`; none of them `long_rope` if they are several.
+            sequences: at most `info.max_batch_size`; none of them `long_rope` if they are several.
             tokens: one for each.
 
         Raises:

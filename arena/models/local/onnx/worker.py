@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import signal
 import sys
+from dataclasses import replace
 from multiprocessing.connection import Connection
 
 import numpy as np
 
 from arena.models.local.onnx.batch import BatchedRunner, batch_invariant
 from arena.models.local.onnx.kv_cache import UnfitError
-from arena.models.local.onnx.protocol import WorkerConfig, WorkerReady
+from arena.models.local.onnx.protocol import WorkerConfig
 from arena.models.local.onnx.scheduler import Scheduler, failure
 from arena.models.local.onnx.sequence import ModelRunner
 
@@ -40,8 +41,8 @@ def load(config: WorkerConfig) -> ModelRunner:
     else:
         warm_up(batched)
         if not batch_invariant(batched):
-            batched.max_batch_size = 1
-            batched.why_unbatched = "a batch changes logits on this processor"
+            why = "a batch changes logits on this processor"
+            batched.info = replace(batched.info, max_batch_size=1, why_unbatched=why)
         return batched
     # Here, what was loaded is gone with the error: the weights may not fit twice.
     from arena.models.local.onnx.genai import GenaiRunner
@@ -95,12 +96,7 @@ def main() -> int:
         config: WorkerConfig = connection.recv()
         try:
             runner = load(config)
-            connection.send(
-                WorkerReady(
-                    runner.engine, runner.versions, runner.kv_itemsize,
-                    runner.max_batch_size, runner.why_unbatched,
-                )
-            )  # fmt: skip
+            connection.send(runner.info)
             serve(connection, Scheduler(runner, connection.send))
         except (EOFError, ConnectionError):
             raise

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,16 +31,6 @@ log = logging.getLogger(__name__)
 
 PRECISIONS: Mapping[str, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-_STORED_BYTES = {
-    "F64": 8,
-    "F32": 4,
-    "F16": 2,
-    "BF16": 2,
-    "I64": 8,
-    "I32": 4,
-    "F8_E4M3": 1,
-    "U8": 1,
-}
 _WEIGHTS_FACTOR = 1.1
 """What weights take in memory, of what they are by their number of parameters."""
 _WRONG_GGUF = ("phi3",)
@@ -198,30 +186,20 @@ def refuse_wrong_gguf(path: Path, source: str) -> None:
 
 
 def weights_bytes(path: Path, dtype: str) -> int:
-    """What the weights take in memory; 0 where it cannot be told."""
+    """Bytes that the weights take in memory."""
     if path.suffix == ".gguf":
         from gguf import GGUFReader
 
         return sum(int(t.n_elements) for t in GGUFReader(path).tensors) * _BYTES[dtype]
+    from huggingface_hub import parse_local_safetensors_file_metadata
+
     total = 0
     for file in weight_files(path):
         if file.suffix == ".safetensors":
-            total += _elements(file) * _BYTES[dtype]
+            counts = parse_local_safetensors_file_metadata(file).parameter_count
+            total += sum(counts.values()) * _BYTES[dtype]
         else:
             total += file.stat().st_size
-    return total
-
-
-def _elements(file: Path) -> int:
-    """Numbers in a safetensors file, by its header."""
-    with file.open("rb") as opened:
-        (length,) = struct.unpack("<Q", opened.read(8))
-        header = json.loads(opened.read(length))
-    total = 0
-    for name, tensor in header.items():
-        if name != "__metadata__":
-            begin, end = tensor["data_offsets"]
-            total += (end - begin) // _STORED_BYTES.get(tensor["dtype"], 2)
     return total
 
 
@@ -235,9 +213,11 @@ def check_memory(path: Path, *, dtype: str, device: str) -> int:
         OutOfMemory: with the numbers, and the setting that would help.
         ModelUnavailable: the weights are missing or broken.
     """
+    from huggingface_hub.errors import SafetensorsParsingError
+
     try:
         need = int(weights_bytes(path, dtype) * _WEIGHTS_FACTOR)
-    except (ValueError, OSError, KeyError, struct.error) as error:
+    except (ValueError, OSError, SafetensorsParsingError) as error:
         raise ModelUnavailable(
             f"{type(error).__name__}: {error}",
             label=path.name,

@@ -26,7 +26,7 @@ import time
 from asyncio import wrap_future
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from arena.concurrency import Stoppable, stop_with_main_thread
 from arena.errors.models import (
@@ -101,22 +101,6 @@ GpuOutput: TypeAlias = Tokens | GpuFailure
 Task: TypeAlias = Callable[[TokenRequest], Generator[GpuOutput, None, None]]
 
 
-class Gpu(Protocol):
-    """`spaces.GPU`, as far as it is used here."""
-
-    def __call__(self, task: Task, *, duration: Callable[[TokenRequest], int]) -> Task:
-        """The same generator function, run in a process with a GPU."""
-        ...
-
-
-def spaces_gpu() -> Gpu:
-    """The real one; its package is there on a ZeroGPU Space and needed nowhere else."""
-    import spaces
-
-    gpu: Gpu = spaces.GPU
-    return gpu
-
-
 class ZeroGpuEngine(Stoppable):
     """See the module.
 
@@ -127,7 +111,6 @@ class ZeroGpuEngine(Stoppable):
         model: a loaded causal language model, on the GPU that `spaces` imitates.
         shape: its sizes.
         device: where it lies.
-        gpu: takes the place of `spaces.GPU`.
         slots: answers at a time.
     """
 
@@ -137,15 +120,16 @@ class ZeroGpuEngine(Stoppable):
         *,
         shape: ModelShape,
         device: str,
-        gpu: Gpu | None = None,
         slots: int = SLOTS,
     ) -> None:
+        import spaces  # its package is there on a ZeroGPU Space, and needed nowhere else
+
         self._shape = shape
         weights = sum(p.numel() * p.element_size() for p in model.parameters())
         self._room = shape.tokens_within(free_memory(device) - weights)
         # Its thread is started in the forked process alone: threads do not live through a fork.
         self._runner = GenerateRunner(model, device)
-        self._on_gpu: Task = (gpu or spaces_gpu())(self._write, duration=gpu_seconds)
+        self._on_gpu: Task = spaces.GPU(self._write, duration=gpu_seconds)
         self._semaphore = WeightedSemaphore(slots, slots)
         self._calls: set[_Call] = set()
         self._stopped = False

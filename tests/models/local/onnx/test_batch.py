@@ -80,7 +80,7 @@ def test_all_that_decode_share_a_call_up_to_the_largest_batch(
             return {len(call) for call in batched_runner.log.batches}
 
     assert max(sizes()) == 5
-    monkeypatch.setattr(batched_runner, "max_batch_size", 2)
+    limit_batch(batched_runner, 2, monkeypatch)
     assert sizes() == {1, 2}
 
 
@@ -189,6 +189,10 @@ def test_gathered_rows_are_neighbours_and_all_keep_their_keys(
         assert same([a[sequence.row, :, :2] for a in cache.arrays], before[number])
 
 
+def limit_batch(runner: LoggedBatched, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "info", replace(runner.info, max_batch_size=size))
+
+
 def fresh_harness(runner: LoggedBatched, ids: list[int], seed: int) -> None:
     """Ask without what is kept, and leave the bounds of a harness that is open as they are."""
     harness = Harness(runner)
@@ -200,7 +204,7 @@ def test_rows_in_place_are_not_moved(
     batched_runner: LoggedBatched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a round of several calls rows are copied only when a request begins or ends."""
-    monkeypatch.setattr(batched_runner, "max_batch_size", 3)
+    limit_batch(batched_runner, 3, monkeypatch)
     before = batched_runner.moves
     with Harness(batched_runner) as harness:
         for number in range(8):  # every second one ends soon, and leaves a gap or a kept sequence
@@ -267,12 +271,12 @@ def test_without_batch_invariance_each_is_decoded_alone(
     assert not batch_invariant(batched_runner)
     monkeypatch.setattr(onnx_worker, "batch_invariant", lambda _: False)
     alone = load(batched_runner.config)
-    assert (alone.max_batch_size, alone.why_unbatched) == (
+    assert (alone.info.max_batch_size, alone.info.why_unbatched) == (
         1,
         "a batch changes logits on this processor",
     )
     monkeypatch.undo()
-    assert load(batched_runner.config).max_batch_size == batched_runner.config.max_running
+    assert load(batched_runner.config).info.max_batch_size == batched_runner.config.max_running
 
 
 def test_what_cannot_be_batched_runs_on_genai(
@@ -292,15 +296,15 @@ def test_what_cannot_be_batched_runs_on_genai(
     ):
         with pytest.raises(UnfitError):
             BatchedRunner(config)
-    assert load(changed(in_place=False)).engine == "onnxruntime-genai"
+    assert load(changed(in_place=False)).info.engine == "onnxruntime-genai"
 
     def none(_: int) -> mmap.mmap:
         raise OSError("Cannot allocate memory")
 
     monkeypatch.setattr(kv_cache, "address_space", none)
     found = load(batched_runner.config)
-    assert found.engine == "onnxruntime-genai"
-    assert "Cannot allocate memory" in found.why_unbatched
+    assert found.info.engine == "onnxruntime-genai"
+    assert "Cannot allocate memory" in found.info.why_unbatched
 
 
 def test_weights_are_not_in_memory_twice_when_genai_takes_over(
@@ -326,7 +330,7 @@ def test_weights_are_not_in_memory_twice_when_genai_takes_over(
     monkeypatch.setattr(kv_cache, "address_space", none)
     monkeypatch.setattr(onnx_worker, "BatchedRunner", Begun)
     monkeypatch.setattr(onnx_genai, "GenaiRunner", Looking)
-    assert load(batched_runner.config).engine == "onnxruntime-genai"
+    assert load(batched_runner.config).info.engine == "onnxruntime-genai"
     assert alive == [None]
 
 
