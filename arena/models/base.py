@@ -87,7 +87,7 @@ class Sending(Protocol):
 
     @property
     def sends_to(self) -> str:
-        """The host that gets it, with its port."""
+        """The host that gets it, with its port; empty where the page has another notice."""
         ...
 
 

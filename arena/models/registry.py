@@ -14,15 +14,7 @@ from pathlib import Path
 from arena.domain import slug_of
 from arena.errors.battle import NoContestants
 from arena.errors.models import EngineCrashed, NetworkFailed, Overloaded, RateLimited
-from arena.models.base import (
-    ChatModel,
-    Dormant,
-    Loading,
-    Metered,
-    ModelStatus,
-    Ready,
-    Unavailable,
-)
+from arena.models.base import ChatModel, Dormant, Loading, Metered, ModelStatus, Ready, Unavailable
 from arena.models.local.embedded import embedded_config
 from arena.models.local.model import LocalModel
 from arena.models.local.spec import ModelConfig

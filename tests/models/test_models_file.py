@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
-from arena.domain import Finished, GenerationParams, Message, Role
 from arena.errors.base import RegistryError
 from arena.errors.models import BudgetSpent, KeyMissing, PriceUnknown
 from arena.models.base import Dormant, Ready, Unavailable
@@ -19,11 +17,8 @@ from arena.models.variant import VariantModel
 from arena.settings import secret_from_environment
 from arena.store.store import VoteStore
 from tests.environment import settings_from
-from tests.models.remote.openai_server import (
-    OpenAiServer,
-    says,
-    tokens,
-)
+from tests.models.remote.apis import read
+from tests.models.remote.openai_server import OpenAiServer, says, tokens
 from tests.scripted import ClosedBook
 
 ENTRY = """
@@ -215,8 +210,6 @@ def test_secrets_of_named_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # ---------------------------------------------------------------- the day's money
 
-ASK = [Message(Role.USER, "Why?")]
-PARAMS = GenerationParams(max_new_tokens=100)
 PRICES = "price_in = 1.0\nprice_out = 10.0\n"
 
 
@@ -227,22 +220,13 @@ async def server() -> AsyncIterator[OpenAiServer]:
         yield running
 
 
-async def ask(model: RemoteModel) -> Finished:
-    """One whole answer."""
-    async with aclosing(model.stream(ASK, PARAMS)) as events:
-        async for event in events:
-            if isinstance(event, Finished):
-                return event
-    raise AssertionError("the stream had no end")
-
-
 async def test_an_answer_costs_the_declared_price(
     server: OpenAiServer, store: VoteStore, tmp_path: Path
 ) -> None:
     """The cost is counted in the store under the entry's name."""
     model = the_model(built(tmp_path, PRICES, server.url, store))
 
-    finished = await ask(model)
+    _, finished = await read(model)
 
     assert finished.cost_usd == pytest.approx(0.0019)
     assert await store.spent_today("openai:phi-vllm") == 1900
@@ -259,11 +243,11 @@ async def test_a_spent_budget_closes_it_in_every_process(
     await model.start()
     await other.start()
     assert isinstance(model.status(), Ready)
-    await ask(model)
-    await ask(model)
+    await read(model)
+    await read(model)
 
     with pytest.raises(BudgetSpent):
-        await ask(model)
+        await read(model)
     await other.refresh()
 
     assert len(server.asked) == 2
@@ -293,7 +277,7 @@ async def test_a_free_engine_needs_no_store(server: OpenAiServer, tmp_path: Path
     """The answers of an engine that costs nothing do not wait for the store."""
     model = the_model(built(tmp_path, "price_in = 0\nprice_out = 0", server.url))
 
-    finished = await ask(model)  # the store of this registry lets nothing through
+    _, finished = await read(model)  # the store of this registry lets nothing through
 
     assert finished.cost_usd == 0.0
     assert model.expenses() is None

@@ -15,13 +15,7 @@ from arena.models.remote.connection import outcome
 from arena.models.remote.dialect import Attempt, ChatRequest, Dialect, sampling_of, split_system
 from arena.models.remote.failure import RemoteFailure, plain_error, shortened
 from arena.models.remote.gemini_errors import classify, refused_sampling
-from arena.models.remote.gemini_wire import (
-    ENDINGS,
-    WIRE_NAMES,
-    GeminiClient,
-    connect,
-    model_facts,
-)
+from arena.models.remote.gemini_wire import ENDINGS, WIRE_NAMES, GeminiClient, connect, model_facts
 from arena.models.remote.model import RemoteModel
 from arena.models.remote.prices import Price, google_price, overridden
 from arena.models.remote.quota import Quota

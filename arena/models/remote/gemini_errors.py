@@ -15,12 +15,7 @@ from arena.errors.models import (
     RateLimited,
     RequestRefused,
 )
-from arena.models.remote.failure import (
-    RemoteFailure,
-    redacted,
-    refusal,
-    transport_failure,
-)
+from arena.models.remote.failure import RemoteFailure, redacted, refusal, transport_failure
 
 _NO_QUOTA = re.compile(r"\blimit:\s*0(?![\d.])")
 _SAMPLING = re.compile(r"\b(?:(temperature|top_?p)|(seed))\b", re.IGNORECASE)

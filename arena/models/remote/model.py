@@ -133,7 +133,7 @@ class RemoteModel:
         self._clock = clock
         self._sleep = sleep
         self._status = self._idle_status()
-        self._connection = Connection(
+        self._connection: Connection[Client] = Connection(
             label=dialect.spec.label,
             package=dialect.package,
             build=partial(dialect.connect, silence_s),
@@ -222,7 +222,7 @@ class RemoteModel:
             cost = reply.cost(call, end)
             await call.settle(cost)
             if isinstance(end, FinishReason):
-                self._refused[attempt.model] = attempt.without
+                self._refused[attempt.model] |= attempt.without
                 self._set_ready(attempt.model, reply.served)
                 yield Finished(
                     reason=end,
@@ -260,8 +260,7 @@ class RemoteModel:
         """
         if (fault := self._dialect.key_fault()) is not None:
             raise fault
-        client: Client = await self._connection.client()
-        return client
+        return await self._connection.client()
 
     def _first_attempt(self, messages: Sequence[Message], params: GenerationParams) -> Attempt:
         model, fallback, main_failure = self._dialect.model, self._dialect.fallback_model, None
@@ -288,11 +287,7 @@ class RemoteModel:
         return end
 
     async def _next_attempt(
-        self,
-        client: Client,
-        attempt: Attempt,
-        request: ChatRequest,
-        failure: RemoteFailure,
+        self, client: Client, attempt: Attempt, request: ChatRequest, failure: RemoteFailure
     ) -> Attempt:
         """What to send after a failure without any text.
 
@@ -325,11 +320,7 @@ class RemoteModel:
         self._main_resting = (failure, self._clock() + MAIN_MODEL_RESTS_S)
 
     async def _given_up(
-        self,
-        client: Client,
-        attempt: Attempt,
-        request: ChatRequest,
-        failure: RemoteFailure,
+        self, client: Client, attempt: Attempt, request: ChatRequest, failure: RemoteFailure
     ) -> ModelError:
         """The error to raise, which is also the status where it stays.
 

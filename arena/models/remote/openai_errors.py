@@ -20,12 +20,7 @@ from arena.errors.models import (
     RateLimited,
     RequestRefused,
 )
-from arena.models.remote.failure import (
-    RemoteFailure,
-    redacted,
-    refusal,
-    transport_failure,
-)
+from arena.models.remote.failure import RemoteFailure, redacted, refusal, transport_failure
 from arena.models.remote.openai_wire import OPTIONAL
 
 if TYPE_CHECKING:

@@ -7,13 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arena.errors.models import StreamBroken
-from arena.models.remote.failure import (
-    RemoteFailure,
-    is_sendable,
-    redacted,
-    retry_wait,
-    shortened,
-)
+from arena.models.remote.failure import RemoteFailure, is_sendable, redacted, retry_wait, shortened
 
 KEY = "sk-a-key-used-nowhere-0123456789"
 

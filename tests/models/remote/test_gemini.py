@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from typing import Any
 
 import pytest
@@ -12,32 +11,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from arena.domain import FinishReason, GenerationParams, Message, Role
-from arena.errors.models import (
-    BadReply,
-    KeyRejected,
-    ModelError,
-    ModelGone,
-    NetworkFailed,
-    NoFreeQuota,
-    Overloaded,
-    RateLimited,
-    RequestRefused,
-    StreamBroken,
-)
+from arena.errors.models import StreamBroken
 from arena.models.remote import gemini as gemini_module
 from arena.models.remote.dialect import Attempt, split_system
 from arena.models.remote.gemini import GeminiDialect, model_slug
 from arena.models.remote.gemini_errors import retry_delay
-from tests.models.remote.apis import GeminiApi, failing, read, shown_texts
+from tests.models.remote.apis import GeminiApi, failing, read
 from tests.models.remote.gemini_server import (
     PRO,
-    HangUp,
     Reply,
-    Reset,
     chunk,
-    error_body,
     fails,
-    key_invalid,
     model_entry,
     retry_info,
     running_server,
@@ -117,49 +101,6 @@ async def test_endings(
 
 
 # ---------------------------------------------------------------- failures
-
-ECHO = f"It failed for {KEY}."
-
-
-@pytest.mark.parametrize(
-    ("reply", "expected"),
-    [
-        (key_invalid(ECHO), KeyRejected),
-        (fails(401, ECHO), KeyRejected),
-        (fails(403, ECHO), KeyRejected),
-        (fails(404, ECHO), ModelGone),
-        (fails(429, ECHO), RateLimited),
-        (fails(429, f"limit: 0, {KEY}", retry_info("2s")), NoFreeQuota),
-        (fails(429, f"limit: 0.5, {KEY}"), RateLimited),
-        (fails(500, ECHO), Overloaded),
-        (fails(503, ECHO), Overloaded),
-        (fails(504, ECHO), Overloaded),
-        (fails(400, ECHO), RequestRefused),
-        (Reply(status=502, body=f"<html>{KEY}</html>".encode()), Overloaded),
-        (Reply([Reset()]), NetworkFailed),
-        (Reply([HangUp()]), NetworkFailed),
-        (Reply(body=f"<html>{KEY}</html>".encode()), BadReply),
-        (Reply([b"data: {not json " + KEY.encode() + b"\n\n"]), BadReply),
-        (Reply([{"error": {"message": ECHO}}]), BadReply),
-        (Reply([error_body(503, ECHO, "UNAVAILABLE")]), Overloaded),
-        (Reply([]), StreamBroken),
-    ],
-)
-async def test_each_failure_has_its_type_and_hides_the_key(
-    gemini: GeminiApi,
-    caplog: pytest.LogCaptureFixture,
-    reply: Reply,
-    expected: type[ModelError],
-) -> None:
-    """Each failure has its own type and remedy; the key is in no text of it."""
-    caplog.set_level(logging.DEBUG)
-    gemini.server.default = reply
-    model = gemini.make()
-
-    error = await failing(model)
-
-    assert type(error) is expected
-    assert KEY not in shown_texts(error, repr(model), caplog.text)
 
 
 async def test_an_unspecified_ending_is_none(gemini: GeminiApi) -> None:

@@ -29,6 +29,7 @@ from arena.models.remote.model import RemoteModel
 from arena.settings import Limits
 from arena.store.store import VoteStore
 from tests.environment import settings_from
+from tests.models.remote.apis import read
 from tests.models.remote.gemini_server import (
     EMBEDDING,
     GeminiServer,
@@ -88,11 +89,8 @@ async def gemini(store: VoteStore) -> AsyncIterator[Make]:
 
 async def ask(model: RemoteModel) -> Finished:
     """One whole answer."""
-    async with aclosing(model.stream(REQUEST, PARAMS)) as events:
-        async for event in events:
-            if isinstance(event, Finished):
-                return event
-    raise AssertionError("the stream had no end")
+    _, finished = await read(model, REQUEST, PARAMS)
+    return finished
 
 
 async def test_an_answer_costs_what_was_used(

@@ -6,23 +6,12 @@ import asyncio
 
 import pytest
 
-from arena.errors.models import (
-    EngineUnreachable,
-    KeyRejected,
-    ModelError,
-    ModelGone,
-    Overloaded,
-)
+from arena.errors.models import EngineUnreachable, KeyRejected, ModelError, ModelGone, Overloaded
 from arena.models.base import Ready
 from arena.models.registry import Entry, Registry
 from arena.models.remote import openai as openai_module
 from arena.models.remote.openai import quota_of
-from tests.models.remote.apis import (
-    OpenAiApi,
-    failing,
-    read,
-    unavailable,
-)
+from tests.models.remote.apis import OpenAiApi, failing, read, unavailable
 from tests.models.remote.openai_server import (
     MODEL,
     OpenAiServer,
