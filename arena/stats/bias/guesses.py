@@ -10,8 +10,8 @@ from arena.stats.intervals import Estimate, wilson
 from arena.stats.vote_table import VoteFlag, VoteTable
 
 FEWEST: Final = 20
-# Only guesses are kept that named one of the two who played, so one who knows nothing is right in half
-# of them, however many contestants there were to choose from.
+# Only guesses that named one of the two models are kept, so a voter who knows nothing is right in
+# half of them, however many contestants there were to choose from.
 CHANCE: Final = 0.5
 
 
