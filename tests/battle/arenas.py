@@ -37,7 +37,7 @@ async def play(arena: Arena, session: BattleSession) -> list[Snapshot]:
 
 async def until(session: BattleSession, wanted: str, side: Side) -> None:
     """Read snapshots in the background until that side shows that text."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while session.snapshot().sides[side].text != wanted:
             session.changed.clear()
             await session.changed.wait()

@@ -139,11 +139,11 @@ async def test_a_provider_that_stays_after_the_end(
     monkeypatch.setattr(remote_model, "USAGE_WAIT_S", 0.1)
     api.server.script(Reply([api.wire.chunk("Whole.", finish=api.wire.STOP), Pause()]))
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         _, finished = await read(api.make())
 
     assert finished.reason is FinishReason.STOP
-    await soon(api.server.asked[0].connection.closed, 1.0)
+    await soon(api.server.asked[0].connection.closed)
 
 
 async def test_a_redirect_is_not_followed(api: Api) -> None:
@@ -257,8 +257,8 @@ async def test_silence_ends(api: Api, text: str, expected: type[ModelError]) -> 
     """A provider that sends nothing for `silence_s` is given up, and not asked again."""
     api.server.default = Reply([*([api.wire.chunk(text)] if text else []), Pause()])
 
-    async with asyncio.timeout(5):
-        error = await failing(api.make(silence_s=0.2))
+    async with asyncio.timeout(30):
+        error = await failing(api.make(silence_s=1.0))
 
     assert type(error) is expected
     assert len(api.server.asked) == 1
@@ -266,10 +266,10 @@ async def test_silence_ends(api: Api, text: str, expected: type[ModelError]) -> 
 
 async def test_a_long_answer_is_no_silence(api: Api) -> None:
     """The limit holds for each read, not for the whole answer."""
-    steps = [api.wire.chunk("word "), Pause(0.1)] * 8
+    steps = [api.wire.chunk("word "), Pause(0.25)] * 8
     api.server.script(Reply([*steps, api.wire.chunk(finish=api.wire.STOP)]))
 
-    texts, _ = await read(api.make(silence_s=0.3))
+    texts, _ = await read(api.make(silence_s=1.5))
 
     assert len(texts) == 8
 

@@ -95,13 +95,13 @@ async def test_a_silent_engine_at_the_start(
     openai.server.script_models(Reply([Pause()]))
     model = openai.make()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await model.start()
 
     error = unavailable(model)
     assert type(error) is EngineUnreachable
     assert openai.server.host in error.remedy_text
-    await soon(openai.server.requests[0].connection.closed, 1.0)
+    await soon(openai.server.requests[0].connection.closed)
 
 
 async def test_an_engine_that_answers_nothing_at_the_start(openai: OpenAiApi) -> None:
@@ -152,7 +152,7 @@ async def test_a_model_that_is_not_listed_is_tried(openai: OpenAiApi) -> None:
     (request,) = openai.server.asked
     assert (request.model, request.body["max_tokens"]) == ("llama3", 16)
     assert request.body.keys() == {"model", "messages", "max_tokens", "stream"}  # nothing to refuse
-    await soon(request.connection.closed, 1.0)
+    await soon(request.connection.closed)
 
 
 @pytest.mark.parametrize(
