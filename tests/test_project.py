@@ -78,10 +78,14 @@ def test_readme_is_short_and_names_two_commands_first() -> None:
 
 @pytest.mark.parametrize("manual", MANUALS, ids=lambda path: path.name)
 def test_every_file_that_a_manual_names_exists(manual: Path) -> None:
-    """Links lead to a file and to a heading in it; pictures and paths in code are there."""
+    """Paths, the names in them, links, the headings they lead to, and pictures are there."""
     text = manual.read_text(encoding="utf-8")
     for path in re.findall(rf"`((?:{TOP})/[\w./-]*\w)`", text):
         assert (ROOT / path).exists(), path
+    for path, names in re.findall(r"`([\w/.-]+\.py)` \(((?:`\w+`(?:, )?)+)\)", text):
+        code = (ROOT / path).read_text(encoding="utf-8")
+        for name in re.findall(r"\w+", names):
+            assert re.search(rf"\b{name}\b", code), f"{path}: {name}"
     for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
         name, _, heading = target.partition("#")
         linked = manual.parent / name if name else manual
