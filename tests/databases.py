@@ -113,7 +113,7 @@ def url(database: str, file_of: Path, new_url: Callable[..., str]) -> str:
 
 @pytest.fixture
 async def store(url: str) -> AsyncIterator[VoteStore]:
-    """The test's store, open, at a noon that never ends."""
+    """The test's store, open, with a clock that stands at noon."""
     opened = VoteStore.open(url, clock=lambda: NOON)
     yield opened
     await opened.aclose()

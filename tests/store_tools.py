@@ -1,4 +1,4 @@
-"""Others beside the store: who looks at its database from outside, and whole other processes."""
+"""Tools beside the store: a second client of its database, and other processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Outside:
-    """Somebody who looks at, or holds up, the store's database without the arena."""
+    """A second client of the store's database, without the arena."""
 
     url: str
 
@@ -41,7 +41,7 @@ class Outside:
 
     @contextmanager
     def holding(self) -> Iterator[None]:
-        """Lets nobody else write battles or votes."""
+        """Keeps all others from writing battles or votes."""
         sqlite_words = ("BEGIN IMMEDIATE",)
         postgres_words = ("BEGIN", "LOCK TABLE battles, votes IN EXCLUSIVE MODE")
         with self._connection() as connection:
@@ -87,7 +87,7 @@ class Worker:
         return self.rest()
 
     def rest(self) -> list[str]:
-        """Waits for its end; the whole lines that it had said and nobody had read."""
+        """Waits for its end; the lines that it had said and that were not read yet."""
         assert self.process.stdout is not None
         # Not `communicate`, which does not know what `line` has read ahead.
         said = self.process.stdout.read()
@@ -101,7 +101,7 @@ class Worker:
 
 
 async def until(so: Callable[[], bool | Awaitable[bool]], seconds: float = 20) -> None:
-    """Looks a hundred times a second until it is so."""
+    """Waits until it is so, looking a hundred times a second."""
     for _ in range(int(seconds * 100)):
         found = so()
         if found if isinstance(found, bool) else await found:
@@ -112,7 +112,7 @@ async def until(so: Callable[[], bool | Awaitable[bool]], seconds: float = 20) -
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Neither for ever nor nearly so."""
+    """Fails if the block took longer than so many seconds."""
     begin = time.monotonic()
     yield
     assert time.monotonic() - begin < seconds

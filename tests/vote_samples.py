@@ -91,7 +91,7 @@ def hexes(length: int) -> st.SearchStrategy[str]:
     return st.text("0123456789abcdef", min_size=length, max_size=length)
 
 
-# Everything that Unicode has but lone surrogates and NUL, which the codec replaces on purpose.
+# Everything that Unicode has but lone surrogates and NUL, which `clean` replaces.
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=12)
 some = st.none() | texts
 floats = st.floats(allow_nan=False, allow_infinity=False)

@@ -84,7 +84,7 @@ def read_row(shape: ExportShape, row: Mapping[str, Any], source: str) -> Importe
 
 
 def imported_voter(source: str, voter: str) -> str:
-    """A voter of elsewhere: the same for the same source and hash, and nobody of this arena."""
+    """An imported voter: the same for the same source and hash, and no voter of this arena."""
     return hashlib.sha256(f"{source}:{voter}".encode()).hexdigest()
 
 
@@ -146,10 +146,10 @@ def _check(found: Imported) -> None:
 
 
 def _arena(row: Mapping[str, Any], source: str) -> Imported:
-    whence = row["source"] or source
+    source = row["source"] or source
     same = ("mode", "language", "ui_language", "preset", "params", "spec_a", "spec_b")
     more = ("system_prompt", "flags", "provenance", "answered_at")
-    voter = imported_voter(whence, _text(row["voter"], "voter"))
+    voter = imported_voter(source, _text(row["voter"], "voter"))
     battle = BATTLE.decode(
         {
             **{name: row[name] for name in (*same, *more)},
@@ -157,7 +157,7 @@ def _arena(row: Mapping[str, Any], source: str) -> Imported:
             "category": row["category_tag"],
             "created_at": row["timestamp"],
             "voter": voter,
-            "source": whence,
+            "source": source,
             "conversation_a": _exchanges(row["conversation_a"], row["turns_a"]),
             "conversation_b": _exchanges(row["conversation_b"], row["turns_b"]),
         }

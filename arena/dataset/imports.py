@@ -98,19 +98,19 @@ async def import_file(
         PackageMissing: Parquet without pyarrow.
         StoreError: the store does not take it; nothing was imported.
     """
-    whence = path.stem if source is None else source
-    if not whence:
+    source = path.stem if source is None else source
+    if not source:
         raise NotImportable(file=str(path), problem="the source has no name")
     # Rows wait on the disk, ready to be stored: the transaction is short, the memory small.
     with tempfile.TemporaryFile() as spool:
-        reading = _Reading(path, whence, skip_bad=skip_bad)
+        reading = _Reading(path, source, skip_bad=skip_bad)
         work = asyncio.to_thread(reading.into, spool)
         await run_to_end(work, on_cancel=reading.stop)
         added, known = await store.add_imported(partial(_batches, spool))
     return ImportReport(
         file=str(path),
         shape=reading.shape,
-        source=whence,
+        source=source,
         rows=reading.rows,
         battles=added.battles,
         votes=added.votes,

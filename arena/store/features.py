@@ -1,7 +1,8 @@
-"""What is dear to find out about a battle with a vote: found once, kept, never the source of truth.
+"""The table of votes for the statistics, and what is computed from each record for it.
 
-The table `features` is filled when the table of votes is asked for, some battles at a time, so that
-no visitor waits for it. It can be emptied at any time.
+The features of a battle are costly to compute, so they are kept in the table `features`. It is
+filled when the table of votes is asked for, some battles at a time, so that no visitor waits for
+it. It is derived from the records and can be emptied at any time.
 """
 
 from __future__ import annotations
@@ -27,17 +28,19 @@ from arena.store.schema import battles, exclusions, features, votes
 if TYPE_CHECKING:
     from arena.store.database import Database
 
-# Raise it with every change of what is found here, `VoteFlag`'s values included. A change of the
-# leak patterns raises their own number.
 VERSION: Final = 1
-_BATCH: Final = 100
+"""Raised with every change of what is computed here, `VoteFlag`'s values included.
+
+A change of the leak patterns raises their own number.
+"""
+BATCH: Final = 100
 
 _LEAKS: Final = {Side.A: VoteFlag.LEAK_A, Side.B: VoteFlag.LEAK_B}
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What is found out about one battle with a vote; the columns of the table, by name.
+    """What is computed from one battle with a vote; the columns of the table, by name.
 
     Attributes:
         marks: bits of `VoteFlag`: the battle's flags, the leaks, and whether it was imported.
@@ -71,7 +74,7 @@ _MEASURES: Final = tuple(name for name in _FOUND if name not in ("marks", "promp
 
 
 def features_of(battle: Battle, cast_at: datetime) -> Features:
-    """What is found out about a battle whose vote was cast at that moment. Pure."""
+    """The features of a battle whose vote was cast at that moment. Pure."""
     read = None
     if battle.answered_at is not None and battle.answered_at <= cast_at:
         read = (cast_at - battle.answered_at).total_seconds()
@@ -87,7 +90,7 @@ def features_of(battle: Battle, cast_at: datetime) -> Features:
 
 
 def flags_of(battle: Battle) -> VoteFlag:
-    """The battle's flags, whether it was imported, and where a contestant was named.
+    """The battle's flags, whether it was imported, and where a model's name stands.
 
     The visitor's system prompt counts as a prompt. The text of a failed attempt was seen, so it
     counts as that side's. `LEAK_EDITED`: a name stood in what came before the last answers, and
@@ -151,10 +154,10 @@ def _sum(numbers: Sequence[int | None]) -> int | None:
 
 
 async def fill(database: Database) -> int:
-    """Finds out what is missing, or was found by older code; how many battles that were.
+    """Computes what is missing or of an older version; for how many battles.
 
-    Each batch is read, worked on and written by itself: nobody waits for more than one, and a
-    task that is cancelled ends after the one in hand.
+    Each batch is read, computed and written by itself: no other work waits for more than one, and
+    a task that is cancelled ends after the one in hand.
 
     Raises:
         StoreError: the database can't be read or written.
@@ -181,7 +184,7 @@ async def vote_table(database: Database) -> VoteTable:
         StoreError: the database can't be read or written.
     """
     await fill(database)
-    columns = await database.read(_columns)
+    columns = await database.read(vote_columns)
     return await database.in_thread(lambda: VoteTable.from_columns(columns))
 
 
@@ -191,7 +194,7 @@ def _row(battle: Battle, cast_at: datetime) -> dict[str, Any]:
 
 
 def _is_old() -> Any:  # noqa: ANN401 - a condition of SQLAlchemy's
-    """Not there, or found by other code."""
+    """Whether the features are missing, or of another version."""
     return or_(
         features.c.battle_id.is_(None),
         features.c.version != VERSION,
@@ -206,14 +209,14 @@ def _due(connection: Connection, after: str) -> list[tuple[Battle, datetime]]:
         .join_from(votes, features, features.c.battle_id == votes.c.battle_id, isouter=True)
         .where(votes.c.battle_id > after, _is_old())
         .order_by(votes.c.battle_id)
-        .limit(_BATCH)
+        .limit(BATCH)
     )
     moments = {row.battle_id: row.cast_at for row in connection.execute(chosen)}
     return [(battle, moments[battle.id]) for battle in battles_of(connection, list(moments))]
 
 
 def _keep(connection: Connection, rows: list[dict[str, Any]]) -> None:
-    """Writes what was found in the place of what was there; another process may do the same."""
+    """Inserts or replaces the rows; another process may do the same."""
     new = inserting(connection, features)
     changes = {name: new.excluded[name] for name in ("version", "patterns", *_FOUND)}
     connection.execute(new.on_conflict_do_update(index_elements=["battle_id"], set_=changes), rows)
@@ -244,12 +247,12 @@ def _joined() -> Select[Any]:
     )
 
 
-def _columns(connection: Connection) -> dict[str, Any]:
+def vote_columns(connection: Connection) -> dict[str, Any]:
     """One list a column of `VoteTable`, all of one moment."""
     rows = connection.execute(_joined()).all()
     if not rows:
         return {name: [] for name in COLUMNS}
-    # Votes that came in since the table was filled are few: they are worked on here.
+    # Votes that came in since the table was filled are few: they are computed here.
     fresh = _fresh(connection, [row for row in rows if row.is_old])
     excluded = set(connection.scalars(in_force().with_only_columns(exclusions.c.battle_id)))
     by_name: dict[str, Sequence[Any]] = dict(
@@ -286,7 +289,7 @@ def _guessed(guess: str | None, model_a: str, model_b: str | None) -> int:
 
 
 def _known(served: Sequence[str | None]) -> list[str]:
-    """What answered; empty where nobody said."""
+    """What served each answer; empty where that is unknown."""
     return [name or "" for name in served]
 
 
@@ -294,8 +297,8 @@ def _fresh(connection: Connection, rows: Sequence[Row[Any]]) -> dict[str, dict[s
     moments = {row.battle_id: row.cast_at for row in rows}
     ids = list(moments)
     found: dict[str, dict[str, Any]] = {}
-    for start in range(0, len(ids), _BATCH):
-        for battle in battles_of(connection, ids[start : start + _BATCH]):
+    for start in range(0, len(ids), BATCH):
+        for battle in battles_of(connection, ids[start : start + BATCH]):
             found[battle.id] = asdict(features_of(battle, moments[battle.id]))
     return found
 

@@ -1,4 +1,4 @@
-"""A store moves to another database: all of its tables, compared with the old ones at the end."""
+"""Copies a whole store into another database, and compares the two at the end."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from arena.store.schema import battles, metadata
 from arena.store.serialization import Plain, clean
 
 _BATCH: Final = 200
-# What is derived from the record is found again where it is needed.
+# Derived tables are not copied: they are computed again when they are needed.
 _TABLES: Final = [table for table in metadata.sorted_tables if not table.info.get("derived")]
 
 
 @dataclass(frozen=True, slots=True)
 class CopyReport:
-    """What was moved, and that it is the same on both sides.
+    """What was copied, and that it is the same on both sides.
 
     Attributes:
-        source: the old database in words, without a password.
+        source: the old database in words for people, without a password.
         target: the new one.
         rows: how many rows each table has, on both sides.
         digest: SHA-256 over all rows whatever their order, the same on both sides.
@@ -60,7 +60,7 @@ class CopyReport:
 async def copy_database(source_url: str, target_url: str) -> CopyReport:
     """Copies a whole store into a database without battles, and compares the two.
 
-    Stop the arena first: what it writes meanwhile does not go along. The source is only read, but
+    Stop the arena first: what it writes meanwhile is not copied. The source is only read, but
     for the tables of a newer version, which it gets as at any start. The target gets everything in
     one transaction; what it had besides battles, such as a salt that was drawn at its first start,
     gives way to the source's. A task that is cancelled waits for the end.
@@ -86,7 +86,7 @@ def _move(source_url: str, target_url: str) -> CopyReport:
     with ExitStack() as stack:
         old = stack.enter_context(_opened(source_url, source))
         new = stack.enter_context(_opened(target_url, target))
-        # Faults while copying are the target's; `_rows` knows which are the source's.
+        # Errors while copying are of the target; `_rows` says which are of the source.
         stack.enter_context(store_errors(target))
         reader = stack.enter_context(_patient(read_engine(old)))
         writer = stack.enter_context(_patient(write_engine(new)))
@@ -116,7 +116,7 @@ def _opened(url: str, place: str) -> Iterator[Engine]:
 
 @contextmanager
 def _patient(engine: Engine) -> Iterator[Connection]:
-    """One transaction, which may wait for the other side's for as long as that takes."""
+    """One transaction without a bound on its idle time: the other side may take long."""
     with engine.begin() as connection:
         if is_postgres(connection):
             connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
@@ -140,7 +140,7 @@ def _copy(reader: Connection, source: str, writer: Connection, target: str) -> N
 
 
 def _rows(connection: Connection, place: str, table: Table) -> Generator[list[Plain], None, None]:
-    """All rows of a table, some at a time, as any database can hold them. Close it."""
+    """All rows of a table, some at a time, cleaned for any database. The caller closes it."""
     streaming = connection.execution_options(yield_per=_BATCH)
     with store_errors(place), streaming.execute(select(table)) as rows:
         for batch in rows.mappings().partitions():
@@ -148,7 +148,7 @@ def _rows(connection: Connection, place: str, table: Table) -> Generator[list[Pl
 
 
 def _cleaned(value: Any) -> Any:  # noqa: ANN401 - whatever a column or JSON holds
-    """The value without what one database takes and another refuses."""
+    """The value with all texts in it cleaned for any database."""
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, list):
@@ -158,12 +158,12 @@ def _cleaned(value: Any) -> Any:  # noqa: ANN401 - whatever a column or JSON hol
     return value
 
 
-# Of each table, how many rows it has and the digest of all of them.
 _Sums = dict[str, tuple[int, str]]
+"""Of each table, how many rows it has and the digest of all of them."""
 
 
 def _sums(connection: Connection, place: str) -> _Sums:
-    """What the tables hold, whatever the order in which the database gives it."""
+    """The sums of all tables, the same in whatever order the database gives its rows."""
     found: _Sums = {}
     for table in _TABLES:
         digests = sorted(

@@ -1,4 +1,4 @@
-"""How a Postgres server is reached, so that none of its troubles is a wait without end."""
+"""Connections to a Postgres server, with a bound on every wait."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 
 T = TypeVar("T")
 
-# What the server does by itself, where its owner (or the address) has not chosen otherwise: name,
-# value, and what it is when nobody has chosen; None: ours in any case. The third timeout frees the
-# rows of a process that froze in the middle of a transaction. The fourth: a vote that was
-# acknowledged must survive a power cut; `remote_apply` and the like, which are stricter, stay.
-_SETTINGS = (
+# Settings of the server: name, our value, and the default that it replaces (None: any value). A
+# value that the owner or the address has chosen stays. The idle timeout frees the rows of a process
+# that froze in a transaction. A vote that was acknowledged must survive a power cut, so only `off`
+# is replaced in synchronous_commit: `remote_apply` and the like are stricter.
+_SETTINGS: Final = (
     ("lock_timeout", "10s", "0"),
     ("statement_timeout", "30s", "0"),
     ("idle_in_transaction_session_timeout", "60s", "0"),
     ("synchronous_commit", "on", "off"),
     ("timezone", "UTC", None),
 )
-# A server that has frozen ends nothing. Longer than the server's own limits, whose errors say more.
+# For a server that has frozen. Longer than its own limits, of which the errors say more.
 _SILENCE_S: Final = 35.0
-# What the address itself may set otherwise; libpq's names.
-_CONNECT = {
+# Defaults that the address may replace; libpq's names.
+_CONNECT: Final = {
     "connect_timeout": 5,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -52,7 +52,7 @@ class BoundedConnection(psycopg.Connection[Any]):
         try:
             return super().wait(gen, interval=interval, timeout=self.silence_s)
         except psycopg.errors._WaitTimeout as error:
-            # Nobody knows what the server still sends, so the connection can't be used again.
+            # The reply may still come, so the connection can't be used again.
             # (That error has no public name; the driver is pinned.)
             self.pgconn.finish()
             raise psycopg.OperationalError(

@@ -1,4 +1,4 @@
-"""The tables. Nothing here is one database's own: SQLite and Postgres hold the same.
+"""The tables, the same on SQLite and on Postgres.
 
 A migration in `migrations/versions/` brings every change of this file to databases that exist; a
 test compares the two.
@@ -31,7 +31,7 @@ from sqlalchemy import (
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A moment in UTC, aware on every database; SQLite alone would give it back naive."""
+    """A moment in UTC, aware on every database; SQLite itself gives it back naive."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -171,9 +171,9 @@ uses = Table(
     Column("count", Integer, nullable=False),
 )
 
-# What is dear to find out about a battle with a vote: derived from the record, so it can be thrown
-# away at any time, and a move to another database leaves it behind. `version` and `patterns` say
-# by which code it was found. `arena.store.features` alone reads and writes it.
+# What is costly to compute from a battle with a vote. It is derived from the record, so it can be
+# emptied at any time and is not copied to another database. `version` and `patterns` say by which
+# code it was computed. Only `arena.store.features` reads and writes it.
 features = Table(
     "features",
     metadata,

@@ -1,8 +1,9 @@
-"""What belongs to the database as a whole, in SQL."""
+"""The table `meta` in SQL: texts about the database as a whole, such as the voters' salt."""
 
 from __future__ import annotations
 
 import secrets
+from typing import Final
 
 from sqlalchemy import Connection, select
 
@@ -10,7 +11,7 @@ from arena.store.database import inserting
 from arena.store.schema import meta
 from arena.store.serialization import clean
 
-VOTER_SALT = "voter_salt"
+VOTER_SALT: Final = "voter_salt"
 
 
 def get_meta(connection: Connection, key: str) -> str | None:

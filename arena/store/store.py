@@ -180,7 +180,7 @@ class VoteStore:
         """Stores the only vote of a battle; when this returns, it is on disk.
 
         Returns:
-            The battle, whose names may be shown now.
+            The battle, of which the names may be shown now.
 
         Raises:
             UnknownBattle: there is no such battle.

@@ -24,8 +24,7 @@ _PRUNED_AT_ONCE: Final = 500
 class RateWindow:
     """At most `limit` uses of a key in each stretch of time.
 
-    The stretches stand still: they are aligned to the epoch in UTC, so that 86,400 seconds are a
-    UTC day.
+    The stretches are aligned to the epoch in UTC, so that 86,400 seconds are a UTC day.
 
     Attributes:
         key: what is counted, e.g. a hash of a visitor; at most 80 characters.
@@ -67,7 +66,7 @@ class Reservation:
 
 
 class FullError(Exception):
-    """A window is full. Raised so that the transaction takes back what it counted."""
+    """A window is full. Raised so that the transaction is rolled back."""
 
     def __init__(self, refusal: Refusal) -> None:
         self.refusal = refusal
@@ -83,7 +82,7 @@ def consume(connection: Connection, now: datetime, windows: Sequence[RateWindow]
     """
     second = int(now.timestamp())
     used: dict[tuple[str, int], int] = {}
-    # One order for all: two visitors with the same windows never wait for each other in a ring.
+    # One order for all, so that two visitors with the same windows never deadlock.
     for window in sorted(windows, key=lambda w: (w.key, w.seconds)):
         place = (window.key, window.seconds)
         if place in used:
@@ -93,7 +92,7 @@ def consume(connection: Connection, now: datetime, windows: Sequence[RateWindow]
         if used[window.key, window.seconds] > window.limit:
             ends = _start(window, second) + window.seconds
             raise FullError(Refusal(window, datetime.fromtimestamp(ends, UTC)))
-    # Only a window that is new makes the table longer.
+    # Only a new window makes the table longer.
     if 1 in used.values():
         _prune(connection, second)
 
@@ -103,7 +102,7 @@ def _start(window: RateWindow, second: int) -> int:
 
 
 def _count_use(connection: Connection, window: RateWindow, second: int) -> int:
-    """One more use; how many there are now, with no other process able to add until the end."""
+    """Counts one use; how many there are now. Its row is locked until the transaction ends."""
     starts = _start(window, second)
     first = inserting(connection, uses).values(
         key=window.key, seconds=window.seconds, starts=starts, count=1
@@ -121,7 +120,7 @@ def _prune(connection: Connection, second: int) -> None:
     columns = (uses.c.key, uses.c.seconds, uses.c.starts)
     # The second condition implies the first, which is the one with an index.
     ended = and_(uses.c.starts < oldest, uses.c.starts + uses.c.seconds < oldest)
-    # Rows that another process removes are left to it: waiting for each other could be a ring.
+    # Rows that another process is removing are skipped: waiting for it could be a deadlock.
     chosen = select(*columns).where(ended).limit(_PRUNED_AT_ONCE)
     rows = connection.execute(chosen.with_for_update(skip_locked=True)).all()
     if rows:

@@ -37,7 +37,7 @@ POSTGRES = "postgresql+psycopg://"
     ],
 )
 def test_place_never_shows_a_password(url: str, place: str | None) -> None:
-    """The page, the log and the doctor showed the password of the database."""
+    """The name of a database that people see holds no password."""
     found = place_of(url)
     assert "secret" not in found
     assert found
@@ -55,7 +55,7 @@ def test_place_never_shows_a_password(url: str, place: str | None) -> None:
     ],
 )
 def test_address_that_is_no_address_is_refused_without_its_words(url: str) -> None:
-    """A mistyped address ended in a traceback that quoted its password."""
+    """A wrong address is a typed error that does not quote it."""
     with pytest.raises(StoreError) as caught:
         VoteStore.open(url)
     error: BaseException | None = caught.value
@@ -65,7 +65,7 @@ def test_address_that_is_no_address_is_refused_without_its_words(url: str) -> No
 
 
 def test_missing_driver_has_a_remedy() -> None:
-    """Without the package the start ended in an ImportError."""
+    """Without the driver of Postgres the error says what to install."""
     code = (
         "import sys; sys.modules['psycopg'] = None\n"
         "from arena.errors.store import DriverMissing\n"
@@ -84,7 +84,7 @@ def test_missing_driver_has_a_remedy() -> None:
 
 
 def test_sqlite_needs_no_driver_of_postgres(tmp_path: Path) -> None:
-    """Who stays on SQLite had to install a driver that they never use."""
+    """A store on SQLite opens without the driver of Postgres."""
     code = (
         "import sys; sys.modules['psycopg'] = None\n"
         "from arena.store.store import VoteStore\n"
@@ -94,7 +94,7 @@ def test_sqlite_needs_no_driver_of_postgres(tmp_path: Path) -> None:
 
 
 def test_what_is_not_the_databases_fault_passes() -> None:
-    """A mistake of ours was shown to the visitor as a full disk."""
+    """Errors that are not of the database or a record stay as they are."""
     with pytest.raises(KeyError), store_errors("x"):
         raise KeyError
     with pytest.raises(StoreError), store_errors("x"):

@@ -34,7 +34,7 @@ def phi_and_gem(**counts: int) -> dict[str, int]:
 
 
 async def test_excluded_votes_leave_the_tally_and_come_back(store: VoteStore) -> None:
-    """A script's votes stayed in the ranking, or were deleted and could not be looked at."""
+    """An excluded vote does not count and is kept; a lifted decision lets it count again."""
     first, *_ = await voted(store, "model_a", "model_a", "tie")
     everything = phi_and_gem(model_a=2, tie=1)
     assert await tally(store) == everything
@@ -54,7 +54,7 @@ async def test_excluded_votes_leave_the_tally_and_come_back(store: VoteStore) ->
 async def test_latest_decision_counts_whenever_it_arrives(
     store: VoteStore, outside: Outside
 ) -> None:
-    """A decision that was restored from a copy undid the newer one."""
+    """Of several decisions the one decided last counts, in whatever order they are stored."""
     (one,) = await voted(store, "model_a")
     in_japan = datetime.fromisoformat("2025-06-01T21:02:00+09:00")  # 12:02 UTC
     new, old = Exclusion(one, "new", in_japan, lifted=True), Exclusion(one, "old", NOON)
@@ -68,7 +68,7 @@ async def test_latest_decision_counts_whenever_it_arrives(
 
 
 async def test_decision_needs_its_battle_and_its_own_moment(store: VoteStore) -> None:
-    """A mistyped id looked as if it had worked; a second decision silently vanished."""
+    """An unknown battle, a second decision of one moment and a moment without zone are errors."""
     with pytest.raises(UnknownBattle):
         await store.add_exclusion(Exclusion("f" * 32, "x", NOON))
     (one,) = await voted(store, "model_a")
@@ -82,7 +82,7 @@ async def test_decision_needs_its_battle_and_its_own_moment(store: VoteStore) ->
 
 
 async def test_signed_in_votes_can_be_counted_alone(store: VoteStore) -> None:
-    """The owner wanted the votes of known people, and got all of them, excluded ones too."""
+    """The table of votes says which voters had signed in, and which votes are excluded."""
     await voted(store, "model_a")
     known = await voted(store, "model_b", "model_b", signed_in=True)
     await store.add_exclusion(Exclusion(known[0], "x", NOON))
@@ -96,7 +96,7 @@ async def test_signed_in_votes_can_be_counted_alone(store: VoteStore) -> None:
 
 
 async def test_annotation_keeps_who_signed_in(store: VoteStore) -> None:
-    """A comment made a vote anonymous."""
+    """An annotation leaves `signed_in` as it is."""
     (one,) = await voted(store, "model_a", signed_in=True)
     noted = await store.annotate_vote(one, battle().voter, comment="x")
     assert noted.signed_in

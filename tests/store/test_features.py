@@ -38,7 +38,7 @@ def talk(*texts: str, prompt: str = "1+1は？") -> tuple[Exchange, ...]:
 
 
 async def test_the_table_says_what_the_record_says(store: VoteStore) -> None:
-    """A column was taken from the other side, or from the last turn alone."""
+    """Each column holds the right side's value, over all turns."""
     a = (Exchange("一つ", answer("12345")), Exchange("二つ", answer("123")))
     b = (Exchange("一つ", answer("1")), Exchange("二つ", answer("2", thinking_tokens=9)))
     made = battle(
@@ -70,7 +70,7 @@ async def test_the_table_says_what_the_record_says(store: VoteStore) -> None:
 
 
 async def test_what_is_unknown_is_nan(store: VoteStore) -> None:
-    """A missing count of tokens was taken for none, and a short answer for a long one."""
+    """An unknown number is NaN, not 0."""
     quiet = replace(answer(), cost_usd=None)
     quiet = replace(quiet, finished=replace(quiet.finished, completion_tokens=None, ttft_s=None))
     await voted(store, battle(conversation_a=(Exchange("p", quiet), Exchange("q", answer()))))
@@ -83,7 +83,7 @@ async def test_what_is_unknown_is_nan(store: VoteStore) -> None:
 
 
 async def test_only_votes_and_all_of_them_are_in_the_table(store: VoteStore) -> None:
-    """Battles without a vote were counted; excluded ones were gone instead of marked."""
+    """Battles without a vote are left out; excluded ones are there, with their flag."""
     made = [battle(created_at=NOON + timedelta(minutes=n)) for n in range(4)]
     for n, one in enumerate(made[:3]):
         await voted(store, one, cast_at=NOON + timedelta(hours=3 - n))
@@ -101,7 +101,7 @@ async def test_only_votes_and_all_of_them_are_in_the_table(store: VoteStore) -> 
 
 
 async def test_store_without_votes_has_an_empty_table(store: VoteStore) -> None:
-    """The first look at the leaderboard failed."""
+    """A store without votes has a table without rows."""
     assert len(await store.vote_table()) == 0
     await store.add_battle(battle())
     assert len(await store.vote_table()) == 0
@@ -139,32 +139,32 @@ async def test_store_without_votes_has_an_empty_table(store: VoteStore) -> None:
 def test_names_are_found_where_the_visitor_saw_them(
     change: dict[str, Any], flags: VoteFlag
 ) -> None:
-    """A vote counted as blind after an answer had said who it was from."""
+    """A model's name in a prompt, an answer or a failed attempt sets the flag of its place."""
     made = battle(**({"flags": frozenset()} | change))
     assert flags_of(made) == flags
 
 
 @given(st.lists(st.text(max_size=8), max_size=3), st.lists(st.text(max_size=8), max_size=3))
 def test_prompts_differ_by_more_than_their_look(left: list[str], right: list[str]) -> None:
-    """Two turns were taken for one, or the number did not fit the column."""
+    """Different prompts have different codes, each of which fits the column."""
     assert 0 <= prompt_code(left) < 2**63
     assert (prompt_code(left) == prompt_code(right)) or left != right
     assert prompt_code([*left, "x"]) != prompt_code(left)
 
 
 def test_same_prompt_is_known_again() -> None:
-    """A space at the end made a repeated prompt a new one."""
+    """Letter case, width and spaces do not change a prompt's code."""
     assert prompt_code(["What  is\nＡＢＣ?"]) == prompt_code([" what is abc? "])
     assert prompt_code(["a b"]) != prompt_code(["ab"])
     assert prompt_code(["a", "b"]) != prompt_code(["ab"]) != prompt_code(["a b"])
 
 
 async def test_features_are_found_once(store: VoteStore, outside: Outside) -> None:
-    """Every look at the leaderboard read all answers again."""
+    """What is in the table is not computed again."""
     made = await voted(store, battle())
     await store.vote_table()
     assert outside.rows(KEPT) == [(made.id, int(VoteFlag.PRESET_EDITED), 1, leaks.VERSION)]
-    # What is kept is believed: a mark that nobody finds again comes back.
+    # What is kept is not computed again: a wrong value stays.
     outside.rows("UPDATE features SET marks = 0")
     assert (await store.vote_table()).flags[0] == 0
     assert await features.fill(store.database) == 0
@@ -174,7 +174,7 @@ async def test_features_are_found_once(store: VoteStore, outside: Outside) -> No
 async def test_what_older_code_found_is_found_again(
     store: VoteStore, outside: Outside, column: str
 ) -> None:
-    """New patterns of names never reached the old votes."""
+    """Rows of another version or of other leak patterns are computed again."""
     await voted(store, battle())
     await store.vote_table()
     outside.rows(f"UPDATE features SET marks = 0, {column} = 0")  # noqa: S608
@@ -187,7 +187,7 @@ async def test_what_older_code_found_is_found_again(
 
 
 async def test_lost_table_is_found_again(store: VoteStore, outside: Outside) -> None:
-    """The derived table was the only place that knew something."""
+    """The table can be emptied: the same values come back."""
     for n in range(3):
         await voted(store, battle(answered_at=NOON), cast_at=NOON + timedelta(seconds=n))
     before = await store.vote_table()
@@ -197,39 +197,39 @@ async def test_lost_table_is_found_again(store: VoteStore, outside: Outside) -> 
 
 
 async def test_more_than_one_batch_is_found(store: VoteStore, outside: Outside) -> None:
-    """The votes after the first batch had no lengths."""
-    for n in range(features._BATCH + 3):
+    """All batches are filled, not the first one alone."""
+    for n in range(features.BATCH + 3):
         await voted(store, battle(), cast_at=NOON + timedelta(seconds=n))
-    assert await features.fill(store.database) == features._BATCH + 3
-    assert len(outside.rows(KEPT)) == features._BATCH + 3
+    assert await features.fill(store.database) == features.BATCH + 3
+    assert len(outside.rows(KEPT)) == features.BATCH + 3
 
 
 async def test_vote_that_comes_meanwhile_is_whole(store: VoteStore, outside: Outside) -> None:
-    """A vote that was cast while the table was filled was missing, or had no lengths."""
+    """A vote that is cast after the fill is in the table with all its values."""
     await voted(store, battle())
     await features.fill(store.database)
     late = await voted(store, battle(), cast_at=NOON + timedelta(hours=1))
-    columns = await store.database.read(features._columns)
+    columns = await store.database.read(features.vote_columns)
     assert columns["chars_a"] == [2, 2]
     assert columns["flags"] == [int(VoteFlag.PRESET_EDITED)] * 2
     assert late.id not in {row[0] for row in outside.rows(KEPT)}
 
 
 async def test_cancelled_fill_leaves_whole_batches(store: VoteStore, outside: Outside) -> None:
-    """A closed page left the table half written, or its thread running."""
-    for n in range(features._BATCH + 1):
+    """A cancelled fill ends after the batch in hand, which is kept whole."""
+    for n in range(features.BATCH + 1):
         await voted(store, battle(), cast_at=NOON + timedelta(seconds=n))
     filling = asyncio.create_task(features.fill(store.database))
     await asyncio.sleep(0)
     filling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await filling
-    assert len(outside.rows(KEPT)) in (0, features._BATCH)
-    assert len(await store.vote_table()) == features._BATCH + 1
+    assert len(outside.rows(KEPT)) in (0, features.BATCH)
+    assert len(await store.vote_table()) == features.BATCH + 1
 
 
 async def test_broken_record_is_an_error(store: VoteStore, outside: Outside) -> None:
-    """A record that can't be read was left out of the statistics, and nobody knew."""
+    """A record that can't be read is an error."""
     await voted(store, battle())
     outside.rows("UPDATE battles SET ui_language = 'ja', mode = 'strange'")
     with pytest.raises(StoreError):
@@ -237,14 +237,14 @@ async def test_broken_record_is_an_error(store: VoteStore, outside: Outside) -> 
 
 
 async def test_unknown_value_is_an_error(store: VoteStore) -> None:
-    """A language that the statistics do not know was counted as another one."""
+    """A value that the statistics do not know is an error."""
     await voted(store, battle(language="fr"))
     with pytest.raises(BadVote):
         await store.vote_table()
 
 
 def test_features_follow_the_sides() -> None:
-    """Length and cost were the other side's, so the longer answer seemed to lose."""
+    """With the sides swapped, all values of the sides are swapped."""
     made = battle(conversation_a=talk("long answer"), conversation_b=talk("no"))
     turned = replace(
         made,

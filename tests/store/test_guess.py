@@ -17,7 +17,7 @@ from tests.vote_samples import VOTER, battle, vote
 
 @pytest.mark.parametrize("guess", ["llama", "", "a=phi", "Phi"])
 async def test_guess_names_one_of_the_two(store: VoteStore, guess: str) -> None:
-    """A mistyped guess was counted as a wrong one: people seemed to know the models badly."""
+    """A guess is the id of one of the two contestants, exactly."""
     made = battle("phi", "gemini")
     await store.add_battle(made)
     with pytest.raises(BadGuess) as caught:
@@ -33,7 +33,7 @@ async def test_guess_names_one_of_the_two(store: VoteStore, guess: str) -> None:
 
 @pytest.mark.parametrize("change", [{"reasons": ("nice",)}, {"grade_a": "great"}, {"grade_b": ""}])
 async def test_unknown_words_are_refused(store: VoteStore, change: dict[str, Any]) -> None:
-    """A tag that no chart knows was stored, and its votes were in none of them."""
+    """Reasons and grades are of the domain's lists."""
     made = battle()
     await store.add_battle(made)
     with pytest.raises(StoreError):
@@ -49,7 +49,7 @@ async def test_unknown_words_are_refused(store: VoteStore, change: dict[str, Any
 
 
 async def test_the_table_knows_which_guesses_were_right(store: VoteStore) -> None:
-    """A guess was held against the winner, or one that came later was never seen."""
+    """A guess is compared with side a, also one that is given after the vote."""
     guesses = ("phi", "gemini", None)
     made = [battle("phi", "gemini") for _ in guesses]
     for one, guess in zip(made, guesses, strict=True):

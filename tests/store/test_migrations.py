@@ -62,8 +62,8 @@ def url(database: str, file_of: Path, new_url: Callable[..., str]) -> str:
 
 
 def to_revision(url: str, revision: str) -> None:
-    """Brings a database to an older or newer revision, as that arena did or would do."""
-    config, engine = migrations._config(), make_engine(url)
+    """Brings a database to an older or newer revision."""
+    config, engine = migrations.alembic_config(), make_engine(url)
     with write_engine(engine).begin() as connection:
         config.attributes["connection"] = connection
         present = MigrationContext.configure(connection).get_current_revision() or "0000"
@@ -72,7 +72,7 @@ def to_revision(url: str, revision: str) -> None:
 
 
 async def test_migrations_make_the_schema(store: VoteStore, new_url: Callable[..., str]) -> None:
-    """A column was added to schema.py, and every database that existed broke."""
+    """The migrations together make the tables of schema.py."""
     with store.database.reader.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_server_default": True})
         assert compare_metadata(context, metadata) == []
@@ -84,7 +84,7 @@ async def test_migrations_make_the_schema(store: VoteStore, new_url: Callable[..
 
 
 def test_way_back_and_forth(url: str) -> None:
-    """A downgrade that was never run failed on the day when it was needed."""
+    """Every downgrade and upgrade runs, and each revision has one shape."""
     engine = make_engine(url)
     shapes: dict[str, Any] = {}
     for revision in ("0001", "0002", "0003", "0002", "0001", "0003"):
@@ -111,7 +111,7 @@ def as_now(tables: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[tuple[Any
 
 
 async def test_first_revision_stays_readable(file: Path, url: str, outside: Outside) -> None:
-    """An update of the arena lost, or could no longer read, the votes of last year."""
+    """A store of that revision keeps its rows, and all that came later works on them."""
     file.parent.mkdir()
     with closing(sqlite3.connect(file)) as raw:
         raw.executescript(FROZEN.read_text(encoding="utf-8"))
@@ -143,7 +143,7 @@ async def test_first_revision_stays_readable(file: Path, url: str, outside: Outs
 
 
 async def test_first_revision_moves_up_on_both(url: str, outside: Outside) -> None:
-    """A Postgres server that the first revision had filled could not be opened any more."""
+    """The tables of the first revision are upgraded on SQLite and on Postgres."""
     to_revision(url, "0001")
     made, alone = battle(), battle("phi", None, created_at=NOON + timedelta(hours=1))
     cast = vote(made, "tie", reasons=("clear",), comment="良い", guess="a=phi")
@@ -165,7 +165,7 @@ async def test_first_revision_moves_up_on_both(url: str, outside: Outside) -> No
 
 
 async def test_second_revision_stays_readable(file: Path, url: str, outside: Outside) -> None:
-    """The update that brought grades lost votes, decisions, or what was spent today."""
+    """A store of that revision keeps its rows, and all that came later works on them."""
     file.parent.mkdir()
     with closing(sqlite3.connect(file)) as raw:
         raw.executescript(FROZEN_2.read_text(encoding="utf-8"))
@@ -226,7 +226,7 @@ async def test_third_revision_stays_readable(
 
 
 async def test_long_names_fit_as_keys(store: VoteStore) -> None:
-    """The mark of a dataset, or the budget of a model, with a long name was refused by Postgres."""
+    """The mark of a dataset and the budget of a model fit with their longest names."""
     mark = "restored:" + "x" * 96
     await store.set_meta(mark, "1")
     assert await store.get_meta(mark) == "1"
@@ -234,7 +234,7 @@ async def test_long_names_fit_as_keys(store: VoteStore) -> None:
 
 
 async def test_opening_again_changes_nothing(url: str, file: Path) -> None:
-    """Every start ran the migrations anew."""
+    """Opening a store that is up to date does not write."""
     store = VoteStore.open(url)
     made = battle()
     await store.add_battle(made)
@@ -248,7 +248,7 @@ async def test_opening_again_changes_nothing(url: str, file: Path) -> None:
 
 
 async def test_newer_database_is_refused_untouched(url: str, outside: Outside) -> None:
-    """After a downgrade the old code wrote into tables that it did not know."""
+    """A revision that is not known is a typed error, and nothing is changed."""
     store = VoteStore.open(url)
     await store.aclose()
     outside.rows("UPDATE alembic_version SET version_num = '9999'")
@@ -264,7 +264,7 @@ async def test_newer_database_is_refused_untouched(url: str, outside: Outside) -
 
 
 async def test_newer_file_is_not_touched(url: str, file: Path) -> None:
-    """The same to the last byte, where that can be seen."""
+    """The file of a newer revision stays the same to the byte."""
     store = VoteStore.open(url)
     await store.aclose()
     with closing(sqlite3.connect(file)) as raw, raw:
@@ -281,7 +281,7 @@ async def test_newer_file_is_not_touched(url: str, file: Path) -> None:
 def test_migration_that_fails_leaves_nothing(
     url: str, file_of: Path, outside: Outside, present: str | None, table: str
 ) -> None:
-    """Half the tables were made, and the next start failed on them for ever."""
+    """All migrations are one transaction: after a fault none has run."""
     file_of.parent.mkdir(exist_ok=True)
     if present:
         to_revision(url, present)
@@ -298,12 +298,12 @@ def test_migration_that_fails_leaves_nothing(
 
 
 def test_two_processes_start_on_an_empty_database(url: str, two: Callable[..., list[str]]) -> None:
-    """Two replicas that start together both made the tables, and one of them died."""
+    """Two processes that start at once both get the tables."""
     assert two("open", url) == ["0", "0"]
 
 
 async def test_threads_start_on_an_empty_database(url: str, new_url: Callable[..., str]) -> None:
-    """The same within one process; on several at once too, as Alembic's state is the process's."""
+    """Threads of one process that open several stores at once all get the tables."""
     urls = [url, *(new_url(empty=True) for _ in range(3))]
     with ThreadPoolExecutor(8) as pool:
         stores = list(pool.map(VoteStore.open, [urls[n // 2] for n in range(8)]))
@@ -313,7 +313,7 @@ async def test_threads_start_on_an_empty_database(url: str, new_url: Callable[..
 
 
 async def test_logging_is_left_alone(url: str) -> None:
-    """Alembic's usual env.py turned the application's loggers off."""
+    """Opening a store changes no logger."""
     mine, root = logging.getLogger("arena.some"), logging.getLogger()
     before = (root.level, list(root.handlers), mine.disabled, mine.level)
     store = VoteStore.open(url)
@@ -322,6 +322,6 @@ async def test_logging_is_left_alone(url: str) -> None:
 
 
 def test_folder_with_percent_signs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A percent sign in the path of the installation was read as a reference."""
+    """The path of the installation may hold a percent sign."""
     monkeypatch.setattr(migrations, "__file__", "/srv/100%s/migrations/__init__.py")
-    assert migrations._config().get_main_option("script_location") == "/srv/100%s/migrations"
+    assert migrations.alembic_config().get_main_option("script_location") == "/srv/100%s/migrations"

@@ -71,7 +71,7 @@ async def content(store: VoteStore) -> Any:
 
 @either_way
 async def test_everything_arrives(url: str, target: str) -> None:
-    """The salt stayed behind, so every voter was a new one; or caps began anew that day."""
+    """All tables arrive: records, decisions, salt, marks and caps."""
     store = await filled(url)
     # Drawn at the first start on the new database; it has to give way.
     first = VoteStore.open(target, clock=lambda: NOON)
@@ -98,7 +98,7 @@ async def test_everything_arrives(url: str, target: str) -> None:
 async def test_there_and_back_again(
     url: str, postgres: Server, new_database: Callable[..., str], tmp_path: Path
 ) -> None:
-    """Each move changed a little, e.g. the last digit of a number or the zone of a moment."""
+    """After two moves every row is what it was."""
     store = await filled(url)
     await store.aclose()
     there, back = postgres.url(new_database(empty=True)), f"sqlite:///{tmp_path / 'back.db'}"
@@ -117,7 +117,7 @@ async def test_there_and_back_again(
 def test_whatever_a_visitor_writes_arrives(
     made: list[Battle], postgres: Server, new_database: Callable[..., str], tmp_path: Path
 ) -> None:
-    """A rare character or number was another one in the new database."""
+    """Any text, number and moment of a battle arrives unchanged."""
     source = f"sqlite:///{tmp_path / f'{next(_example)}.db'}"
 
     async def there() -> None:
@@ -136,7 +136,7 @@ def test_whatever_a_visitor_writes_arrives(
 
 @either_way
 async def test_store_of_the_first_revision_moves(file: Path, url: str, target: str) -> None:
-    """Who had not started the new version once could not move."""
+    """A store of an older revision moves without being opened before."""
     file.parent.mkdir()
     with closing(sqlite3.connect(file)) as raw:
         raw.executescript(FROZEN.read_text(encoding="utf-8"))
@@ -156,7 +156,7 @@ async def test_store_of_the_first_revision_moves(file: Path, url: str, target: s
 
 @either_way
 async def test_target_with_battles_is_refused_untouched(url: str, target: str) -> None:
-    """Two arenas' votes were mixed, or the target's were lost."""
+    """A target that holds battles is refused and keeps them."""
     store = await filled(url)
     there = VoteStore.open(target, clock=lambda: NOON)
     await there.add_battle(battle())
@@ -204,7 +204,7 @@ SPOILERS = {
 async def test_what_did_not_arrive_is_found_and_taken_back(
     url: str, target: str, other: str, fault: str, said: str | None
 ) -> None:
-    """A copy with a hole was switched to, and the old store thrown away."""
+    """Both sides are compared; where they differ, nothing is kept of the copy."""
     store = await filled(url)
     there = VoteStore.open(target, clock=lambda: NOON)
     salt = await there.salt()
@@ -222,7 +222,7 @@ async def test_what_did_not_arrive_is_found_and_taken_back(
 
 
 async def test_source_that_is_not_there_is_named(tmp_path: Path) -> None:
-    """A mistyped path was made, and moved as an empty store."""
+    """A missing source is an error, and is not made."""
     missing = tmp_path / "no" / "arena.db"
     with pytest.raises(StoreMissing) as caught:
         await copy_database(f"sqlite:///{missing}", f"sqlite:///{tmp_path / 'target.db'}")
@@ -232,7 +232,7 @@ async def test_source_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damaged", ["source.db", "target.db"])
 async def test_fault_names_its_side(tmp_path: Path, damaged: str) -> None:
-    """The remedy sent the owner to look at the database that was well."""
+    """The error names the database that has the fault."""
     store = await filled(f"sqlite:///{tmp_path / 'source.db'}")
     await store.aclose()
     (tmp_path / damaged).write_text("not a database " * 1000)
@@ -244,7 +244,7 @@ async def test_fault_names_its_side(tmp_path: Path, damaged: str) -> None:
 
 
 async def test_fault_in_the_middle_of_the_reading_names_the_source(tmp_path: Path) -> None:
-    """One damaged row of the old store came as a bare JSON error, which names neither side."""
+    """A damaged row of the source is an error that names the source."""
     source, target = (tmp_path / name for name in ("source.db", "target.db"))
     store = await filled(f"sqlite:///{source}")
     broken = (await pairs_of(store))[-1][0].id
@@ -268,7 +268,7 @@ async def test_fault_in_the_middle_of_the_reading_names_the_source(tmp_path: Pat
 
 
 async def test_cancelled_move_ends_before_its_task(url: str, tmp_path: Path) -> None:
-    """An interrupted move went on in its thread while the next one began."""
+    """A cancelled move ends in its thread before its task does."""
     store = await filled(url)
     target = f"sqlite:///{tmp_path / 'target.db'}"
     moving = asyncio.create_task(copy_database(url, target))
@@ -283,7 +283,7 @@ async def test_cancelled_move_ends_before_its_task(url: str, tmp_path: Path) -> 
 
 
 async def test_digest_does_not_depend_on_the_order(tmp_path: Path) -> None:
-    """A database that gives its rows in another order looked like one that holds others."""
+    """The digest is the same in whatever order a database gives its rows."""
     made, digests = [battle() for _ in range(5)], set()
     for name, ordered in (("up", made), ("down", made[::-1])):
         store = VoteStore.open(f"sqlite:///{tmp_path / name}", clock=lambda: NOON)
@@ -297,7 +297,7 @@ async def test_digest_does_not_depend_on_the_order(tmp_path: Path) -> None:
 
 
 async def test_empty_store_moves(url: str, tmp_path: Path) -> None:
-    """Nothing to move was an error, or an endless one."""
+    """A store without rows moves like any other."""
     store = VoteStore.open(url)
     report = await copy_database(url, f"sqlite:///{tmp_path / 'target.db'}")
     assert isinstance(report, CopyReport)

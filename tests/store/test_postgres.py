@@ -40,7 +40,7 @@ def opened_with(url: str, **settings: str) -> VoteStore:
 
 
 async def test_limits_are_in_force_on_every_connection(store: VoteStore, outside: Outside) -> None:
-    """One query without an end, or one forgotten lock, held up all visitors of all replicas."""
+    """Each connection of the pool has the timeouts and the safe commit."""
     wanted = {
         "lock_timeout": "10s",
         "statement_timeout": "30s",
@@ -64,7 +64,7 @@ async def test_limits_are_in_force_on_every_connection(store: VoteStore, outside
 
 
 async def test_owner_may_choose_stricter_settings(url: str, outside: Outside) -> None:
-    """The owner's own timeouts were overwritten; or a weak commit lost acknowledged votes."""
+    """Timeouts of the address or the server stay; a weak commit does not."""
     name = outside.rows("SELECT current_database()")[0][0]
     outside.rows(f"ALTER DATABASE {name} SET synchronous_commit = 'off'")
     store = opened_with(f"{url}&connect_timeout=3", lock_timeout="2s")
@@ -82,14 +82,14 @@ async def test_owner_may_choose_stricter_settings(url: str, outside: Outside) ->
 
 
 async def test_reader_cannot_write(store: VoteStore) -> None:
-    """A read that wrote by mistake did so without the locks of a write."""
+    """A transaction that reads can't write."""
     with pytest.raises(StoreError) as caught:
         await store.database.read(queries.add_battle, battle(), NOON)
     assert "read-only" in caught.value.detail
 
 
 async def test_pool_bounds_the_connections(url: str, outside: Outside) -> None:
-    """Each replica took as many connections as it had visitors, until the server had no more."""
+    """A store has at most `pool` connections, whatever it is asked."""
     store = VoteStore.open(url, pool=3)
     made = [battle() for _ in range(30)]
     most = 0
@@ -138,7 +138,7 @@ async def test_connection_that_was_cut_while_idle_is_replaced(
 
 
 async def test_work_that_was_cut_before_its_commit_is_done_once_more(store: VoteStore) -> None:
-    """A vote was refused because a connection broke; or the second try counted it twice."""
+    """Work of which the connection broke before COMMIT is repeated once, not twice."""
     made, rounds = battle(), []
 
     def cut_once(connection: Connection) -> int:
@@ -164,7 +164,7 @@ async def test_work_that_was_cut_before_its_commit_is_done_once_more(store: Vote
 async def test_work_that_was_cut_in_its_commit_is_not_repeated(
     store: VoteStore, outside: Outside
 ) -> None:
-    """Nobody knows whether a broken COMMIT was done: repeating it could spend a budget twice."""
+    """A COMMIT that broke is an error: it is open whether it was done."""
     outside.rows(
         "CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS"
         " 'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END'"
@@ -185,7 +185,7 @@ async def test_work_that_was_cut_in_its_commit_is_not_repeated(
 
 
 async def test_lock_that_is_held_too_long_is_an_error(url: str, outside: Outside) -> None:
-    """A visitor waited for ever for a lock that a crashed migration held."""
+    """Waiting for a lock ends with an error."""
     store = opened_with(url, lock_timeout="300ms")
     with outside.holding(), within(30), pytest.raises(StoreError) as caught:
         await store.add_battle(battle())
@@ -194,7 +194,7 @@ async def test_lock_that_is_held_too_long_is_an_error(url: str, outside: Outside
 
 
 async def test_query_that_takes_too_long_is_an_error(url: str) -> None:
-    """A tally over a store that had grown too large held its connection for ever."""
+    """A query that runs too long ends with an error."""
     store = opened_with(url, statement_timeout="300ms")
     with within(30), pytest.raises(StoreError) as caught:
         await store.database.read(
@@ -205,7 +205,7 @@ async def test_query_that_takes_too_long_is_an_error(url: str) -> None:
 
 
 async def test_frozen_app_does_not_hold_its_rows(url: str, store: VoteStore) -> None:
-    """A replica that was stopped in the middle of a vote kept that battle locked."""
+    """The server ends a transaction that does nothing for too long."""
     made = battle()
     await store.add_battle(made)
     frozen = opened_with(url, idle_in_transaction_session_timeout="300ms")
@@ -220,7 +220,7 @@ async def test_frozen_app_does_not_hold_its_rows(url: str, store: VoteStore) -> 
 async def test_silent_connection_is_given_up_and_replaced(
     store: VoteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A half-dead connection, which no error ever ends, took its thread with it."""
+    """A connection from which no reply comes is closed and replaced."""
     monkeypatch.setattr(BoundedConnection, "silence_s", 0.5)
     rounds = []
 
@@ -241,7 +241,7 @@ async def test_silent_connection_is_given_up_and_replaced(
 async def test_frozen_server_is_an_error(
     postgres: Server, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server whose machine was paused froze the page, and a shutdown never ended."""
+    """A server that does not answer is an error, and the store still closes."""
     store = VoteStore.open(f"{url}&connect_timeout=2")
     monkeypatch.setattr(BoundedConnection, "silence_s", 0.5)
     postgres.freeze()
@@ -256,7 +256,7 @@ async def test_frozen_server_is_an_error(
 
 
 def test_server_that_is_not_there_is_an_error() -> None:
-    """The start hung, or ended in a driver's traceback with the password in it."""
+    """A server that can't be reached is a typed error without the password."""
     address = f"postgresql+psycopg://me:secret%40word@127.0.0.1:{free_port()}/arena"
     with within(30), pytest.raises(StoreError) as caught:
         VoteStore.open(address)
@@ -268,7 +268,7 @@ def test_server_that_is_not_there_is_an_error() -> None:
 async def test_password_opens_and_is_never_said(
     postgres: Server, new_database: Callable[..., str]
 ) -> None:
-    """A wrong password stood in the log, or a right one with odd characters did not work."""
+    """A password of any characters opens the store; a wrong one is in no error."""
     postgres.sql("CREATE ROLE guarded SUPERUSER LOGIN PASSWORD 'p@ss:wo/rd'")
     name = new_database()
     store = VoteStore.open(postgres.tcp_url(name, "guarded:p%40ss%3Awo%2Frd"))
@@ -285,7 +285,7 @@ async def test_password_opens_and_is_never_said(
 
 
 async def test_failing_row_is_not_in_the_error(store: VoteStore, outside: Outside) -> None:
-    """The server's own words about a failed write hold the whole row: the log had a comment."""
+    """An error does not quote the row that failed."""
     made = battle()
     await store.add_battle(made)
     await store.cast_vote(vote(made))
@@ -303,7 +303,7 @@ async def test_failing_row_is_not_in_the_error(store: VoteStore, outside: Outsid
 async def test_database_that_has_no_unicode_is_a_typed_error(
     postgres: Server, new_database: Callable[..., str]
 ) -> None:
-    """On a cluster of an old encoding every Japanese battle ended in a traceback."""
+    """A database of another encoding is a typed error."""
     postgres.sql("CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1'")
     store = VoteStore.open(postgres.url("latin"))
     with pytest.raises(StoreError):
@@ -315,7 +315,7 @@ async def test_database_that_has_no_unicode_is_a_typed_error(
 async def test_restore_waits_for_a_vote_that_is_being_cast(
     store: VoteStore, other: VoteStore, outside: Outside
 ) -> None:
-    """Between the look for a vote and the write, a vote was cast on what was then replaced."""
+    """A restore does not replace a battle on which a vote is being cast."""
     made = battle()
     await store.add_battle(made)
     with other.database.writer.begin() as connection:
@@ -329,7 +329,7 @@ async def test_restore_waits_for_a_vote_that_is_being_cast(
 async def test_answer_waits_for_a_vote_that_is_being_cast(
     store: VoteStore, other: VoteStore, outside: Outside
 ) -> None:
-    """An answer that was written while the vote was in its transaction changed the battle."""
+    """An update waits for a vote that is being cast, and is refused after it."""
     made = battle()
     await store.add_battle(made)
     with other.database.writer.begin() as connection:
@@ -345,7 +345,7 @@ async def test_answer_waits_for_a_vote_that_is_being_cast(
 async def test_first_uses_of_two_apps_meet(
     store: VoteStore, other: VoteStore, outside: Outside, end: str
 ) -> None:
-    """On an empty database both apps made the first row of a count, and one of them failed."""
+    """Two apps that insert the first row of a count both succeed, and both count."""
     windows = [RateWindow("v", 60, 9)]
     with other.database.writer.connect() as connection:
         first = settings_table.salt(connection)
@@ -373,7 +373,7 @@ async def test_first_uses_of_two_apps_meet(
 
 
 async def test_iteration_sees_one_moment(store: VoteStore, other: VoteStore) -> None:
-    """The votes were read a moment later than the list of battles."""
+    """A transaction that reads sees one moment, whatever is committed meanwhile."""
     made = battle()
 
     def look(connection: Connection) -> tuple[int, int]:
@@ -389,7 +389,7 @@ async def test_iteration_sees_one_moment(store: VoteStore, other: VoteStore) -> 
 async def test_ended_windows_that_another_removes_are_not_waited_for(
     store: VoteStore, other: VoteStore
 ) -> None:
-    """Two replicas that tidied up at the same time waited for each other until one failed."""
+    """Rows that another app is removing are skipped."""
     with other.database.writer.begin() as connection:
         for n in range(5):
             connection.execute(text("INSERT INTO uses VALUES (:key, 60, 0, 1)"), {"key": f"old{n}"})

@@ -28,7 +28,7 @@ def heard(worker: Worker, number: int) -> list[str]:
 async def test_two_apps_under_load_and_one_is_killed(
     url: str, outside: Outside, start: Callable[..., Worker]
 ) -> None:
-    """A replica that died took votes with it, left locks, or made the caps disagree."""
+    """A killed app loses no acknowledged vote, leaves no lock, and the caps agree."""
     visitors = 4
     one, two = (start("load", url, name, str(visitors)) for name in ("1", "2"))
     assert [one.line(), two.line()] == ["ready", "ready"]
@@ -71,7 +71,7 @@ def durable(postgres: Server) -> Iterator[Server]:
 async def test_power_cut_of_the_server_loses_nothing_acknowledged(
     durable: Server, start: Callable[..., Worker]
 ) -> None:
-    """Votes that were thanked for were gone when the database had started again."""
+    """Every acknowledged vote is there after the server's power was cut."""
     durable.sql("CREATE DATABASE arena")
     url = durable.url("arena")
     store = VoteStore.open(url)

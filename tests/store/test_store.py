@@ -49,7 +49,7 @@ async def added(store: VoteStore, made: Battle) -> Battle:
 
 
 async def test_battle_comes_back_whole(store: VoteStore) -> None:
-    """A restart lost what was needed to run an answer again."""
+    """A battle is read as it was written; an unknown id gives None."""
     failed = answer(text="", reason="error", error_code="network")
     made = battle(conversation_a=(Exchange("問い\u2028😀", answer(), failed=(failed,)),))
     await store.add_battle(made)
@@ -68,7 +68,7 @@ async def test_battle_comes_back_whole(store: VoteStore) -> None:
 )
 @given(made=drawn_battles)
 def test_any_battle_comes_back_whole(store: VoteStore, made: Battle) -> None:
-    """What the codec keeps, a column or the driver changed: a number's digits, a rare character."""
+    """Columns and drivers keep every text, number and moment."""
     made = replace(made, id=f"{next(_example):032x}")  # the store is the same for all examples
     database = store.database
     database.transact(database.writer, queries.add_battle, made, NOON)
@@ -76,7 +76,7 @@ def test_any_battle_comes_back_whole(store: VoteStore, made: Battle) -> None:
 
 
 async def test_what_no_database_holds_is_stored_as_its_stand_in(store: VoteStore) -> None:
-    """A NUL in a prompt, which SQLite took, made Postgres refuse the whole battle."""
+    """NUL and lone surrogates are stored as U+FFFD on every database."""
     dirty, kept = "a\x00b\ud800", "a\ufffdb\ufffd"
     made = await added(
         store,
@@ -103,7 +103,7 @@ async def test_what_no_database_holds_is_stored_as_its_stand_in(store: VoteStore
 
 
 async def test_update_replaces_the_record_until_the_vote(store: VoteStore) -> None:
-    """An answer that arrives after the reveal changed what had been voted on."""
+    """A battle can be replaced until it has its vote."""
     made = await added(store, battle(conversation_a=(), conversation_b=()))
     ready = battle(id=made.id)
     await store.update_battle(ready)
@@ -117,7 +117,7 @@ async def test_update_replaces_the_record_until_the_vote(store: VoteStore) -> No
 
 
 async def test_second_battle_of_an_id_is_refused(store: VoteStore) -> None:
-    """A repeated id silently replaced another visitor's battle."""
+    """An id that is taken is an error, and the first battle stays."""
     made = await added(store, battle())
     with pytest.raises(StoreError):
         await store.add_battle(replace(made, voter=OTHER))
@@ -125,7 +125,7 @@ async def test_second_battle_of_an_id_is_refused(store: VoteStore) -> None:
 
 
 async def test_vote_is_on_disk_when_it_is_acknowledged(store: VoteStore, outside: Outside) -> None:
-    """The names were revealed before the commit, which then failed."""
+    """When `cast_vote` returns, the vote is committed."""
     made = await added(store, battle())
     cast = vote(made, "tie", reasons=("clear",), comment="良い", guess="phi")
     assert await store.cast_vote(cast) == made
@@ -136,7 +136,7 @@ async def test_vote_is_on_disk_when_it_is_acknowledged(store: VoteStore, outside
 
 
 async def test_vote_is_refused_with_its_reason(store: VoteStore) -> None:
-    """Unknown, another's, too early, single, forged and repeated votes were stored or crashed."""
+    """Unknown, another's, too early, single, forged and repeated votes each have their error."""
     made = await added(store, battle())
     running = await added(store, battle(conversation_b=(Exchange("p"),)))
     empty = await added(store, battle(conversation_b=()))
@@ -164,7 +164,7 @@ async def test_vote_is_refused_with_its_reason(store: VoteStore) -> None:
 async def test_failed_battle_is_kept_and_not_votable(
     store: VoteStore, outside: Outside, reason: str
 ) -> None:
-    """Failures vanished from the statistics, or were voted on as if they were answers."""
+    """A battle with a failed side is stored and can't be voted on."""
     text = "half" if reason == "cancelled" else ""
     failed = answer(text, reason=reason, error_code="network")
     made = await added(store, battle(conversation_b=(Exchange("p", failed),)))
@@ -175,7 +175,7 @@ async def test_failed_battle_is_kept_and_not_votable(
 
 
 async def test_annotations_come_from_the_voter_after_the_vote(store: VoteStore) -> None:
-    """Anyone could write a comment on anyone's vote, or change who had won."""
+    """Only the voter may annotate, only after the vote, and only what is annotation."""
     made = await added(store, battle())
     with pytest.raises(VoteTooEarly):
         await store.annotate_vote(made.id, VOTER, comment="早い")
@@ -217,7 +217,7 @@ async def test_a_vote_is_encoded_and_decoded_once(
 
 
 async def test_sixteen_votes_at_once_count_once(store: VoteStore, url: str) -> None:
-    """A look before the write let two clicks both count; `database is locked` lost the first."""
+    """Of votes that race on one battle exactly one counts."""
     made = await added(store, battle())
     second = VoteStore.open(url)
     racing = [(store, second)[n % 2].cast_vote(vote(made)) for n in range(16)]
@@ -230,7 +230,7 @@ async def test_sixteen_votes_at_once_count_once(store: VoteStore, url: str) -> N
 async def test_two_processes_count_a_vote_once(
     store: VoteStore, url: str, two: Callable[..., list[str]]
 ) -> None:
-    """Two replicas behind one address both took the vote."""
+    """Of votes from two processes exactly one counts."""
     made = await added(store, battle())
     words = " ".join(two("vote", url, made.id)).split()
     assert sorted(words) == ["counted"] + ["refused"] * 15
@@ -239,7 +239,7 @@ async def test_two_processes_count_a_vote_once(
 async def test_kill_loses_nothing_acknowledged(
     url: str, file: Path, start: Callable[..., Worker]
 ) -> None:
-    """A kill in the middle of a write damaged the file, or lost votes that were thanked for."""
+    """After a kill the file is whole and has every acknowledged vote."""
     worker = start("write", url)
     worker.line()
     worker.go()
@@ -255,7 +255,7 @@ async def test_kill_loses_nothing_acknowledged(
 
 
 async def test_pragmas_are_in_force_on_every_connection(store: VoteStore, file: Path) -> None:
-    """Set on the first connection only, the others wrote without foreign keys or full sync."""
+    """Each connection has foreign keys, full sync, the journal mode and the timeout."""
     with store.database.reader.connect() as one, store.database.writer.connect() as two:
         assert one.connection.dbapi_connection is not two.connection.dbapi_connection
         for connection in (one, two):
@@ -272,7 +272,7 @@ async def test_pragmas_are_in_force_on_every_connection(store: VoteStore, file: 
 
 
 async def test_write_lock_is_taken_at_the_start(store: VoteStore, file: Path) -> None:
-    """A transaction that reads and then writes failed at once when another wrote in between."""
+    """A transaction that writes takes the write lock before it reads."""
     with store.database.writer.begin() as one:
         one.exec_driver_sql("SELECT 1")
         with store.database.reader.begin() as two:
@@ -283,7 +283,7 @@ async def test_write_lock_is_taken_at_the_start(store: VoteStore, file: Path) ->
 
 
 async def test_database_itself_refuses_wrong_votes(store: VoteStore) -> None:
-    """A script beside the app wrote a second vote, one on nothing, or for an unknown winner."""
+    """The tables refuse a second vote, one without a battle, and an unknown winner."""
     made = await added(store, battle())
     good = {"battle_id": made.id, "winner": "tie", "voter": VOTER, "cast_at": NOON, "reasons": []}
     for wrong in ({"winner": "model_c"}, {"battle_id": "f" * 32}, {"voter": None}):
@@ -295,7 +295,7 @@ async def test_database_itself_refuses_wrong_votes(store: VoteStore) -> None:
 
 
 async def test_loop_is_free_while_a_write_waits(store: VoteStore, outside: Outside) -> None:
-    """One slow disk froze every stream on the page."""
+    """The event loop runs while a write waits."""
     made = battle()
     with outside.holding():
         writing = asyncio.create_task(store.add_battle(made))
@@ -307,7 +307,7 @@ async def test_loop_is_free_while_a_write_waits(store: VoteStore, outside: Outsi
 
 
 async def test_cancelled_write_ends_before_its_task(store: VoteStore, outside: Outside) -> None:
-    """A stale write that was still in its thread overtook the one that came after it."""
+    """A cancelled write ends in its thread before its task does."""
     made = await added(store, battle(conversation_a=()))
     newer = battle(id=made.id)
     with outside.holding():
@@ -324,7 +324,7 @@ async def test_cancelled_write_ends_before_its_task(store: VoteStore, outside: O
 
 
 async def test_daily_count_stops_at_its_limit_and_starts_again(url: str) -> None:
-    """The cap counted local days, or refused for ever, or let one more through."""
+    """A daily count stops at its limit and starts again at midnight UTC."""
     now = [NOON]
     store = VoteStore.open(url, clock=lambda: now[0])
     assert [await store.count_today("gemini", 2) for _ in range(3)] == [True, True, False]
@@ -341,20 +341,20 @@ async def test_daily_count_stops_at_its_limit_and_starts_again(url: str) -> None
 async def test_daily_count_holds_across_processes(
     store: VoteStore, url: str, two: Callable[..., list[str]]
 ) -> None:
-    """Two processes each read 29 of 30 and both sent a request that costs money."""
+    """Two processes together count to the limit and not further."""
     assert sum(map(int, two("count", url, "30"))) == 30
     assert await store.today("gemini") == 30
 
 
 def test_salt_is_drawn_once(url: str, two: Callable[..., list[str]]) -> None:
-    """Two processes drew two salts, and one visitor became two."""
+    """Two processes that ask first get the same salt."""
     first, second = two("salt", url)
     assert first == second
     assert len(bytes.fromhex(first)) == 32
 
 
 async def test_salt_is_kept(store: VoteStore, url: str, new_url: Callable[..., str]) -> None:
-    """A restart made every visitor a new one; or all arenas shared one salt."""
+    """A store keeps its salt, and each store has its own."""
     kept = await store.salt()
     again, elsewhere = VoteStore.open(url), VoteStore.open(new_url())
     assert await again.salt() == kept
@@ -364,7 +364,7 @@ async def test_salt_is_kept(store: VoteStore, url: str, new_url: Callable[..., s
 
 
 def test_voter_hash() -> None:
-    """A plain hash of the session could be found by trying; the key must matter."""
+    """The hash is HMAC-SHA-256 with the salt as its key."""
     # From RFC 4231's case 2.
     expected = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
     assert voter_hash("Jefe", "what do ya want for nothing?") == expected
@@ -372,7 +372,7 @@ def test_voter_hash() -> None:
 
 
 async def test_iteration_is_a_snapshot_that_blocks_nobody(store: VoteStore) -> None:
-    """An export mixed two moments, or held the lock until a visitor's vote failed."""
+    """Iteration gives the state of one moment and holds no lock between batches."""
     # Added newest first, so that neither the ids nor the rows have the order of time.
     made = [battle(created_at=NOON - timedelta(minutes=n)) for n in range(120)]
     for one in made:
@@ -394,7 +394,7 @@ async def test_iteration_is_a_snapshot_that_blocks_nobody(store: VoteStore) -> N
 
 @pytest.mark.parametrize("name", ["file/arena.db", "file/deeper/arena.db", "folder", "garbage"])
 def test_what_cannot_be_opened_says_where(tmp_path: Path, name: str) -> None:
-    """A path that can't be written ended the start with a driver's traceback."""
+    """A path that can't be opened is an error that names it."""
     (tmp_path / "file").write_text("not a folder")
     (tmp_path / "folder").mkdir()
     (tmp_path / "garbage").write_text("not a database " * 100)
@@ -406,13 +406,13 @@ def test_what_cannot_be_opened_says_where(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
 def test_memory_is_refused(url: str) -> None:
-    """Each thread had an empty database of its own."""
+    """A database in memory is refused, since each thread would have its own."""
     with pytest.raises(StoreError):
         VoteStore.open(url)
 
 
 async def test_errors_do_not_quote_the_visitor(store: VoteStore) -> None:
-    """The log held prompts and voters from the failed statement's parameters."""
+    """An error holds no value of the failed statement."""
     made = await added(store, battle(system_prompt="private words"))
     with pytest.raises(StoreError) as caught:
         await store.add_battle(made)
@@ -421,7 +421,7 @@ async def test_errors_do_not_quote_the_visitor(store: VoteStore) -> None:
 
 
 async def test_damaged_record_is_an_error(store: VoteStore, outside: Outside) -> None:
-    """A record that nobody understands was read as something else."""
+    """A stored record with an unknown value is an error that names its place."""
     made = await added(store, battle(spec_a=spec("phi")))
     outside.rows("UPDATE battles SET mode = 'public'")
     with pytest.raises(StoreError, match="saved") as caught:

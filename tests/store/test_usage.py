@@ -49,7 +49,7 @@ async def store(url: str, clock: Clock) -> AsyncIterator[VoteStore]:
 
 
 async def test_windows_stand_still_and_say_when_they_end(store: VoteStore, clock: Clock) -> None:
-    """A window began with the first use or at local midnight, so nobody could say when it ends."""
+    """Windows are aligned to the epoch in UTC, and a refusal says when one ends."""
     minute, day = RateWindow("v", 60, 2), RateWindow("v", DAY, 3)
     clock.now = datetime.fromisoformat("2025-06-01T23:58:59.900+00:00")
     assert await store.consume([minute, day]) is None
@@ -66,7 +66,7 @@ async def test_windows_stand_still_and_say_when_they_end(store: VoteStore, clock
 
 
 async def test_refused_use_counts_nowhere(store: VoteStore, outside: Outside) -> None:
-    """Asking in vain used up the rest of the day, and of everybody behind the same address."""
+    """A use that one window refuses is counted in none."""
     mine, shared = RateWindow("mine", 60, 1), RateWindow("shared", 60, 100)
     assert await store.consume([shared, mine]) is None
     for _ in range(3):
@@ -78,7 +78,7 @@ async def test_refused_use_counts_nowhere(store: VoteStore, outside: Outside) ->
 
 
 async def test_first_full_window_in_the_given_order_is_named(store: VoteStore) -> None:
-    """The visitor was told to wait a minute when it was the day that was used up."""
+    """Of several full windows the first one given is named."""
     day, minute = RateWindow("z", DAY, 1), RateWindow("a", 60, 1)
     assert await store.consume([day, minute]) is None
     for order in ([day, minute], [minute, day]):
@@ -88,7 +88,7 @@ async def test_first_full_window_in_the_given_order_is_named(store: VoteStore) -
 
 
 async def test_odd_windows(store: VoteStore) -> None:
-    """No window at all, none allowed, and what can only be a mistake of the caller's."""
+    """No windows, a limit of 0, and windows that are errors."""
     assert await store.consume([]) is None
     assert await store.consume([RateWindow("v", 60, 0)]) is not None
     assert await store.consume([RateWindow("k" * 80, 1, 1)]) is None
@@ -100,7 +100,7 @@ async def test_odd_windows(store: VoteStore) -> None:
 
 
 async def test_ended_windows_are_removed(store: VoteStore, clock: Clock, outside: Outside) -> None:
-    """The table grew by every visitor of every minute for ever, or today's counts vanished."""
+    """Windows that ended more than a day ago are removed, and no others."""
     windows = [RateWindow("v", 60, 9), RateWindow("v", DAY, 9)]
     await store.consume(windows)
     clock.now = NOON + timedelta(days=1)
@@ -116,7 +116,7 @@ async def test_ended_windows_are_removed(store: VoteStore, clock: Clock, outside
 
 
 def consumed(store: VoteStore, windows: list[RateWindow], now: datetime) -> Refusal | None:
-    """As `store.take`, for a test that is not async."""
+    """As `store.consume`, for a test that is not async."""
     try:
         store.database.transact(store.database.writer, usage.consume, now, windows)
     except FullError as full:
@@ -134,7 +134,7 @@ def consumed(store: VoteStore, windows: list[RateWindow], now: datetime) -> Refu
 def test_windows_count_like_a_dictionary(
     store: VoteStore, steps: list[tuple[int, set[int]]]
 ) -> None:
-    """Some order of uses, refusals and moments let one more through, or one less."""
+    """Windows count exactly, in any order of uses, refusals and moments."""
     name = next(_example)  # the store is the same for all examples
     kinds = [RateWindow(f"{name}/{n}", seconds, n + 1) for n, seconds in enumerate((10, 10, 60, 7))]
     counted: Counter[tuple[str, int]] = Counter()
@@ -154,7 +154,7 @@ def test_windows_count_like_a_dictionary(
 
 
 async def test_sixteen_at_once_take_what_there_is(store: VoteStore, url: str) -> None:
-    """All sixteen read 4 of 5 and went on; or two with two windows waited for each other."""
+    """Uses that race get exactly the limit, and never wait for each other in a ring."""
     second = VoteStore.open(url, clock=lambda: NOON)
     windows = [RateWindow("a", 60, 5), RateWindow("b", DAY, 100)]
     racing = [
@@ -171,13 +171,13 @@ async def test_sixteen_at_once_take_what_there_is(store: VoteStore, url: str) ->
 async def test_windows_hold_across_processes(
     url: str, outside: Outside, two: Callable[..., list[str]]
 ) -> None:
-    """Two replicas each let the whole limit through."""
+    """Two processes together get exactly the limit."""
     assert sum(map(int, two("take", url, "13"))) == 13
     assert outside.rows("SELECT count FROM uses") == [(13,), (13,)]
 
 
 async def test_budget_is_passed_by_one_request_at_most(store: VoteStore) -> None:
-    """Requests that ran at the same time all found the budget not yet spent."""
+    """A reservation is refused once the sum has reached the limit."""
     assert await store.reserve_spend("gemini", 60, 100) == Reservation("gemini", NOON.date(), 60)
     assert await store.reserve_spend("gemini", 60, 100) is not None  # 60 < 100 before it
     assert await store.reserve_spend("gemini", 0, 100) is None
@@ -194,7 +194,7 @@ async def test_budget_is_passed_by_one_request_at_most(store: VoteStore) -> None
 
 
 async def test_settling_gives_back_what_was_not_spent(store: VoteStore) -> None:
-    """A budget was used up by what requests might have cost."""
+    """Settling replaces the reserved amount by the actual one."""
     first = await store.reserve_spend("gemini", 100, 100)
     assert first is not None
     assert await store.reserve_spend("gemini", 100, 100) is None
@@ -211,7 +211,7 @@ async def test_settling_gives_back_what_was_not_spent(store: VoteStore) -> None:
 async def test_money_belongs_to_the_day_on_which_it_was_reserved(
     store: VoteStore, clock: Clock, outside: Outside
 ) -> None:
-    """A request over midnight took from the new day what it had never counted there."""
+    """A request over midnight is settled on the day of its reservation."""
     clock.now = datetime.fromisoformat("2025-06-02T08:59:59+09:00")  # still June 1 in UTC
     late = await store.reserve_spend("gemini", 100, 1000)
     assert late is not None
@@ -224,19 +224,19 @@ async def test_money_belongs_to_the_day_on_which_it_was_reserved(
 
 
 async def test_settling_counts_even_if_the_day_is_gone(store: VoteStore) -> None:
-    """A store that was replaced in the middle of a request forgot what the request cost."""
+    """Settling where the day has no row any more counts the actual cost."""
     await store.settle_spend(Reservation("gemini", NOON.date(), 100), 40)
     assert await store.spent_today("gemini") == 40
 
 
 async def test_large_sums_fit(store: VoteStore) -> None:
-    """Above 2,147 dollars a day the sum no longer fitted its column."""
+    """A day's sum may be larger than 32 bits."""
     assert await store.reserve_spend("gemini", 3 * 10**12, None) is not None
     assert await store.spent_today("gemini") == 3 * 10**12
 
 
 async def test_sixteen_reservations_at_once(store: VoteStore, url: str) -> None:
-    """The overshoot was sixteen requests, not one."""
+    """Reservations that race pass the limit by one request at most."""
     second = VoteStore.open(url, clock=lambda: NOON)
     racing = [(store, second)[n % 2].reserve_spend("gemini", 100, 450) for n in range(16)]
     results = await asyncio.gather(*racing)

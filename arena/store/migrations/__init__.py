@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from threading import Lock
+from typing import Final
 
 from alembic import command
 from alembic.config import Config
@@ -14,8 +15,8 @@ from sqlalchemy import Connection, Engine, text
 
 from arena.errors.store import StoreTooNew
 
-# The key of Postgres's advisory lock: a number that nobody else is likely to use.
-LOCK = 0x6172656E_01
+LOCK: Final = 0x6172656E_01
+"""The key of Postgres's advisory lock: a number that no other program is likely to use."""
 
 # Alembic keeps the migration that runs in a module, so one process runs one at a time.
 _ALEMBIC = Lock()
@@ -35,7 +36,7 @@ def upgrade(engine: Engine, place: str) -> None:
         StoreError: the database is of a newer arena; nothing was changed.
         sqlalchemy.exc.SQLAlchemyError: the database can't be written.
     """
-    config = _config()
+    config = alembic_config()
     with _ALEMBIC, engine.begin() as connection:
         _lock(connection)
         known = ScriptDirectory.from_config(config)
@@ -62,7 +63,8 @@ def _check_known(known: ScriptDirectory, revision: str, place: str) -> None:
         raise StoreTooNew(f"unknown revision {revision}", place=place) from error
 
 
-def _config() -> Config:
+def alembic_config() -> Config:
+    """Alembic's configuration for the migrations of this folder."""
     config = Config()
     folder = str(Path(__file__).parent)
     config.set_main_option("script_location", folder.replace("%", "%%"))
