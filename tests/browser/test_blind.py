@@ -14,15 +14,8 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import READY_S, Served, end, serve
 from tests.browser.steps import Open
-from tests.models.remote.gemini_server import (
-    GeminiServer,
-    Pause,
-    Reply,
-    chunk,
-    fails,
-    running_server,
-    says,
-)
+from tests.models.remote.gemini_server import GeminiServer, chunk, fails, running_server, says
+from tests.models.remote.loopback import Pause, Reply
 
 pytestmark = pytest.mark.browser
 # Keeps a copy of all that the server sends, streams included.

@@ -1,12 +1,12 @@
 """Models that answer over the network: one model class, and a dialect for each API.
 
-model: RemoteModel, the course of a request: caps, retries, fallback, status.
-dialect: the contract of an API, and the types that pass it.
-connection: a provider's client and the streams that are read with it.
-failure: why a request failed, and how long to wait before the next one.
-quota: what every call passes before it is sent.
-budget: the day's requests and money, counted in the store.
-prices: what a cloud model costs.
-gemini, gemini_wire, gemini_errors: Google's API: the dialect, its wire format, its error replies.
-openai, openai_wire, openai_errors: the same for OpenAI-compatible engines.
+model.py: RemoteModel, the course of a request: caps, retries, fallback, status.
+dialect.py: the contract of an API, and the types that pass it.
+connection.py: a provider's client and the streams that are read with it.
+failure.py: why a request failed, and how long to wait before the next one.
+quota.py: what every call passes before it is sent.
+budget.py: the day's requests and money, counted in the store.
+prices.py: what a cloud model costs.
+gemini.py, gemini_wire.py, gemini_errors.py: Google's API: dialect, wire format, error replies.
+openai.py, openai_wire.py, openai_errors.py: the same for OpenAI-compatible engines.
 """

@@ -20,19 +20,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tests.models.remote.loopback import (
-    HangUp,
     Json,
     LoopbackServer,
     Pause,
     Reply,
     Request,
-    Reset,
     Step,
     in_a_thread,
-    soon,
 )
-
-__all__ = ["HangUp", "Pause", "Reply", "Request", "Reset", "Step", "soon"]
 
 PRO = "gemini-pro-latest"
 FLASH = "gemini-flash-latest"

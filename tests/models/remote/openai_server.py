@@ -15,19 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tests.models.remote.loopback import (
-    HangUp,
-    Json,
-    LoopbackServer,
-    Pause,
-    Reply,
-    Request,
-    Reset,
-    Step,
-    soon,
-)
-
-__all__ = ["HangUp", "Pause", "Reply", "Request", "Reset", "Step", "soon"]
+from tests.models.remote.loopback import Json, LoopbackServer, Pause, Reply, Request, Step
 
 MODEL = "microsoft/Phi-4-mini-instruct"
 MODULE = "openai"

@@ -19,7 +19,6 @@ from arena.models.remote.gemini_errors import retry_delay
 from tests.models.remote.apis import GeminiApi, failing, read
 from tests.models.remote.gemini_server import (
     PRO,
-    Reply,
     chunk,
     fails,
     model_entry,
@@ -27,6 +26,7 @@ from tests.models.remote.gemini_server import (
     running_server,
     says,
 )
+from tests.models.remote.loopback import Reply
 
 KEY = GeminiApi.key
 

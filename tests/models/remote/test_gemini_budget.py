@@ -30,15 +30,8 @@ from arena.settings import Limits
 from arena.store.store import VoteStore
 from tests.environment import settings_from
 from tests.models.remote.apis import read
-from tests.models.remote.gemini_server import (
-    EMBEDDING,
-    GeminiServer,
-    Pause,
-    Reply,
-    chunk,
-    fails,
-    says,
-)
+from tests.models.remote.gemini_server import EMBEDDING, GeminiServer, chunk, fails, says
+from tests.models.remote.loopback import Pause, Reply
 from tests.scripted import ScriptedModel
 
 ROOT = Path(__file__).parents[3]

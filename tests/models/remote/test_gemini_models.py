@@ -19,14 +19,13 @@ from tests.models.remote.gemini_server import (
     EMBEDDING,
     FLASH,
     PRO,
-    Reply,
-    Reset,
     fails,
     key_invalid,
     model_entry,
     no_free_quota,
     says,
 )
+from tests.models.remote.loopback import Reply, Reset
 
 KEY = GeminiApi.key
 
@@ -136,6 +135,7 @@ async def test_ready_with_facts(gemini: GeminiApi) -> None:
         "output_tokens": "65536",
     }
     assert model.spec.context_tokens == 1048576
+    assert model.sends_to == ""  # the page has a notice of its own for Google
     assert model.spec.id == PRO
     assert (model.spec.label, model.spec.provider, model.spec.price_in) == (
         "Gemini",

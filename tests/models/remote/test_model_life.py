@@ -168,7 +168,7 @@ async def test_the_start_asks_once(api: Api) -> None:
 
 
 async def test_a_failed_start_is_not_final(api: Api) -> None:
-    """A model whose provider was away at the start can be started later."""
+    """A model that could not be reached at the start can be started later."""
     api.server.script_models(api.wire.fails(503))
     model = api.make()
 
@@ -365,7 +365,7 @@ def run_script(script: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-async def test_nobody_listens(api: Api) -> None:
+async def test_a_refused_connection(api: Api) -> None:
     """A refused connection is a typed error of the network; the registry starts it again."""
     async with running(api.wire.MODULE) as other:
         url = other.server.url

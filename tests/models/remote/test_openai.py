@@ -19,16 +19,14 @@ from arena.errors.models import (
 )
 from arena.models.base import Ready
 from tests.models.remote.apis import ASK, PARAMS, OpenAiApi, failing, read, shown_texts, unavailable
+from tests.models.remote.loopback import Pause, Reply, soon
 from tests.models.remote.openai_server import (
     DONE,
     MODEL,
     OpenAiServer,
-    Pause,
-    Reply,
     chunk,
     fails,
     says,
-    soon,
     tokens,
     usage_chunk,
 )
@@ -213,7 +211,7 @@ async def test_a_name_and_password_in_the_address(
         assert secret not in shown
 
 
-async def test_nobody_listens(openai: OpenAiApi) -> None:
+async def test_a_refused_connection(openai: OpenAiApi) -> None:
     """A dead engine leaves the pool, and its error says where it should be."""
     async with OpenAiServer() as other:
         url, host = other.url, other.host

@@ -94,7 +94,7 @@ def engine(embedded_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], output: Path) -> None:
-    """Until it listens: it tells nobody when it does."""
+    """Wait until it listens, which it does not announce."""
     until = time.monotonic() + 300
     while time.monotonic() < until:
         assert process.poll() is None, output.read_text()

@@ -12,16 +12,13 @@ from arena.models.registry import Entry, Registry
 from arena.models.remote import openai as openai_module
 from arena.models.remote.openai import quota_of
 from tests.models.remote.apis import OpenAiApi, failing, read, unavailable
+from tests.models.remote.loopback import Pause, Reply, Reset, soon
 from tests.models.remote.openai_server import (
     MODEL,
     OpenAiServer,
-    Pause,
-    Reply,
-    Reset,
     drips,
     fails,
     model_entry,
-    soon,
     unknown_model,
 )
 from tests.scripted import ClosedBook
