@@ -139,6 +139,18 @@ class GenerationParams:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelName:
+    """How a model is called.
+
+    Attributes:
+        local: it runs beside the arena; such a one is named first where two are compared.
+    """
+
+    label: str
+    local: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """A contestant.
 

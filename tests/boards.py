@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from arena.domain import Winner
-from arena.leaderboard.names import ModelName
+from arena.domain import ModelName, Winner
 from arena.leaderboard.report import LeaderboardReport, Selection, make_report
 from arena.stats.bias.base import CheckResult
 from arena.stats.filters import Rules

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from arena.leaderboard.names import ModelName
+from arena.domain import ModelName
 from arena.leaderboard.report import LeaderboardReport, Selection, make_report
 from arena.stats.filters import Rules
 from arena.stats.vote_table import VoteTable

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from arena.domain import ModelName
 from arena.stats.vote_table import Contestant
-from arena.store.queries import ModelName
-
-__all__ = ["SIMULATED", "ModelName", "tell_apart"]
 
 # What the answers of a made-up contestant say served them. It is part of who a contestant is, so a
 # simulated vote can never be added to a real one.

@@ -13,8 +13,8 @@ from typing import Final
 
 import numpy as np
 
-from arena.domain import Category
-from arena.leaderboard.names import SIMULATED, ModelName, tell_apart
+from arena.domain import Category, ModelName
+from arena.leaderboard.names import SIMULATED, tell_apart
 from arena.stats.bias.base import CheckResult
 from arena.stats.bias.run import run_checks
 from arena.stats.cells import Cell, cells_of

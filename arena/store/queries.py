@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, and_, func, insert, select, update
 
-from arena.domain import Battle, Exclusion, Vote
+from arena.domain import Battle, Exclusion, ModelName, Vote
 from arena.errors.battle import (
     AlreadyVoted,
     BattleLocked,
@@ -59,18 +59,6 @@ class VotesVersion:
     newest_vote: datetime | None
     decisions: int
     newest_decision: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class ModelName:
-    """How a model is called.
-
-    Attributes:
-        local: it runs beside the arena; such a one is named first where two are compared.
-    """
-
-    label: str
-    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from itertools import permutations
 
 import pytest
 
-from arena.domain import Category, Exclusion, Mode, Winner
+from arena.domain import Category, Exclusion, Mode, ModelName, Winner
 from arena.leaderboard.cache import MOST_KEPT, LeaderboardCache
-from arena.leaderboard.names import SIMULATED, ModelName
+from arena.leaderboard.names import SIMULATED
 from arena.leaderboard.report import Headline, Selection, make_report
 from arena.leaderboard.report_json import VERSION, report_json
 from arena.stats.bias.base import PairCheckResult

@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from arena.domain import Mode
-from arena.leaderboard.names import SIMULATED, ModelName
+from arena.domain import Mode, ModelName
+from arena.leaderboard.names import SIMULATED
 from arena.leaderboard.report import make_report
 from arena.stats.intervals import Estimate
 from arena.stats.vote_table import Contestant

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from arena.leaderboard.names import ModelName
+from arena.domain import ModelName
 from arena.leaderboard.report import make_report
 from arena.stats.vote_table import Contestant
 from arena.store.store import VoteStore
