@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import IO, Any, Final, TextIO
 from arena.concurrency import thread_to_end
 from arena.dataset.card import CardFacts, card_text
 from arena.dataset.columns import COLUMNS, ExportShape, FileFormat
-from arena.dataset.formats import need_pyarrow, replacing, rows_into
+from arena.dataset.formats import NewFile, need_pyarrow, rows_into
 from arena.dataset.pii import Masker
 from arena.dataset.shapes import ROWS, Case, LeftOut
 from arena.domain import Battle, Exclusion, Vote
@@ -23,7 +22,7 @@ from arena.store.database import store_errors
 from arena.store.serialization import Plain
 from arena.store.store import BattleRecords, VoteStore, voter_hash
 
-__all__ = ["ExportReport", "ExportShape", "FileFormat", "card_path", "export", "export_jsonl"]
+__all__ = ["ExportReport", "ExportShape", "FileFormat", "card_path", "export"]
 
 # Rows of one row group; a Parquet file of tiny groups is large and slow.
 _GROUP: Final = 1000
@@ -117,23 +116,13 @@ async def export(
         await run.write(store, target)
         return run.report("-", None)
     with store_errors(str(target)):
-        async with AsyncExitStack() as stack:
-            # The card is finished first, so the file never stands without the card that is its.
-            binary = file_format is FileFormat.PARQUET
-            stream = await stack.enter_async_context(replacing(target, binary=binary))
-            await run.write(store, stream)
-            async with replacing(card_path(target), binary=False) as card:
-                await thread_to_end(card.write, run.card(target.name, now()))
+        new = NewFile(target, card_path(target), binary=file_format is FileFormat.PARQUET)
+        try:
+            await run.write(store, await thread_to_end(new.open))
+            await thread_to_end(new.keep, run.card(target.name, now()))
+        finally:
+            await thread_to_end(new.close)
     return run.report(str(target), card_path(target))
-
-
-async def export_jsonl(store: VoteStore, target: Path | TextIO, salt: str | None = None) -> int:
-    """`export` in JSON Lines and the shape `arena`; the number of lines.
-
-    Raises:
-        StoreError: as `export`.
-    """
-    return (await export(store, target, salt=salt)).rows
 
 
 @dataclass(slots=True)

@@ -6,14 +6,14 @@ import csv
 import json
 import os
 import secrets
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from arena.concurrency import thread_to_end
 from arena.dataset.columns import Column, ColumnKind, FileFormat
 from arena.dataset.lmarena import CRITERIA
 from arena.errors.store import PackageMissing
@@ -178,31 +178,26 @@ def rows_into(stream: IO[Any], file_format: FileFormat, columns: Sequence[Column
     return Csv(stream, columns) if file_format is FileFormat.CSV else JsonLines(stream)
 
 
-@asynccontextmanager
-async def replacing(path: Path, *, binary: bool) -> AsyncIterator[IO[Any]]:
-    """A stream whose content takes the path's place when all of it is on disk.
+class NewFile:
+    """A file and its card while they are written, under hidden names in the same folder. Blocks.
 
-    Raises:
-        OSError: the path can't be written.
+    Args:
+        path: of the file.
+        card: of the text beside it.
+        binary: whether the stream takes bytes.
     """
-    part = _Part(path, binary=binary)
-    try:
-        yield await thread_to_end(part.open)
-        await thread_to_end(part.keep)
-    finally:
-        await thread_to_end(part.close)
 
-
-class _Part:
-    """A new file in the same folder, since only there a rename is one step. Blocks."""
-
-    def __init__(self, path: Path, *, binary: bool) -> None:
-        self._path = path
-        self._binary = binary
-        self._part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    def __init__(self, path: Path, card: Path, *, binary: bool) -> None:
+        self._path, self._card, self._binary = path, card, binary
+        self._part = _hidden(path)
         self._stream: IO[Any] | None = None
 
     def open(self) -> IO[Any]:
+        """The stream that takes the file's content.
+
+        Raises:
+            OSError: the folder can't be written.
+        """
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if self._binary:
             self._stream = self._part.open("xb")
@@ -210,18 +205,73 @@ class _Part:
             self._stream = self._part.open("x", encoding="utf-8", newline="")
         return self._stream
 
-    def keep(self) -> None:
-        """Takes the path's place with all that was written."""
+    def keep(self, card: str) -> None:
+        """Puts the file and its card into their places, both or neither.
+
+        Raises:
+            OSError: that failed; what was there before is there again.
+        """
         assert self._stream is not None  # noqa: S101 - it was opened
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
-        self._stream.close()
-        self._part.replace(self._path)
+        _to_disk(self._stream)
+        new_card = _hidden(self._card)
+        try:
+            with new_card.open("x", encoding="utf-8", newline="") as stream:
+                stream.write(card)
+                _to_disk(stream)
+            _replace_both(self._part, self._path, new_card, self._card)
+        finally:
+            new_card.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Removes what did not take the path's place."""
+        """Removes what did not come to its place."""
         if self._stream is not None:
             # The text may be still unwritten on a full disk; it is not wanted any more.
             with suppress(OSError):
                 self._stream.close()
             self._part.unlink(missing_ok=True)
+
+
+def _hidden(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+
+
+def _to_disk(stream: IO[Any]) -> None:
+    stream.flush()
+    os.fsync(stream.fileno())
+    stream.close()
+
+
+def _replace_both(new: Path, path: Path, new_card: Path, card: Path) -> None:
+    """Renames both; where one rename fails, the files that were there are put back.
+
+    The old card goes first. So if the process is killed between two steps, the file, old or new,
+    has no card, and never one that tells of another file.
+    """
+    saved: dict[Path, Path | None] = {}
+    try:
+        for place in (path, card):
+            saved[place] = _saved(place)
+        try:
+            card.unlink(missing_ok=True)
+            new.replace(path)
+            new_card.replace(card)
+        except BaseException:
+            for place, old in saved.items():
+                place.unlink(missing_ok=True) if old is None else old.replace(place)
+            raise
+    finally:
+        for old in saved.values():
+            if old is not None:
+                old.unlink(missing_ok=True)
+
+
+def _saved(path: Path) -> Path | None:
+    """A second, hidden name of the file, or a copy where the disk has no links; None without it."""
+    if not path.exists():
+        return None
+    second = _hidden(path)
+    try:
+        second.hardlink_to(path)
+    except OSError:
+        shutil.copyfile(path, second)
+    return second

@@ -8,7 +8,9 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Coroutine
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from arena.dataset.formats import rows_into
 from arena.domain import Battle, Exchange, Exclusion, Grade, Mode
 from arena.errors.store import ExportNeedsFile, StoreError
 from arena.store.store import VoteStore, voter_hash
-from tests.store_tools import Outside, until
+from tests.store_tools import Outside
 from tests.vote_samples import NOON, VOTER, answer, battle, vote
 
 
@@ -270,16 +272,86 @@ async def test_masked_export_says_so(store: VoteStore, tmp_path: Path) -> None:
     assert await store.get_battle(made.id) == made
 
 
-async def test_cancelled_export_leaves_the_old_file(store: VoteStore, tmp_path: Path) -> None:
-    """Ctrl-C left a part of a file, or a temporary one beside it."""
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files of a folder by their names."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("before", [{}, {"votes.parquet": b"old", "votes.parquet.card.md": b"old"}])
+async def test_cancelled_export_leaves_the_old_pair_or_the_new_one(
+    store: VoteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: dict[str, bytes]
+) -> None:
+    """File and card come together or not at all, at whatever step of it the export is cancelled."""
     await some(store)
-    target = tmp_path / "out" / "votes.parquet"
-    writing = asyncio.create_task(export(store, target, file_format=FileFormat.PARQUET))
-    await until(lambda: bool(list(target.parent.glob(".votes*.part"))))
-    writing.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await writing
-    assert not list(target.parent.iterdir())
+    in_thread = asyncio.to_thread
+    steps = 0
+
+    def step(work: Any, *args: Any, **options: Any) -> Coroutine[Any, Any, Any]:
+        nonlocal steps
+        steps += 1
+        task = asyncio.current_task()
+        if steps == cancelled_at and task is not None:
+            task.cancel()
+        return in_thread(work, *args, **options)
+
+    monkeypatch.setattr(asyncio, "to_thread", step)
+    for cancelled_at in count(1):
+        steps, folder = 0, tmp_path / str(cancelled_at)
+        folder.mkdir()
+        for name, content in before.items():
+            (folder / name).write_bytes(content)
+        target = folder / "votes.parquet"
+        writing = asyncio.create_task(export(store, target, file_format=FileFormat.PARQUET))
+        await asyncio.wait([writing])
+        left = contents(folder)
+        if left != before:
+            assert left.keys() == {target.name, card_path(target).name}
+            assert b"old" not in left.values()
+        if not writing.cancelled():
+            break
+    assert cancelled_at > 5
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+async def test_a_rename_that_fails_puts_the_old_pair_back(
+    store: VoteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    """Also the second one, when the new file has its place already."""
+    target = tmp_path / "out" / "votes.jsonl"
+    rename = Path.replace
+    renames = 0
+
+    def replace_file(self: Path, place: Path) -> Path:
+        nonlocal renames
+        renames += 1
+        if renames == failing:
+            raise OSError(5, "the disk")
+        return rename(self, place)
+
+    monkeypatch.setattr(Path, "replace", replace_file)
+    with pytest.raises(StoreError):
+        await export(store, target)
+    assert not contents(target.parent)
+    renames = failing
+    await export(store, target)
+    before = contents(target.parent)
+    renames = 0
+    await store.add_battle(battle())
+    with pytest.raises(StoreError):
+        await export(store, target)
+    assert contents(target.parent) == before
+
+
+async def test_a_folder_in_the_place_of_the_card_changes_nothing(
+    store: VoteStore, tmp_path: Path
+) -> None:
+    """It is not moved away, and no file comes without its card."""
+    target = tmp_path / "out" / "votes.jsonl"
+    card_path(target).mkdir(parents=True)
+    with pytest.raises(StoreError):
+        await export(store, target)
+    card_path(target).rmdir()
+    assert not contents(target.parent)
 
 
 async def test_parquet_needs_a_file(store: VoteStore) -> None:
