@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import gradio as gr
 
     from arena.battle.arena import Arena
+    from arena.dataset.hub import HubDataset
     from arena.dataset.public import PublicExports
 
 HERE = Path(__file__).parent
@@ -32,9 +33,15 @@ class Parts:
     """The parts of the process, started and stopped together."""
 
     def __init__(
-        self, arena: Arena, exports: PublicExports, demo: gr.Blocks, settings: Settings
+        self,
+        arena: Arena,
+        hub: HubDataset | None,
+        exports: PublicExports,
+        demo: gr.Blocks,
+        settings: Settings,
     ) -> None:
         self.arena = arena
+        self.hub = hub
         self.exports = exports
         self.demo = demo
         self.settings = settings
@@ -45,8 +52,8 @@ class Parts:
     async def lifespan(self, _app: object) -> AsyncGenerator[None, None]:
         """Models start when the page is served, on its event loop, and end with it."""
         self._loop = asyncio.get_running_loop()
-        journal = self.arena.store.journal
-        await journal.start(self.arena.store)
+        if self.hub is not None:
+            await self.hub.start()
         self.arena.registry.start()
         try:
             yield
@@ -62,9 +69,8 @@ class Parts:
     async def _stop(self) -> None:
         await self.arena.aclose()
         # The last push may take seconds, and so may the end of a model's threads.
-        await asyncio.gather(
-            self.arena.store.journal.aclose(), self.arena.registry.aclose(), self.exports.aclose()
-        )
+        parts = (self.hub, self.arena.registry, self.exports)
+        await asyncio.gather(*(part.aclose() for part in parts if part is not None))
         await self.arena.store.aclose()
         log.info("all answers stopped, all votes on disk")
 
@@ -92,7 +98,7 @@ def compose(settings: Settings) -> Parts:
     if settings.zero_gpu:
         import spaces  # noqa: F401 - before torch and gradio, since it imitates a GPU in this process
     from arena.battle.arena import Arena
-    from arena.dataset.hub import make_journal
+    from arena.dataset.hub import make_hub_dataset
     from arena.dataset.public import PublicExports
     from arena.models.registry import build_registry
     from arena.presets import load_presets
@@ -100,8 +106,8 @@ def compose(settings: Settings) -> Parts:
     from arena.ui.page import build_page
 
     presets = load_presets(HERE / "prompts")
-    journal = make_journal(settings)
-    store = VoteStore.open(settings.database_url, journal=journal, pool=settings.database_pool)
+    store = VoteStore.open(settings.database_url, pool=settings.database_pool)
+    hub = make_hub_dataset(settings, store)
     arena = Arena(
         build_registry(settings, store),
         store,
@@ -112,7 +118,8 @@ def compose(settings: Settings) -> Parts:
     if settings.zero_gpu:
         arena.registry.load_before_launch()
     exports = PublicExports(store, on=settings.public_export)
-    return Parts(arena, exports, build_page(arena, presets, settings, exports), settings)
+    demo = build_page(arena, presets, settings, exports)
+    return Parts(arena, hub, exports, demo, settings)
 
 
 def salt_of(settings: Settings) -> str | None:
@@ -121,11 +128,11 @@ def salt_of(settings: Settings) -> str | None:
     It is the owner's, or, where the votes are copied to the Hub, derived from the Hub's token: so a
     store that is restored on an empty disk knows its voters again.
     """
-    from arena.dataset.hub import derived_salt
-
     if settings.voter_salt is not None:
         return settings.voter_salt.get_secret_value()
     if settings.votes_dataset is not None and settings.hf_token is not None:
+        from arena.dataset.hub import derived_salt
+
         return derived_salt(settings.hf_token.get_secret_value())
     return None
 

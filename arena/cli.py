@@ -130,7 +130,7 @@ async def _exclude(settings: Settings, chosen: argparse.Namespace) -> int:
     """Decide about one vote; where there is a copy on the Hub, it hears of it at once."""
     why = chosen.why or "taken back"
     decided = Exclusion(chosen.battle, why, datetime.now(UTC), lifted=bool(chosen.undo))
-    async with _opened(settings, copied=True) as store:
+    async with _opened(settings) as store, _copied(settings, store):
         await store.add_exclusion(decided)
         vote = await store.get_vote(decided.battle_id)
     kept = "has no vote" if vote is None else f"vote {vote.winner}, kept"
@@ -148,24 +148,30 @@ async def _move(settings: Settings, chosen: argparse.Namespace) -> int:
 
 
 @asynccontextmanager
-async def _opened(settings: Settings, *, copied: bool = False) -> AsyncGenerator[VoteStore, None]:
-    """The store that the settings name; `copied` tells its copy on the Hub of what changes.
-
-    The copy is pushed at the end, for some seconds at most; what could not be pushed is at the
-    arena's next start, if its disk is still there.
-    """
-    from arena.dataset.hub import make_journal
-    from arena.store.journal import NoJournal
+async def _opened(settings: Settings) -> AsyncGenerator[VoteStore, None]:
+    """The store that the settings name."""
     from arena.store.store import VoteStore
 
-    journal = make_journal(settings) if copied else NoJournal()
-    store = await asyncio.to_thread(VoteStore.open, settings.database_url, journal=journal)
+    store = await asyncio.to_thread(VoteStore.open, settings.database_url)
     try:
-        await journal.start(store)
         yield store
-        await journal.aclose()
-        if (left := journal.state()).unpushed:
-            reason = left.error.sentence if left.error else ""
-            print(f"{left.unpushed} changes are not in the copy yet. {reason}", file=sys.stderr)
     finally:
         await store.aclose()
+
+
+@asynccontextmanager
+async def _copied(settings: Settings, store: VoteStore) -> AsyncGenerator[None, None]:
+    """Pushes what is changed inside to the copy on the Hub, if there is one.
+
+    For some seconds at most; what could not be pushed is at the arena's next start, if its disk is
+    still there.
+    """
+    from arena.dataset.hub import make_hub_dataset
+
+    hub = make_hub_dataset(settings, store)
+    yield
+    if hub is not None:
+        await hub.aclose()
+        if (left := hub.state()).unpushed:
+            reason = left.error.sentence if left.error else ""
+            print(f"{left.unpushed} changes are not in the copy yet. {reason}", file=sys.stderr)

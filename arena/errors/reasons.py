@@ -100,6 +100,7 @@ class ErrorReason(StrEnum):
     DO_RAISE_CACHE = "Close other programs, choose a smaller model, or raise ARENA_MAX_CACHE_GIB"
     # what to do about the copy of the votes
     DO_GRANT_WRITE = "Set HF_TOKEN to a token that may write to {place}"
+    DO_MAKE_PRIVATE = "Make {place} private on the Hub; nothing is sent to a public dataset"
     DO_WAIT_FOR_HUB = (
         "It is tried again by itself, and until then they are on this disk alone; if it stays, "
         "check the network"

@@ -1,4 +1,4 @@
-"""Puts back what a copy holds, in SQL. What the store has already is never made poorer."""
+"""Records by key, in SQL: which there are, reading some, putting back what a copy holds."""
 
 from __future__ import annotations
 
@@ -11,16 +11,56 @@ from typing import Any
 from sqlalchemy import Connection, Table, select, update
 
 from arena.domain import Battle, Exclusion, Vote
+from arena.store.changes import Record, RecordKey, RecordKind, key_of
 from arena.store.database import advisory_lock, inserting
 from arena.store.queries import Counts
 from arena.store.schema import battles, exclusions, votes
-from arena.store.serialization import Plain, battle_from_row, battle_row, exclusion_row, vote_row
+from arena.store.serialization import (
+    EXCLUSION,
+    VOTE,
+    Plain,
+    RecordError,
+    battle_from_row,
+    battle_row,
+    exclusion_row,
+    vote_row,
+)
 from arena.store.settings_table import set_meta
 
 _log = logging.getLogger(__name__)
 _BATCH = 200
 # The key of Postgres's advisory lock: a number that nobody else is likely to use.
 _LOCK = 0x6172656E_02
+
+
+def record_keys(connection: Connection) -> list[RecordKey]:
+    """The keys of all records."""
+    decided = connection.execute(select(exclusions.c.battle_id, exclusions.c.decided_at))
+    return [
+        *(RecordKey(RecordKind.BATTLE, name) for name in connection.scalars(select(battles.c.id))),
+        *(RecordKey(RecordKind.VOTE, n) for n in connection.scalars(select(votes.c.battle_id))),
+        *(RecordKey(RecordKind.EXCLUSION, name, moment) for name, moment in decided),
+    ]
+
+
+def read_records(connection: Connection, keys: Sequence[RecordKey]) -> list[Record]:
+    """Those of the records that are there; one that can't be read is logged and left out."""
+    found: list[Record] = []
+    for kind, table, column, decode in (
+        (RecordKind.BATTLE, battles, "id", battle_from_row),
+        (RecordKind.VOTE, votes, "battle_id", VOTE.decode),
+        (RecordKind.EXCLUSION, exclusions, "battle_id", EXCLUSION.decode),
+    ):
+        names = [key.battle_id for key in keys if key.kind is kind]
+        for row in connection.execute(select(table).where(table.c[column].in_(names))).mappings():
+            try:
+                record: Record = decode(row)
+            except RecordError:  # whose text may hold what a visitor wrote
+                _log.error("the %s %s can't be read", kind, row[column])
+            else:
+                found.append(record)
+    wanted = set(keys)
+    return [record for record in found if key_of(record) in wanted]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +75,14 @@ class Found:
 def found(
     given: Sequence[Battle], ballots: Sequence[Vote], decisions: Sequence[Exclusion]
 ) -> Found:
-    """The rows of what is given; of several records of one battle, the one that has most.
+    """The rows of what is given.
 
     Raises:
         RecordError: one of them can't be stored.
     """
-    chosen: dict[str, Battle] = {}
-    for battle in given:
-        known = chosen.get(battle.id)
-        if known is None or finished_answers(battle) >= finished_answers(known):
-            chosen[battle.id] = battle
     # One order for all processes, so that two that restore never wait for each other in a ring.
     return Found(
-        battles={name: (chosen[name], battle_row(chosen[name])) for name in sorted(chosen)},
+        battles={b.id: (b, battle_row(b)) for b in sorted(given, key=lambda b: b.id)},
         votes=[vote_row(v) for v in sorted(ballots, key=lambda v: v.battle_id)],
         exclusions=[
             exclusion_row(e) for e in sorted(decisions, key=lambda e: (e.battle_id, e.decided_at))
@@ -55,17 +90,17 @@ def found(
     )
 
 
-def finished_answers(battle: Battle) -> int:
-    """How many answers of both sides have ended."""
+def answers_in(battle: Battle) -> int:
+    """How many answers of both sides have ended, those that a retry replaced included."""
     both = (battle.conversation_a, battle.conversation_b)
-    return sum(turn.answer is not None for talk in both for turn in talk)
+    return sum((turn.answer is not None) + len(turn.failed) for talk in both for turn in talk)
 
 
-def restore(connection: Connection, what: Found, mark: str, now: datetime) -> Counts:
-    """Inserts what is missing and sets the mark; how much was inserted.
+def restore(connection: Connection, what: Found, mark: str | None, now: datetime) -> Counts:
+    """Inserts what is missing and sets the mark, if any; how much was inserted.
 
-    A battle that is there is replaced only by a record with more finished answers, and only while
-    it has no vote. A vote or a decision on a battle that nobody has is left out, and logged.
+    A battle that is there is replaced only by a record with more answers, and only while it has no
+    vote. A vote or a decision on a battle that nobody has is left out, and logged.
     """
     advisory_lock(connection, _LOCK)
     rows = [{**row, "updated_at": now} for _, row in what.battles.values()]
@@ -80,7 +115,8 @@ def restore(connection: Connection, what: Found, mark: str, now: datetime) -> Co
         _with_battle(connection, what.exclusions, "exclusions"),
         "battle_id",
     )
-    set_meta(connection, mark, now.isoformat())
+    if mark is not None:
+        set_meta(connection, mark, now.isoformat())
     return Counts(len(added), len(new_votes))
 
 
@@ -96,7 +132,7 @@ def _insert_missing(
 
 
 def _enrich(connection: Connection, given: dict[str, tuple[Battle, Plain]], now: datetime) -> None:
-    """Replaces battles that have fewer finished answers here, and no vote."""
+    """Replaces battles that have fewer answers here, and no vote."""
     for names in _batches(sorted(given)):
         chosen = select(battles).where(battles.c.id.in_(names)).order_by(battles.c.id)
         rows = connection.execute(chosen.with_for_update()).mappings().all()
@@ -106,7 +142,7 @@ def _enrich(connection: Connection, given: dict[str, tuple[Battle, Plain]], now:
         )
         for stored in rows:
             battle, row = given[stored["id"]]
-            more = finished_answers(battle) > finished_answers(battle_from_row(stored))
+            more = answers_in(battle) > answers_in(battle_from_row(stored))
             if more and battle.id not in voted:
                 changed = update(battles).where(battles.c.id == battle.id)
                 connection.execute(changed.values(**row, updated_at=now))

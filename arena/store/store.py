@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from functools import wraps
@@ -18,8 +17,8 @@ from sqlalchemy import Connection
 
 from arena.domain import Battle, Exclusion, Grade, Reason, Vote
 from arena.store import queries, restore, settings_table, usage
+from arena.store.changes import Changes, CopyState, RecordKey, RecordKind
 from arena.store.database import POOL, Database, store_errors
-from arena.store.journal import Journal, NoJournal
 from arena.store.queries import Counts
 from arena.store.usage import FullError, RateWindow, Refusal
 
@@ -31,8 +30,6 @@ T = TypeVar("T")
 
 _EXPORT_BATCH: Final = 50
 """Battles that are read at once; no lock is held between two batches."""
-
-_log = logging.getLogger(__name__)
 
 
 def voter_hash(salt: str, session: str) -> str:
@@ -103,16 +100,17 @@ class VoteStore:
 
     Attributes:
         database: for the store's own modules and their tests.
-        journal: hears of every battle, vote and exclusion after its commit.
         clock: the moment, aware.
         place: the database in words for people, without a password.
+        copy_state: how the copy of the store stands, if there is one.
     """
 
-    def __init__(self, database: Database, clock: Callable[[], datetime], journal: Journal) -> None:
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         self.database = database
-        self.journal = journal
         self.clock = clock
         self.place = database.place
+        self.copy_state: Callable[[], CopyState] = CopyState
+        self._changes: Changes | None = None
 
     @classmethod
     def open(
@@ -120,7 +118,6 @@ class VoteStore:
         url: str,
         *,
         clock: Callable[[], datetime] = _now,
-        journal: Journal | None = None,
         pool: int = POOL,
     ) -> VoteStore:
         """The store at that URL, its folder made and its tables brought up to date. Blocks.
@@ -128,18 +125,29 @@ class VoteStore:
         Args:
             url: of an SQLite file or a Postgres database.
             clock: the moment, aware.
-            journal: hears of changes; it must not raise, and what it raises is only logged.
             pool: most connections, and most threads that wait for the database.
 
         Raises:
             StoreError: it can't be made, read or written, or a newer arena wrote it.
         """
-        return cls(Database.open(url, pool), clock, NoJournal() if journal is None else journal)
+        return cls(Database.open(url, pool), clock)
+
+    def track_changes(self, copy_state: Callable[[], CopyState]) -> Changes:
+        """Where the key of every record stands from now on after each commit that writes it.
+
+        Args:
+            copy_state: tells how the copy stands; never blocks.
+        """
+        self.copy_state = copy_state
+        self._changes = Changes()
+        return self._changes
 
     get_battle = _reading(queries.get_battle)
     get_vote = _reading(queries.get_vote)
     exclusions = _reading(queries.exclusions_in_force)
     decisions = _reading(queries.decisions)
+    record_keys = _reading(restore.record_keys)
+    records = _reading(restore.read_records)
     counts = _reading(queries.counts)
     votes_version = _reading(queries.votes_version)
     model_names = _reading(queries.model_names)
@@ -161,9 +169,8 @@ class VoteStore:
         Raises:
             StoreError: also where there is one of that id.
         """
-        await self._noted(
-            lambda _: self.journal.battle(battle), queries.add_battle, battle, self.clock()
-        )
+        key = RecordKey(RecordKind.BATTLE, battle.id)
+        await self._tracked(key, queries.add_battle, battle, self.clock())
 
     async def update_battle(self, battle: Battle) -> None:
         """Replaces the whole record of a battle.
@@ -172,9 +179,8 @@ class VoteStore:
             UnknownBattle: it was never added.
             BattleLocked: it has its vote.
         """
-        await self._noted(
-            lambda _: self.journal.battle(battle), queries.update_battle, battle, self.clock()
-        )
+        key = RecordKey(RecordKind.BATTLE, battle.id)
+        await self._tracked(key, queries.update_battle, battle, self.clock())
 
     async def cast_vote(self, vote: Vote) -> Battle:
         """Stores the only vote of a battle; when this returns, it is on disk.
@@ -189,7 +195,8 @@ class VoteStore:
             AlreadyVoted: it has its vote.
             BadGuess: the guess names neither contestant.
         """
-        return await self._noted(lambda _: self.journal.vote(vote), queries.cast_vote, vote)
+        key = RecordKey(RecordKind.VOTE, vote.battle_id)
+        return await self._tracked(key, queries.cast_vote, vote)
 
     async def annotate_vote(
         self,
@@ -218,9 +225,8 @@ class VoteStore:
             "grade_b": grade_b,
         }
         changes = {name: value for name, value in given.items() if value is not None}
-        return await self._noted(
-            self.journal.vote, queries.annotate_vote, battle_id, voter, changes
-        )
+        key = RecordKey(RecordKind.VOTE, battle_id)
+        return await self._tracked(key, queries.annotate_vote, battle_id, voter, changes)
 
     async def add_exclusion(self, exclusion: Exclusion) -> None:
         """Stores the owner's decision about a battle's vote.
@@ -229,9 +235,8 @@ class VoteStore:
             UnknownBattle: there is no such battle.
             StoreError: also where there is another decision of the same moment.
         """
-        await self._noted(
-            lambda _: self.journal.exclusion(exclusion), queries.add_exclusion, exclusion
-        )
+        key = RecordKey(RecordKind.EXCLUSION, exclusion.battle_id, exclusion.decided_at)
+        await self._tracked(key, queries.add_exclusion, exclusion)
 
     async def vote_table(self) -> VoteTable:
         """All votes as of one moment, oldest first, as columns for the statistics.
@@ -268,14 +273,14 @@ class VoteStore:
         votes: Sequence[Vote],
         exclusions: Sequence[Exclusion],
         *,
-        mark: str,
+        mark: str | None = None,
     ) -> Counts:
         """Puts back what a copy holds, in one transaction, which also sets the mark in `meta`.
 
-        A battle that is there stays, unless the given one has more finished answers and there is
-        no vote. A vote or a decision that is there stays. What belongs to a battle that is
-        neither given nor there is left out. Doing it again changes nothing but the mark's time.
-        The journal does not hear of it.
+        A battle that is there stays, unless the given one has more answers and there is no vote.
+        A vote or a decision that is there stays. What belongs to a battle that is neither given
+        nor there is left out. Doing it again changes nothing but the mark's time. What is put back
+        is no change to copy.
 
         Returns:
             How many battles and votes were not there before.
@@ -308,26 +313,19 @@ class VoteStore:
         """Closes the connections."""
         await self.database.aclose()
 
-    async def _noted(
+    async def _tracked(
         self,
-        note: Callable[[T], None],
+        key: RecordKey,
         work: Callable[Concatenate[Connection, P], T],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Writes, then tells the journal in the same thread."""
+        """Writes, then adds the key to the changes, also where the task was cancelled meanwhile."""
 
         def both() -> T:
             result = self.database.transact(self.database.writer, work, *args, **kwargs)
-            self._tell(lambda: note(result))
+            if self._changes is not None:
+                self._changes.add([key])
             return result
 
         return await self.database.in_thread(both)
-
-    def _tell(self, note: Callable[[], None]) -> None:
-        """A journal that fails must not undo what the visitor was promised."""
-        try:
-            with self.journal.lock:
-                note()
-        except Exception:  # noqa: BLE001 - whatever it is, the vote is on disk
-            _log.exception("the journal did not take a change; the store has it")

@@ -22,7 +22,7 @@ async def health(arena: Arena) -> tuple[int, dict[str, Any]]:
     """
     problem = await _store_problem(arena)
     registry = arena.registry
-    copy = arena.store.journal.state()
+    copy = arena.store.copy_state()
     body = {
         "status": "ok" if problem is None else "failing",
         "ready": problem is None and len(registry.contestants()) >= 2,

@@ -7,7 +7,7 @@ from html import escape
 from arena.models.base import Measured, Metered, Ready
 from arena.models.registry import Entry, Registry
 from arena.models.throughput import Throughput
-from arena.store.journal import CopyState
+from arena.store.changes import CopyState
 from arena.store.queries import Counts
 from arena.ui.i18n import error_line, say, say_or
 from arena.ui.memory_view import cache_rows

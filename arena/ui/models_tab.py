@@ -54,6 +54,6 @@ class ModelsTab:
             counts = await store.counts()
         except ArenaError as error:
             return error_notice(language, error) + models_html(registry, language)
-        copy = store.journal.state()
+        copy = store.copy_state()
         card = store_html(store.place, counts, copy, language, time.time())
         return models_html(registry, language, card)

@@ -1,11 +1,11 @@
 """A loopback server that speaks the Hugging Face Hub as far as the copy of the votes uses it.
 
 The real huggingface_hub talks to it: repositories, trees, downloads, preupload and commits of
-datasets, and the large-file protocol with its store. What it answers follows what the client reads
-and the Hub's documentation; it was not recorded from the Hub.
+datasets, of files that are not large. What it answers follows what the client reads and the Hub's
+documentation; it was not recorded from the Hub.
 
     with running_hub() as hub:
-        HubBackup(..., endpoint=hub.url)
+        HubDataset(..., endpoint=hub.url)
         hub.until(lambda: hub.votes())     # waits for a change, never for a time
         hub.answers = refuse(503)          # every request, until it is None again
         with hub.held("commit"): ...       # such requests wait until the block ends
@@ -91,8 +91,6 @@ class Hub:
         self.answers: Answers | None = None
         self.requests: list[tuple[str, str]] = []
         self.received: list[bytes] = []
-        self.lfs_above = 10 * 1024 * 1024
-        self.large: dict[str, bytes] = {}
         self.page = 1000
         self._holds: dict[str, threading.Event] = {}
         self.changed = threading.Condition()
@@ -124,11 +122,6 @@ class Hub:
     def count(self, word: str) -> int:
         """How many requests had the word in their path."""
         return sum(word in path for _, path in self.requests)
-
-    @property
-    def elsewhere(self) -> str:
-        """The store of large files, which is another host."""
-        return self.url.replace("127.0.0.1", "localhost")
 
     @property
     def repo(self) -> Repo:
@@ -172,7 +165,7 @@ class Hub:
 
     def answer(self, method: str, path: str, query: Json, body: bytes) -> Reply:
         parts = path.strip("/").split("/")
-        for route in (self._create, self._dataset, self._resolve, self._lfs, self._other):
+        for route in (self._create, self._dataset, self._resolve, self._other):
             reply = route(method, parts, query, body)
             if reply is not None:
                 return reply
@@ -218,43 +211,30 @@ class Hub:
         return Reply(200, found, headers)
 
     def _entry(self, path: str, content: bytes) -> Json:
-        entry: Json = {
-            "type": "file", "oid": git_oid(content), "size": len(content), "path": path,
-        }  # fmt: skip
-        if self._is_large(path, len(content)):
-            oid = hashlib.sha256(content).hexdigest()
-            entry["lfs"] = {"oid": oid, "size": len(content), "pointerSize": 130}
-        return entry
-
-    def _is_large(self, path: str, size: int) -> bool:
-        return path.endswith(".jsonl") and size > self.lfs_above
+        return {"type": "file", "oid": git_oid(content), "size": len(content), "path": path}
 
     def _preupload(self, repo: Repo, revision: str, _query: Json, body: bytes) -> Reply:
         _, files = repo.at(revision)
         found = []
         for asked in json.loads(body)["files"]:
-            large = self._is_large(asked["path"], asked["size"])
-            info = {
-                "path": asked["path"],
-                "uploadMode": "lfs" if large else "regular",
-                "shouldIgnore": False,
-            }
+            info = {"path": asked["path"], "uploadMode": "regular", "shouldIgnore": False}
             if asked["path"] in files:
-                content = files[asked["path"]]
-                info["oid"] = hashlib.sha256(content).hexdigest() if large else git_oid(content)
+                info["oid"] = git_oid(files[asked["path"]])
             found.append(info)
         return Reply(200, {"files": found})
 
     def _commit(self, repo: Repo, _revision: str, _query: Json, body: bytes) -> Reply:
-        files = dict(repo.at("main")[1])
+        head, files = repo.at("main")[0], dict(repo.at("main")[1])
         for line in body.splitlines():
             item = json.loads(line)
             value = item["value"]
-            if item["key"] == "file":
+            if value.get("parentCommit", head) != head:
+                return Reply(412, {"error": "A commit has happened since. Please refresh."})
+            if item["key"] == "deletedFile":
+                del files[value["path"]]
+            elif item["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
                 self.received.append(files[value["path"]])
-            elif item["key"] == "lfsFile":
-                files[value["path"]] = self.large[value["oid"]]
         sha = repo.commit(files)
         url = f"{self.url}/datasets/{DATASET}/commit/{sha}"
         return Reply(200, {"success": True, "commitOid": sha, "commitUrl": url, "hookOutput": ""})
@@ -268,28 +248,7 @@ class Hub:
             return Reply(404, {"error": "no file"}, {"X-Error-Code": "EntryNotFound"})
         content = files[path]
         headers = {"X-Repo-Commit": sha, "ETag": f'"{git_oid(content)}"'}
-        if not self._is_large(path, len(content)):
-            return Reply(200, content, headers)
-        oid = hashlib.sha256(content).hexdigest()
-        self.large[oid] = content
-        headers |= {"X-Linked-Etag": f'"{oid}"', "X-Linked-Size": str(len(content))}
-        return Reply(302, b"", headers | {"Location": f"{self.elsewhere}/large/{oid}"})
-
-    def _lfs(self, method: str, parts: list[str], _query: Json, body: bytes) -> Reply | None:
-        if parts[-4:] == ["info", "lfs", "objects", "batch"]:
-            found = []
-            for asked in json.loads(body)["objects"]:
-                actions = {"upload": {"href": f"{self.elsewhere}/large/{asked['oid']}"}}
-                found.append({**asked, "actions": actions})
-            return Reply(200, {"transfer": "basic", "objects": found})
-        if parts[0] != "large":
-            return None
-        if method == "PUT":
-            assert hashlib.sha256(body).hexdigest() == parts[1]
-            self.large[parts[1]] = body
-            self.received.append(body)
-            return Reply()
-        return Reply(200, self.large[parts[1]], {"ETag": f'"{parts[1]}"'})
+        return Reply(200, content, headers)
 
     def _other(self, _method: str, parts: list[str], _query: Json, _body: bytes) -> Reply | None:
         if parts == ["api", "validate-yaml"]:
@@ -316,7 +275,7 @@ class _Handler(BaseHTTPRequestHandler):
         hub.wait_if_held(address.path)
         with hub.changed:
             reply = hub.answers(self.command, address.path) if hub.answers else None
-            if reply is None and not address.path.startswith("/large/"):
+            if reply is None:
                 reply = self._unless_known()
             if reply is None:
                 query = parse_qs(address.query)

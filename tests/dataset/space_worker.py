@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from arena.dataset.hub import HubBackup, make_journal
+from arena.dataset.hub import HubDataset, make_hub_dataset
 from arena.errors.battle import AlreadyVoted
 from arena.settings import load_settings
 from arena.store.store import VoteStore
@@ -27,32 +27,33 @@ class Careless(Exception):
 
 
 @asynccontextmanager
-async def alone() -> AsyncIterator[VoteStore]:
+async def alone() -> AsyncIterator[tuple[VoteStore, HubDataset]]:
     settings = load_settings()
-    journal = make_journal(settings)
-    store = VoteStore.open(settings.database_url, journal=journal)
-    await journal.start(store)
+    store = VoteStore.open(settings.database_url)
+    hub = make_hub_dataset(settings, store)
+    assert hub is not None
+    await hub.start()
     try:
-        yield store
+        yield store, hub
     except Careless:
         raise SystemExit(7) from None
-    await journal.aclose()
+    await hub.aclose()
     await store.aclose()
 
 
 @asynccontextmanager
-async def whole() -> AsyncIterator[VoteStore]:
+async def whole() -> AsyncIterator[tuple[VoteStore, HubDataset]]:
     import app
 
+    assert app.parts.hub is not None
     async with app.parts.lifespan(None):
-        yield app.parts.arena.store
+        yield app.parts.arena.store, app.parts.hub
 
 
-async def answer(store: VoteStore, command: str, argument: str) -> object:
-    assert isinstance(store.journal, HubBackup)
+async def answer(store: VoteStore, hub: HubDataset, command: str, argument: str) -> object:
     match command:
         case "settled":
-            await store.journal.settled.wait()
+            await hub.settled.wait()
         case "vote":
             names = argument.split(",")
             return [await new_vote(store, name) for name in names]
@@ -70,7 +71,7 @@ async def answer(store: VoteStore, command: str, argument: str) -> object:
                 "battles": (await store.counts()).battles,
             }
         case "state":
-            state = store.journal.state()
+            state = store.copy_state()
             return {"unpushed": state.unpushed, "failed": state.error is not None}
     return None
 
@@ -89,9 +90,9 @@ async def main(part: str) -> None:
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     lines = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
-    async with whole() if part == "app" else alone() as store:
+    async with whole() if part == "app" else alone() as (store, hub):
         say("ready")
-        serving = asyncio.create_task(serve(store, lines))
+        serving = asyncio.create_task(serve(store, hub, lines))
         ending = asyncio.create_task(ended.wait())
         await asyncio.wait([serving, ending], return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
@@ -99,12 +100,12 @@ async def main(part: str) -> None:
         serving.cancel()
 
 
-async def serve(store: VoteStore, lines: asyncio.StreamReader) -> None:
+async def serve(store: VoteStore, hub: HubDataset, lines: asyncio.StreamReader) -> None:
     while line := (await lines.readline()).decode().strip():
         command, _, argument = line.partition(" ")
         if command == "leave":
             raise Careless
-        say(await answer(store, command, argument))
+        say(await answer(store, hub, command, argument))
 
 
 def say(word: Any) -> None:

@@ -6,56 +6,126 @@ The real huggingface_hub talks to a loopback server (`hub_server.py`).
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
-import os
-import resource
-import shutil
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
-from huggingface_hub import close_session
+from huggingface_hub import close_session, get_session
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from hypothesis import given
+from hypothesis import strategies as st
 
-from arena.dataset.hub import HubBackup, derived_salt, make_journal
-from arena.dataset.hub_lines import encode_line
+from arena.dataset import hub as module
+from arena.dataset.hub import HubDataset, derived_salt, make_hub_dataset
+from arena.dataset.hub_repository import HubRepository, decode_line, encode_line
 from arena.domain import Battle, Exchange, Exclusion, Reason, Side
 from arena.errors.base import SettingsError
+from arena.errors.reasons import ErrorReason
 from arena.errors.store import BackupFailed, StoreError
-from arena.store.journal import CopyState, NoJournal
+from arena.store.changes import CopyState, Record
+from arena.store.serialization import RecordError
 from arena.store.store import VoteStore, voter_hash
-from tests.dataset.hub_arena import NEVER, Space, space
 from tests.dataset.hub_server import DATASET, TOKEN, Hub, Reply, refuse, running_hub, serving
 from tests.environment import settings_from
-from tests.store_tools import excluded_in, pairs_of
-from tests.vote_samples import NOON, VOTER, answer, battle, vote
+from tests.store_tools import pairs_of
+from tests.vote_samples import NOON, VOTER, answer, battle, battles, hexes, moments, texts, vote
+from tests.vote_samples import votes as sampled_votes
 
+NEVER = 1000.0
+"""Minutes between two pushes, where a test says itself when to push."""
 EMPTY_CARD = b"---\nlicense: mit\n---\nmine\n"
+ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(autouse=True)
-def threads_end() -> Iterator[None]:
+class Space:
+    """One process of the arena: a store and its copy. Its disk is `folder`."""
+
+    def __init__(self, hub: Hub, folder: Path, **options: Any) -> None:
+        defaults: dict[str, Any] = {"endpoint": hub.url, "every_minutes": NEVER, "retry_s": 0.01}
+        self.hub = hub
+        self.store = VoteStore.open(f"sqlite:///{folder / 'arena.db'}")
+        self.copy = HubDataset(self.store, DATASET, TOKEN, folder / "cache", **(defaults | options))
+
+    @property
+    def state(self) -> CopyState:
+        return self.store.copy_state()
+
+    async def settled(self) -> None:
+        """Waits until store and copy hold the same."""
+        async with asyncio.timeout(30):
+            await self.copy.settled.wait()
+
+    async def voted(self, number: int = 1, winner: str = "model_a") -> list[Battle]:
+        """New battles, each with its vote."""
+        made = [battle() for _ in range(number)]
+        for each in made:
+            await self.store.add_battle(each)
+            await self.store.cast_vote(vote(each, winner))
+        return made
+
+    async def refused(self) -> BackupFailed:
+        """Pushes, and what that raises."""
+        with pytest.raises(BackupFailed) as caught:
+            await self.copy.push()
+        return caught.value
+
+    async def until(self, true: Callable[[], object]) -> None:
+        """Waits until it is true; looks after each request to the Hub."""
+        await asyncio.to_thread(self.hub.until, true)
+
+    async def contents(self) -> dict[str, object]:
+        """All that the store holds and the copy must bring back."""
+        return {
+            "battles": {b.id: (b, v) for b, v in await pairs_of(self.store)},
+            "decisions": await self.store.decisions(),
+        }
+
+    async def aclose(self) -> None:
+        await self.copy.aclose()
+        await self.store.aclose()
+
+
+@asynccontextmanager
+async def space(
+    hub: Hub, folder: Path, *, settle: bool = True, **options: Any
+) -> AsyncIterator[Space]:
+    """A process from its start to its end by SIGTERM."""
+    made = Space(hub, folder, **options)
+    try:
+        await made.copy.start()
+        if settle:
+            await made.settled()
+        yield made
+    finally:
+        await made.aclose()
+
+
+def wait_for_threads() -> None:
     """No thread of one test talks to the Hub of the next one, over connections that both share."""
-    yield
-    for thread in hub_threads():
-        thread.join(30)
-        assert not thread.is_alive()
+    for thread in threading.enumerate():
+        if thread.name in ("hub-push", "hub-work"):
+            thread.join(30)
+            assert not thread.is_alive()
     close_session()
-
-
-def hub_threads() -> list[threading.Thread]:
-    return [t for t in threading.enumerate() if t.name in ("hub-push", "hub-read")]
 
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
     with running_hub() as server:
         yield server
+        wait_for_threads()
 
 
 @pytest.fixture
@@ -65,30 +135,66 @@ async def one(hub: Hub, tmp_path: Path) -> AsyncIterator[Space]:
         yield made
 
 
-async def contents(store: VoteStore) -> dict[str, object]:
-    """All that the store holds and the copy must bring back."""
-    return {
-        "battles": {battle.id: (battle, vote) for battle, vote in await pairs_of(store)},
-        "exclusions": await excluded_in(store),
-    }
+def files(hub: Hub) -> set[str]:
+    """The names of the copy's files."""
+    return {name for name in hub.files() if name.startswith("data/")}
 
 
-def unanswered() -> Battle:
-    """A battle as it begins."""
-    talk = (Exchange("1+1は？"),)
-    return battle(conversation_a=talk, conversation_b=talk)
+# --- lines -------------------------------------------------------------------------------------
+
+exclusions = st.builds(
+    Exclusion, battle_id=hexes(32), why=texts, decided_at=moments, lifted=st.booleans()
+)
+records = battles | sampled_votes | exclusions
 
 
-def answered(begun: Battle, side: Side, **how: str) -> Battle:
-    """The same when that side has ended."""
-    return begun.with_conversation(side, (Exchange("1+1は？", answer(**how)),))
+@given(record=records, at=moments)
+def test_a_line_is_one_line_and_comes_back(record: Record, at: datetime) -> None:
+    """Whatever the texts hold, such as the end of a line."""
+    line = encode_line(record, at)
+    assert line.count(b"\n") == 1
+    assert line.endswith(b"\n")
+    back, version = decode_line(line)
+    assert version.at == at
+    assert encode_line(back, at) == line
+
+
+@given(record=records, data=st.data())
+def test_a_part_of_a_line_is_not_a_line(record: Record, data: st.DataObject) -> None:
+    """A record without its end never reads as a record."""
+    line = encode_line(record, NOON).rstrip(b"\n")
+    with pytest.raises(RecordError):
+        decode_line(line[: data.draw(st.integers(0, len(line) - 1))])
+
+
+EXCLUSION = b'{"kind":"exclusion","at":"2025-06-01T12:00:00+00:00","record":%s}'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[]",
+        b'{"kind":"vote"}',
+        b'{"kind":"vote","at":"2025-06-01T12:00:00+00:00","record":[7]}',
+        b'{"kind":"vote","at":"noon","record":{}}',
+        b'{"kind":"vote","at":"2025-06-01T12:00:00","record":{}}',
+        b'{"kind":"exclusion","at":7,"record":{}}',
+        EXCLUSION % b'{"battle_id":"a","why":"b","decided_at":"2025-06-01T12:00:00","lifted":true}',
+        EXCLUSION % b'{"battle_id":"a","why":"b","decided_at":"2025-06-01T12:00:00Z","lifted":1}',
+        EXCLUSION % b'{"battle_id":"a","why":2,"decided_at":"2025-06-01T12:00:00Z","lifted":true}',
+    ],
+)
+def test_what_is_no_line_is_refused(line: bytes) -> None:
+    """Before it comes near the store."""
+    with pytest.raises(RecordError):
+        decode_line(line)
 
 
 # --- there and back ----------------------------------------------------------------------------
 
 
 async def test_everything_comes_back(hub: Hub, tmp_path: Path) -> None:
-    """A Space's disk is emptied at each restart, and with it went every vote."""
+    """Battles with and without a vote, words of a vote, decisions; voters as the store has them."""
     async with space(hub, tmp_path / "one") as one:
         kept = await one.voted(3)
         odd = battle(system_prompt="a\x00b\u2028\ud800", provenance={"x": {"y\n": "z"}})
@@ -98,43 +204,36 @@ async def test_everything_comes_back(hub: Hub, tmp_path: Path) -> None:
             kept[0].id, VOTER, comment="改行\n\n", reasons=(Reason.CLEAR,)
         )
         await one.store.add_battle(battle("phi", None))
-        decided = Exclusion(kept[1].id, "a bot", NOON)
+        await one.store.add_battle(battle(conversation_a=(Exchange("1+1は？"),)))
         lifted = Exclusion(kept[2].id, "not sure", NOON)
-        for decision in (
-            decided,
-            lifted,
-            replace(lifted, decided_at=NOON + timedelta(1), lifted=True),
-        ):
+        later = replace(lifted, decided_at=NOON + timedelta(1), lifted=True)
+        for decision in (Exclusion(kept[1].id, "a bot", NOON), lifted, later):
             await one.store.add_exclusion(decision)
-        before = await contents(one.store)
+        before = await one.contents()
     assert len(hub.votes()) == 4
     assert hub.repo.private
     async with space(hub, tmp_path / "two") as two:
-        after = await contents(two.store)
-        assert after == before
-        assert list(after["exclusions"]) == [kept[1].id]  # type: ignore[call-overload]
-        assert two.backup.state().error is None
-        assert not two.backup.state().restoring
+        assert await two.contents() == before
+        assert list(await two.store.exclusions()) == [kept[1].id]
+        assert (two.state.error, two.state.restoring) == (None, False)
 
 
 async def test_nothing_is_restored_or_copied_twice(hub: Hub, tmp_path: Path) -> None:
-    """Each restart added all battles once more to the copy."""
+    """A restart adds nothing, neither here nor there."""
     async with space(hub, tmp_path / "one") as one:
         await one.voted(3)
-    first = hub.files()
+    first = files(hub)
     for disk in ("two", "one", "two"):
         async with space(hub, tmp_path / disk) as again:
             counts = await again.store.counts()
             assert (counts.battles, counts.votes) == (3, 3)
-            assert again.backup.state().unpushed == 0
-    assert {name for name in hub.files() if name.startswith("data/")} == {
-        name for name in first if name.startswith("data/")
-    }
+            assert again.state.unpushed == 0
+    assert files(hub) == first
     assert len(hub.lines("battle")) == len(hub.lines("vote")) == 3
 
 
 async def test_what_the_owner_removed_stays_removed(hub: Hub, tmp_path: Path) -> None:
-    """A visitor asked for a deletion, and the next restart brought it back."""
+    """A store is restored once in its life."""
     async with space(hub, tmp_path / "one") as one:
         gone, stays = await one.voted(2)
         with one.store.database.writer.begin() as connection:
@@ -145,8 +244,8 @@ async def test_what_the_owner_removed_stays_removed(hub: Hub, tmp_path: Path) ->
         assert await again.store.get_vote(stays.id) is not None
 
 
-async def test_store_with_votes_of_its_own_is_restored_too(hub: Hub, tmp_path: Path) -> None:
-    """The backup was turned on, or the first boot failed, after people had voted already."""
+async def test_store_and_copy_each_get_what_they_lack(hub: Hub, tmp_path: Path) -> None:
+    """Also where the copy is turned on after people have voted."""
     async with space(hub, tmp_path / "one") as one:
         theirs = await one.voted(2)
     without = VoteStore.open(f"sqlite:///{tmp_path / 'two' / 'arena.db'}")
@@ -160,77 +259,41 @@ async def test_store_with_votes_of_its_own_is_restored_too(hub: Hub, tmp_path: P
     assert hub.votes() == {mine.id, *(b.id for b in theirs)}
 
 
-async def test_files_of_two_processes_are_one_copy(hub: Hub, tmp_path: Path) -> None:
-    """Two writers of one file overwrote each other's votes."""
+async def test_processes_share_a_dataset(hub: Hub, tmp_path: Path) -> None:
+    """Each push is a file of its own, which no other process writes."""
     async with space(hub, tmp_path / "one") as one, space(hub, tmp_path / "two") as two:
         ours = [*await one.voted(2), *await two.voted(3, "tie")]
-        assert await one.pushed() is None
-        assert await two.pushed() is None
+        await one.copy.push()
+        await two.copy.push()
         ours += [*await one.voted(1), *await two.voted(1)]
-    assert sum(name.startswith("data/") for name in hub.files()) == 2
+    assert len(files(hub)) == 4
     hub.page = 2  # the Hub lists a long tree in pages
     async with space(hub, tmp_path / "three") as three:
         assert {b.id for b, v in await pairs_of(three.store) if v} == {b.id for b in ours}
 
 
-# The library gives the large-file store a file in a way that its HTTP library has renamed.
-@pytest.mark.filterwarnings("ignore:Use 'content:DeprecationWarning")
-@pytest.mark.parametrize("large", [False, True], ids=["inline", "large-file storage"])
-async def test_a_growing_file_is_pushed_as_far_as_it_is_whole(
-    hub: Hub, tmp_path: Path, *, large: bool
+async def test_more_than_a_file_holds_goes_in_several(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The Hub may want its large-file storage, which the library feeds in another way."""
-    if large:
-        hub.lfs_above = 100
+    """So that no file is one for the Hub's large-file storage."""
+    monkeypatch.setattr(module, "FILE_BYTES", 100)
+    monkeypatch.setattr(module, "BATCH", 2)
     async with space(hub, tmp_path / "one") as one:
-        for _ in range(3):
-            await one.voted(1)
-            assert await one.pushed() is None
-            assert one.backup.state().unpushed == 0
-        before = await contents(one.store)
-    assert hub.count("/large/") == (3 if large else 0)
+        await one.voted(3)
+        await one.copy.push()
+        assert one.state.unpushed == 0
+        before = await one.contents()
+    assert len(files(hub)) == 3
     async with space(hub, tmp_path / "two") as two:
-        assert await contents(two.store) == before
+        assert await two.contents() == before
 
 
-# --- what is noted -----------------------------------------------------------------------------
-
-
-async def test_a_battle_is_noted_when_both_answers_have_ended(one: Space, hub: Hub) -> None:
-    """Every line of a half-written battle is one more to push, and tells nothing."""
-    begun = unanswered()
-    half = answered(begun, Side.A)
-    whole = answered(half, Side.B)
-    await one.store.add_battle(begun)
-    await one.store.update_battle(half)
-    assert one.backup.state().unpushed == 0
-    await one.store.update_battle(whole)
-    assert one.backup.state().unpushed == 1
-    turn = Exchange("続けて")
-    more = replace(
-        whole,
-        conversation_a=(*whole.conversation_a, turn),
-        conversation_b=(*whole.conversation_b, turn),
-    )
-    await one.store.update_battle(more)
-    assert one.backup.state().unpushed == 1
-    ended = replace(
-        more,
-        conversation_a=(*whole.conversation_a, Exchange("続けて", answer("a"))),
-        conversation_b=(*whole.conversation_b, Exchange("続けて", answer("b"))),
-    )
-    await one.store.update_battle(ended)
-    assert one.backup.state().unpushed == 2
-    assert await one.pushed() is None
-    assert len(hub.lines("battle")) == 2
-
-
-async def test_the_fullest_line_of_a_battle_counts(hub: Hub, tmp_path: Path) -> None:
-    """A retried answer, or a later turn, was lost behind an older line in a later file."""
-    begun = unanswered()
-    failed = answered(answered(begun, Side.A), Side.B, text="", reason="error")
-    retried = failed.with_conversation(
-        Side.B, (Exchange("1+1は？", answer("2"), (answer("", reason="error"),)),)
+async def test_the_newest_line_of_a_record_counts(hub: Hub, tmp_path: Path) -> None:
+    """In whatever file it stands; a battle's line with more answers is newer by any clock."""
+    begun = battle(conversation_a=(Exchange("1+1は？"),))
+    failed = begun.with_conversation(Side.A, (Exchange("1+1は？", answer("", reason="error")),))
+    retried = begun.with_conversation(
+        Side.A, (Exchange("1+1は？", answer("2"), (answer("", reason="error"),)),)
     )
     later = NOON + timedelta(hours=1)
     hub.put("data/1.jsonl", encode_line(retried, NOON))
@@ -241,27 +304,12 @@ async def test_the_fullest_line_of_a_battle_counts(hub: Hub, tmp_path: Path) -> 
     async with space(hub, tmp_path / "one") as one:
         assert await one.store.get_battle(begun.id) == retried
         assert await one.store.get_vote(begun.id) == noted
+        assert one.state.unpushed == 0
+    assert len(files(hub)) == 3
 
 
-async def test_a_battle_that_never_ended_is_noted_at_the_next_start(
-    hub: Hub, tmp_path: Path
-) -> None:
-    """A killed process leaves battles that count as begun; the copy never heard of them."""
-    begun = unanswered()
-    async with space(hub, tmp_path / "one") as one:
-        await one.store.add_battle(begun)
-    assert not hub.battles()
-    async with space(hub, tmp_path / "one"):
-        pass
-    assert hub.battles() == {begun.id}
-    async with space(hub, tmp_path / "two") as two:
-        assert await two.store.get_battle(begun.id) == begun
-
-
-async def test_a_change_between_commit_and_note_is_noted_at_the_next_start(
-    hub: Hub, tmp_path: Path
-) -> None:
-    """A crash between the two left a gap in the copy for ever."""
+async def test_what_the_copy_lacks_is_pushed_at_the_next_start(hub: Hub, tmp_path: Path) -> None:
+    """Whatever was written without a push: a crash may come between the two."""
     made = battle()
     async with space(hub, tmp_path / "one") as one:
         await one.store.add_battle(made)
@@ -271,53 +319,80 @@ async def test_a_change_between_commit_and_note_is_noted_at_the_next_start(
     await unheard.add_exclusion(Exclusion(made.id, "a bot", NOON))
     await unheard.aclose()
     async with space(hub, tmp_path / "one") as again:
-        before = await contents(again.store)
-    assert len(hub.lines("battle")) == len(hub.lines("vote")) == 2
+        before = await again.contents()
+        assert len(hub.lines("battle")) == len(hub.lines("vote")) == 2
     async with space(hub, tmp_path / "two") as two:
-        assert await contents(two.store) == before
+        assert await two.contents() == before
 
 
-async def test_a_vote_while_the_store_is_gone_through_is_noted_once(one: Space) -> None:
-    """It was no more in the list of the copy's lines, and already in the store."""
-    assert await one.pushed() is None
-    index = await asyncio.to_thread(one.backup._index)
-    await one.voted(1)
-    await one.backup._reconcile(one.store, index)
-    assert one.backup.state().unpushed == 2
+async def test_a_restore_that_breaks_off_is_not_taken_for_whole(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mark comes with the last of it, and the next attempt brings the rest."""
+    async with space(hub, tmp_path / "one") as one:
+        await one.voted(3)
+        before = await one.contents()
+    monkeypatch.setattr(module, "BATCH", 2)
+    calls = 0
+    whole = VoteStore.restore
+
+    async def restore(self: VoteStore, *given: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            assert await self.get_meta(f"restored:{DATASET}") is None
+            assert (await self.counts()).battles == 2
+            raise OSError(errno.EIO, "the disk")
+        return await whole(self, *given)
+
+    monkeypatch.setattr(VoteStore, "restore", restore)
+    async with space(hub, tmp_path / "two") as two:
+        assert calls == 2 + 2 + 2
+        assert await two.contents() == before
+        assert await two.store.get_meta(f"restored:{DATASET}") is not None
 
 
 # --- a Hub that fails --------------------------------------------------------------------------
 
 FAULTS = {
-    "overloaded": (refuse(503, "/commit/"), "DO_WAIT_FOR_HUB"),
-    "no token": (refuse(401, "/commit/"), "DO_GRANT_WRITE"),
-    "may only read": (refuse(403, "/commit/"), "DO_GRANT_WRITE"),
-    "someone else was first": (refuse(412, "/commit/"), "DO_WAIT_FOR_HUB"),
+    "overloaded": (refuse(503, "/commit/"), ErrorReason.DO_WAIT_FOR_HUB),
+    "no token": (refuse(401, "/commit/"), ErrorReason.DO_GRANT_WRITE),
+    "may only read": (refuse(403, "/commit/"), ErrorReason.DO_GRANT_WRITE),
+    "someone else was first": (refuse(412, "/commit/"), ErrorReason.DO_WAIT_FOR_HUB),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_push_that_fails_is_tried_again(
-    one: Space, hub: Hub, tmp_path: Path, fault: str
-) -> None:
-    """Votes of an outage were never pushed, or somebody had to notice and start again."""
+async def test_a_push_that_fails_is_tried_again(one: Space, hub: Hub, fault: str) -> None:
+    """What could not be pushed waits; the state says how much, and what to do."""
     hub.answers, remedy = FAULTS[fault]
     await one.voted(2)
-    error = await one.pushed()
-    state = one.backup.state()
-    assert isinstance(error, BackupFailed)
-    assert isinstance(state.error, BackupFailed)
-    assert state.error.values["remedy"].name == remedy  # type: ignore[attr-defined]
-    assert state.error.values["place"] == DATASET
-    assert (state.unpushed, state.pushed_at) == (4, None)
+    error = await one.refused()
+    assert one.state.error is error
+    assert error.values["remedy"] is remedy
+    assert error.values["place"] == DATASET
+    assert one.state.unpushed == 4
     await one.voted(1)
     hub.answers = None
-    assert await one.pushed() is None
-    state = one.backup.state()
+    await one.copy.push()
+    state = one.state
     assert (state.unpushed, state.error) == (0, None)
     assert state.pushed_at is not None
     assert abs(state.pushed_at - time.time()) < 60
     assert len(hub.votes()) == 3
+
+
+async def test_nothing_is_sent_to_a_public_dataset(one: Space, hub: Hub) -> None:
+    """Votes and texts stay here until it is private again."""
+    hub.repo.private = False
+    await one.voted(1)
+    error = await one.refused()
+    assert error.values["remedy"] is ErrorReason.DO_MAKE_PRIVATE
+    assert "private" in error.remedy_text
+    assert not files(hub)
+    hub.repo.private = True
+    await one.copy.push()
+    assert len(hub.votes()) == 1
 
 
 BOOT_FAULTS = {
@@ -334,27 +409,26 @@ BOOT_FAULTS = {
 async def test_a_hub_that_fails_at_the_start_stops_nothing(
     hub: Hub, tmp_path: Path, fault: str
 ) -> None:
-    """The arena did not start without the Hub, or took a failing one for an empty copy."""
+    """The arena serves, and store and copy come together when the Hub answers."""
     async with space(hub, tmp_path / "one") as one:
         theirs = await one.voted(2)
     hub.answers = BOOT_FAULTS[fault]
     async with space(hub, tmp_path / "two", settle=False) as two:
         mine = await two.voted(1)
-        await two.failed()
-        state = two.backup.state()
-        assert state.restoring
-        assert isinstance(state.error, BackupFailed)
+        await two.until(lambda: two.state.error)
+        assert two.state.restoring
+        assert isinstance(two.state.error, BackupFailed)
         assert await two.store.get_meta(f"restored:{DATASET}") is None
         hub.answers = None
         await two.settled()
-        assert await two.pushed() is None
-        assert two.backup.state().error is None
+        await two.copy.push()
+        assert two.state.error is None
         assert (await two.store.counts()).votes == 3
     assert hub.votes() == {b.id for b in [*theirs, *mine]}
 
 
-async def test_a_hub_that_cannot_be_reached_at_the_start(tmp_path: Path) -> None:
-    """A machine without a network ended in a traceback of the library."""
+async def test_a_hub_that_goes_away_and_comes_back(tmp_path: Path) -> None:
+    """No network at the start, or in the middle: the connections of before are not used again."""
     hub = Hub()
     with serving(hub):
         async with space(hub, tmp_path / "one") as one:
@@ -362,106 +436,87 @@ async def test_a_hub_that_cannot_be_reached_at_the_start(tmp_path: Path) -> None
     port = int(hub.url.rsplit(":", 1)[1])
     async with space(hub, tmp_path / "two", settle=False) as two:
         await two.voted(1)
-        await two.failed()
-        assert "network" in two.backup.state().error.remedy_text  # type: ignore[union-attr]
+        await two.until(lambda: two.state.error)
+        assert "network" in two.state.error.remedy_text  # type: ignore[union-attr]
         with serving(hub, port):
             await two.settled()
             assert (await two.store.counts()).votes == 3
-            await two.aclose()
-        assert len(hub.votes()) == 3
-
-
-async def test_a_hub_that_goes_away_and_comes_back(tmp_path: Path) -> None:
-    """After an outage the connections of before were used for ever."""
-    hub = Hub()
-    with serving(hub):
-        one = Space(hub, tmp_path)
-        await one.backup.start(one.store)
-        await one.settled()
-        await one.voted(1)
-        assert await one.pushed() is None
-    port = int(hub.url.rsplit(":", 1)[1])
-    await one.voted(1)
-    scheduler = one.backup._scheduler
-    assert scheduler is not None
-    future = scheduler.trigger()
-    with serving(hub, port):
-        assert await asyncio.to_thread(future.exception, 60) is None
-        assert len(hub.votes()) == 2
-        await one.aclose()
+            assert len(hub.votes()) == 3
+        await two.voted(1)
+        await two.refused()
+        with serving(hub, port):
+            await two.copy.push()
+            assert len(hub.votes()) == 4
+    wait_for_threads()
 
 
 async def test_no_vote_waits_for_a_push(one: Space, hub: Hub) -> None:
-    """A slow Hub held the lock, and every voter waited for it."""
-    assert await one.pushed() is None
+    """What comes during a push is not in it, and is not taken for pushed."""
     first = await one.voted(1)
-    scheduler = one.backup._scheduler
-    assert scheduler is not None
     with hub.held("/commit/"):
-        future = scheduler.trigger()
+        pushing = asyncio.create_task(one.copy.push())
         await one.until(lambda: hub.count("/commit/"))
         second = await asyncio.wait_for(one.voted(2), 10)  # would wait for the push otherwise
-        assert not future.done()
-        assert one.backup.state().unpushed == 6
+        await one.store.annotate_vote(first[0].id, VOTER, comment="more")
+        assert not pushing.done()
+        assert one.state.unpushed == 6
         assert not hub.votes()
-    assert await asyncio.to_thread(future.exception, 60) is None
-    # What came during the push is not in it, and is not taken for pushed.
+    await pushing
     assert hub.votes() == {first[0].id}
-    assert one.backup.state().unpushed == 4
-    assert await one.pushed() is None
+    assert one.state.unpushed == 5
+    await one.copy.push()
     assert hub.votes() == {b.id for b in [*first, *second]}
+    commits = hub.count("/commit/")
+    await one.copy.push()
+    assert hub.count("/commit/") == commits  # nothing new, no commit
 
 
-async def test_a_change_in_the_same_moment_as_a_push_is_pushed_next(
-    hub: Hub, tmp_path: Path
-) -> None:
-    """The library compares times of change, and file systems have coarse clocks."""
-    (tmp_path / "real").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "real")  # as /tmp is on some systems
-    async with space(hub, tmp_path / "link") as one:
-        await one.voted(1)
-        assert await one.pushed() is None
-        (path,) = one.backup._spool.sizes()
-        before = path.stat()
-        await one.voted(1)
-        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-        assert await one.pushed() is None
-        assert len(hub.votes()) == 2
-        commits = hub.count("/commit/")
-        assert await one.pushed() is None
-        assert hub.count("/commit/") == commits  # nothing new, no commit
+async def test_a_push_that_was_cancelled_is_not_done_twice(one: Space, hub: Hub) -> None:
+    """Its thread goes on; the next push waits for it and sends what it did not."""
+    await one.voted(1)
+    with hub.held("/commit/"):
+        pushing = asyncio.create_task(one.copy.push())
+        await one.until(lambda: hub.count("/commit/"))
+        pushing.cancel()
+        await asyncio.wait([pushing])
+        again = asyncio.create_task(one.copy.push())
+    await again
+    assert len(hub.lines("vote")) == len(files(hub)) == 1
+    assert one.state.unpushed == 0
 
 
 async def test_pushes_come_by_themselves(hub: Hub, tmp_path: Path) -> None:
-    """Without the scheduler's ticks all depended on the last push."""
+    """Every `every_minutes`, where something has changed."""
     async with space(hub, tmp_path, every_minutes=0.001) as one:
         for number in (1, 2):
             await one.voted(1)
             await one.until(lambda n=number: len(hub.votes()) == n)  # type: ignore[misc]
 
 
-# --- broken files ------------------------------------------------------------------------------
-
-
-async def test_a_last_line_that_is_cut_off_is_skipped(
-    hub: Hub, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A process was killed while it wrote, and nothing of its file could be read any more."""
-    first, second = battle(), battle(system_prompt="secret words")
-    whole = encode_line(first, NOON) + encode_line(vote(first), NOON)
-    hub.put("data/1.jsonl", whole + encode_line(second, NOON)[:-40])
+async def test_a_cache_that_cannot_be_written_stops_nothing(hub: Hub, tmp_path: Path) -> None:
+    """A folder in which nothing can be downloaded keeps no vote from the copy."""
     async with space(hub, tmp_path / "one") as one:
-        state = one.backup.state()
-        assert (state.unreadable, state.error) == (1, None)
-        assert (await one.store.counts()).battles == 1
-        assert await one.store.get_vote(first.id) is not None
-    assert "data/1.jsonl" in caplog.text
+        await one.voted(1)
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "cache").write_text("a file in the folder's place")
+    async with space(hub, tmp_path / "two", settle=False) as two:
+        await two.voted(1)
+        await two.until(lambda: two.state.error and len(hub.votes()) == 2)
+        assert "ARENA_CACHE_DIR" in two.state.error.remedy_text  # type: ignore[union-attr]
+        (tmp_path / "two" / "cache").unlink()
+        await two.settled()
+        assert two.state.error is None
+        assert (await two.store.counts()).votes == 2
+        assert not list((tmp_path / "two" / "cache").rglob("*.jsonl"))
+
+
+# --- broken lines, and files that are merged ----------------------------------------------------
 
 
 async def test_a_broken_line_is_reported_and_the_rest_is_read(
     hub: Hub, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One bad line of a year ago kept every vote after it from coming back."""
+    """It is counted and logged by its place, without its text; a file may end in its middle."""
     first, second, third = battle(), battle(), battle()
     good = [encode_line(b, NOON) + encode_line(vote(b), NOON) for b in (first, second, third)]
     newer = json.loads(encode_line(battle(), NOON))
@@ -476,196 +531,134 @@ async def test_a_broken_line_is_reported_and_the_rest_is_read(
         b"\n",  # an empty line breaks nothing
     ]
     hub.put("data/1.jsonl", good[0] + b"".join(bad) + good[1])
-    hub.put("data/2.jsonl", good[2])
+    hub.put("data/2.jsonl", good[2] + encode_line(battle(), NOON)[:-40])
     hub.put("data/notes.txt", b"not ours")
     hub.put("other.jsonl", b"not ours\n")
-    lost = battle()
-    hub.put("data/3.jsonl", encode_line(vote(lost), NOON))  # the battle's line was lost
+    hub.put("data/3.jsonl", encode_line(vote(battle()), NOON))  # the battle's line was lost
     async with space(hub, tmp_path / "one") as one:
-        state = one.backup.state()
-        assert state.unreadable == 6
+        state = one.state
+        assert state.unreadable == 7
         assert isinstance(state.error, BackupFailed)
-        assert state.error.remedy_text.startswith("6 lines")
+        assert state.error.remedy_text.startswith("7 lines")
         counts = await one.store.counts()
         assert (counts.battles, counts.votes) == (3, 3)
         assert not state.restoring
         await one.voted(1)
-        assert await one.pushed() is None
-        assert one.backup.state().error is state.error  # a push that works does not hide it
+        await one.copy.push()
+        assert one.state.error is state.error  # a push that works does not hide it
     lines = [record.getMessage() for record in caplog.records if "line" in record.getMessage()]
     assert any("line 3 of data/1.jsonl" in line for line in lines)
     assert "secret words" not in caplog.text
 
 
-async def test_no_file_of_the_hub_is_ever_made_shorter(hub: Hub, tmp_path: Path) -> None:
-    """What another process pushed was overwritten by a poorer file of the same name."""
+def old_files(hub: Hub, *contents: bytes) -> list[str]:
+    """Files of the copy that are more than a day old."""
+    days = [datetime.now(UTC) - timedelta(days=9 - number) for number in range(len(contents))]
+    names = [f"data/{day:%Y%m%dT%H%M%SZ}-{n:012}.jsonl" for n, day in enumerate(days)]
+    for name, content in zip(names, contents, strict=True):
+        hub.put(name, content)
+    return names
+
+
+@pytest.fixture
+def repository(hub: Hub, tmp_path: Path) -> HubRepository:
+    return HubRepository(DATASET, TOKEN, tmp_path / "merging", hub.url)
+
+
+async def test_old_files_are_merged_into_one(
+    hub: Hub, tmp_path: Path, repository: HubRepository
+) -> None:
+    """The newest line of each record is kept, in one commit with the removal of the files."""
+    first, second = battle(), battle()
+    noted = vote(first, comment="because")
+    names = old_files(
+        hub,
+        encode_line(first, NOON) + encode_line(noted, NOON + timedelta(hours=1)),
+        encode_line(vote(first), NOON) + encode_line(second, NOON).rstrip(),
+    )
+    old, commits = hub.files(), len(hub.repo.commits)
+    repository.compact()
+    (merged,) = files(hub)
+    assert merged not in names
+    assert hub.files()[merged].count(b"\n") == 3
+    assert len(hub.repo.commits) == commits + 1
+    repository.compact()
+    assert files(hub) == {merged}  # a day has to pass
+    hub.put(names[1], old[names[1]])  # a reader between two commits finds a record twice
     async with space(hub, tmp_path / "one") as one:
-        await one.voted(1)
-        assert await one.pushed() is None
-    before = hub.files()
-    async with space(hub, tmp_path / "one") as one, space(hub, tmp_path / "two") as two:
-        await one.voted(1)
-        await two.voted(1)
-    after = hub.files()
-    assert all(after[name].startswith(content) for name, content in before.items())
+        assert await one.store.get_vote(first.id) == noted
+        assert (await one.store.counts()).battles == 2
 
 
-# --- this disk ---------------------------------------------------------------------------------
+async def test_a_merge_loses_nothing(hub: Hub, repository: HubRepository) -> None:
+    """Another process's commit in between refuses it; what can't be read is left for people."""
+    made = [encode_line(battle(), NOON) for _ in range(3)]
+    names = old_files(hub, made[0], made[1], b"broken\n", made[2])
 
+    def another_commit(_method: str, path: str) -> Reply | None:
+        if "/preupload/" in path:
+            hub.put("data/of-another.jsonl", b"")
+        return None
 
-@contextmanager
-def full_disk(more: int) -> Iterator[None]:
-    """No file of this process may grow past so many bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (more, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-async def test_a_full_disk_leaves_no_gap(
-    hub: Hub, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A note that failed was never made up for, and half a line spoiled the next one."""
-    async with space(hub, tmp_path, every_minutes=0.001) as one:
-        (first,) = await one.voted(1)
-        await one.until(lambda: hub.votes() and not one.backup.state().unpushed)
-        (path,) = one.backup._spool.sizes()
-        second = battle()
-        unheard = VoteStore.open(one.store.database.reader.url.render_as_string())
-        await unheard.add_battle(second)
-        await unheard.cast_vote(vote(second))
-        await unheard.add_exclusion(Exclusion(first.id, "a bot", NOON))
-        await unheard.aclose()
-        lift = Exclusion(first.id, "no bot", NOON + timedelta(1), lifted=True)
-        with full_disk(path.stat().st_size + 10), one.backup.lock:
-            # As the store's threads do it: its own file could not grow either.
-            one.backup.battle(second)
-            one.backup.vote(vote(second))
-            one.backup.exclusion(lift)
-            state = one.backup.state()
-        assert state.unpushed == 3
-        assert isinstance(state.error, BackupFailed)
-        assert "ARENA_CACHE_DIR" in state.error.remedy_text
-        assert str(tmp_path) in state.error.remedy_text
-        await one.until(lambda: len(hub.votes()) == 2 and len(hub.lines("exclusion")) >= 2)
-        await one.until(lambda: not one.backup.state().unpushed)
-        assert one.backup.state().error is None
-    lines = b"".join(c for name, c in hub.files().items() if name.startswith("data/")).splitlines()
-    assert all(json.loads(line) for line in lines)
-    assert [e["lifted"] for e in hub.lines("exclusion") if e["why"] == "no bot"] == [True]
-    assert "note failed" in caplog.text
-
-
-@pytest.mark.parametrize("when", ["a vote comes", "nothing comes"])
-async def test_files_that_somebody_removed_are_made_up_for(
-    hub: Hub, tmp_path: Path, when: str
-) -> None:
-    """A cleaner of caches took the folder, and votes went into a file without a name."""
-    async with space(hub, tmp_path, every_minutes=0.001) as one:
-        hub.answers = refuse(503, "/commit/")
-        await one.voted(1)
-        shutil.rmtree(tmp_path / "cache")
-        if when == "a vote comes":
-            await one.voted(1)
-        hub.answers = None
-        number = (await one.store.counts()).votes
-        await one.until(lambda: len(hub.votes()) == number)
-
-
-async def test_a_cache_that_cannot_be_written_stops_nothing(hub: Hub, tmp_path: Path) -> None:
-    """A folder that belongs to somebody else ended the start, or a vote."""
-    (tmp_path / "cache").write_text("a file in the folder's place")
-    async with space(hub, tmp_path, settle=False) as one:
-        await one.voted(1)
-        await one.failed()
-        assert "ARENA_CACHE_DIR" in one.backup.state().error.remedy_text  # type: ignore[union-attr]
-        (tmp_path / "cache").unlink()
-        await one.settled()
-        await one.until(hub.votes)
-        assert one.backup.state().error is None
-
-
-async def test_what_a_killed_process_left_is_taken_over(hub: Hub, tmp_path: Path) -> None:
-    """The database's disk was lost and the cache's was not: the votes in it were thrown away."""
-    hub.answers = refuse(503, "/commit/")
-    async with space(hub, tmp_path) as one:
-        await one.voted(2)
-        before = await contents(one.store)
-    assert one.backup.state().unpushed == 4
+    hub.answers = another_commit
+    with pytest.raises(HfHubHTTPError, match="412"):
+        repository.compact()
+    assert files(hub) == {*names, "data/of-another.jsonl"}
     hub.answers = None
-    (tmp_path / "arena.db").unlink()
-    async with space(hub, tmp_path) as two:
-        assert await contents(two.store) == before
-    assert len(hub.votes()) == len(hub.lines("vote")) == 2
-    assert not list((tmp_path / "cache").rglob("*.jsonl"))  # pushed, so the disk is free again
+    repository.compact()
+    left = files(hub)
+    assert left & set(names) == {names[2]}
+    assert sorted(b"".join(hub.files()[name] for name in left).splitlines()) == sorted(
+        [b"broken", *(line.strip() for line in made)]
+    )
 
 
-async def test_what_a_living_process_writes_is_left_alone(hub: Hub, tmp_path: Path) -> None:
-    """Two processes on one machine took each other's files away."""
-    async with space(hub, tmp_path / "one") as one:
-        await one.voted(1)
-        (tmp_path / "two").mkdir()
-        (tmp_path / "two" / "cache").symlink_to(tmp_path / "one" / "cache")
-        async with space(hub, tmp_path / "two") as two:
-            await two.voted(1)
-            await one.voted(1)
-            assert await one.pushed() is None
-            assert one.backup.state().error is None
-    assert len(hub.votes()) == len(hub.lines("vote")) == 3
+async def test_a_running_process_merges(hub: Hub, tmp_path: Path) -> None:
+    """Without being asked."""
+    old_files(hub, *(encode_line(battle(), NOON) for _ in range(3)))
+    async with space(hub, tmp_path, every_minutes=0.001) as one:
+        await one.until(lambda: len(files(hub)) == 1)
+        assert (await one.store.counts()).battles == len(hub.battles()) == 3
 
 
 # --- the end -----------------------------------------------------------------------------------
 
 
-async def test_the_end_pushes_what_is_left(hub: Hub, tmp_path: Path) -> None:
-    """Votes of the last minutes before a restart were lost every time."""
-    one = Space(hub, tmp_path, every_minutes=NEVER)
-    await one.backup.start(one.store)
-    await one.settled()
+@pytest.mark.parametrize("started", [True, False])
+async def test_the_end_pushes_what_is_left(hub: Hub, tmp_path: Path, *, started: bool) -> None:
+    """Also of a process that lives for a second, such as a command, and never starts it."""
+    one = Space(hub, tmp_path)
+    if started:
+        await one.copy.start()
+        await one.settled()
     await one.voted(2)
     await one.aclose()
     assert len(hub.votes()) == 2
-    assert one.backup.state().unpushed == 0
+    assert (one.state.unpushed, one.state.error) == (0, None)
     requests = len(hub.requests)
-    await one.aclose()  # twice is harmless
+    await one.copy.aclose()  # twice is harmless
     assert len(hub.requests) == requests
-    assert one.backup.state().error is None
-
-
-async def test_the_end_before_the_start_was_done_pushes_too(hub: Hub, tmp_path: Path) -> None:
-    """A process that lives for a second, such as a command, copied nothing."""
-    one = Space(hub, tmp_path)
-    await one.voted(1)
-    await one.aclose()
-    assert len(hub.votes()) == 1
 
 
 @pytest.mark.parametrize("where", ["/repos/create", "/commit/", "/resolve/"])
 async def test_the_end_is_not_held_up(hub: Hub, tmp_path: Path, where: str) -> None:
-    """A Hub that says nothing kept a process alive until it was killed."""
+    """A Hub that says nothing is waited for `final_s`; reading from it holds up no push."""
     async with space(hub, tmp_path / "one") as one:
         await one.voted(1)
     with hub.held(where):
         before = hub.count(where)
-        two = Space(hub, tmp_path / "two", final_s=0.2)
-        await two.backup.start(two.store)
-        await two.voted(1)
+        reads = where == "/resolve/"
+        two = Space(hub, tmp_path / "two", final_s=30 if reads else 0.2)
+        await two.copy.start()
         await two.until(lambda: where == "/commit/" or hub.count(where) > before)
-        if where == "/commit/":
-            await asyncio.wait_for(two.backup.settled.wait(), 30)
-        start = time.monotonic()
-        await two.backup.aclose()
-        assert time.monotonic() - start < 5
-        state = two.backup.state()
-        if where == "/resolve/":  # reading holds up no push
-            assert state.unpushed == 0
+        await two.voted(1)
+        await asyncio.wait_for(two.copy.aclose(), 25)
+        if reads:
+            assert two.state.unpushed == 0
             assert await two.store.get_meta(f"restored:{DATASET}") is None
         else:
-            assert state.unpushed == 2
-            assert isinstance(state.error, StoreError)
-            assert list((tmp_path / "two").rglob("data/*.jsonl"))
+            assert two.state.unpushed == 2
+            assert isinstance(two.state.error, StoreError)
         await two.store.aclose()
 
 
@@ -675,7 +668,7 @@ async def test_the_end_is_not_held_up(hub: Hub, tmp_path: Path, where: str) -> N
 async def test_nothing_private_leaves(
     hub: Hub, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A data set on the Hub can be published by one click."""
+    """Neither salts, names and addresses to the Hub, nor the token to a log or the page."""
     caplog.set_level(logging.INFO)
     private = {
         "salt": derived_salt(TOKEN),
@@ -692,7 +685,7 @@ async def test_nothing_private_leaves(
         await one.store.cast_vote(vote(made, signed_in=True))
         await one.store.count_today(private["cap"], 5)
         await one.store.set_meta("owner", private["account"])
-        assert await one.pushed() is None
+        await one.copy.push()
 
         def echo(_method: str, path: str) -> Reply | None:
             message = f"bad token {TOKEN}"
@@ -701,9 +694,8 @@ async def test_nothing_private_leaves(
 
         hub.answers = echo
         await one.voted(1)
-        error = await one.pushed()
-        assert isinstance(error, BackupFailed)
-        shown = " ".join([str(error), error.detail, error.remedy_text, repr(one.backup.state())])
+        error = await one.refused()
+        shown = " ".join([str(error), error.detail, error.remedy_text, repr(one.state)])
         hub.answers = None
     sent = b"\n".join(hub.received)
     assert voter.encode() in sent  # needed to know a voter again
@@ -714,29 +706,69 @@ async def test_nothing_private_leaves(
     assert "(token)" in shown
 
 
+def response(status: int) -> HfHubHTTPError:
+    request = httpx2.Request("GET", "https://huggingface.co/api")
+    return HfHubHTTPError("hf_secret", response=httpx2.Response(status, request=request))
+
+
+def wrapped(cause: Exception) -> RuntimeError:
+    error = RuntimeError("Error while uploading")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (response(404), ErrorReason.DO_GRANT_WRITE),
+        (wrapped(response(403)), ErrorReason.DO_GRANT_WRITE),
+        (response(503), ErrorReason.DO_WAIT_FOR_HUB),
+        (httpx2.ConnectError("no hf_secret"), ErrorReason.DO_WAIT_FOR_HUB),
+        (OfflineModeIsEnabled("offline"), ErrorReason.DO_UNSET_HUB_OFFLINE),
+        (OSError(errno.ENOSPC, "full"), ErrorReason.DO_FREE_CACHE),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), ErrorReason.DO_WAIT_FOR_HUB),
+        (KeyError("hf_secret"), ErrorReason.DO_WAIT_FOR_HUB),
+    ],
+)
+def test_errors_say_what_to_do_and_never_the_token(
+    tmp_path: Path, error: Exception, remedy: ErrorReason
+) -> None:
+    """Each fault has a remedy, and no text of it holds the token."""
+    found = HubRepository("a/b", "hf_secret", tmp_path, None).explain(error)
+    assert found.values["remedy"] is remedy
+    assert "{" not in found.remedy_text + found.sentence
+    assert "hf_secret" not in found.detail + found.remedy_text + found.sentence + str(found)
+
+
+def test_a_silent_hub_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    """The library's commits have no timeout of their own."""
+    HubRepository("a/b", "hf_secret", tmp_path, None)
+    timeout = get_session().timeout
+    assert timeout.connect is not None
+    assert timeout.read is not None
+    assert timeout.read <= 60
+
+
 async def test_the_card_says_what_it_is_and_is_not_overwritten(hub: Hub, tmp_path: Path) -> None:
-    """A folder of files without a word is edited or removed; an owner's words were replaced."""
-    async with space(hub, tmp_path / "one") as one:
-        await one.until(lambda: "README.md" in hub.files())
-    assert b"data_files: data/*.jsonl" in hub.files()["README.md"]
+    """A dataset without a card gets one; an owner's words stay."""
+    async with space(hub, tmp_path / "one"):
+        assert b"data_files: data/*.jsonl" in hub.files()["README.md"]
     hub.put("README.md", EMPTY_CARD)
     commits = len(hub.repo.commits)
-    async with space(hub, tmp_path / "two") as two:
-        await asyncio.to_thread(two.backup._remote.write_card)
-    assert hub.files()["README.md"] == EMPTY_CARD
+    async with space(hub, tmp_path / "two"):
+        assert hub.files()["README.md"] == EMPTY_CARD
     assert len(hub.repo.commits) == commits
 
 
 async def test_a_card_that_is_refused_stops_nothing(
     hub: Hub, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The copy was read again and again because of a text that nobody needs."""
+    """It is tried once at each start."""
     hub.answers = refuse(400, "/validate-yaml")
     async with space(hub, tmp_path) as one:
-        await one.until(lambda: hub.count("/validate-yaml"))
         await one.voted(1)
-        assert await one.pushed() is None
-        assert one.backup.state().error is None
+        await one.copy.push()
+        assert one.state.error is None
     assert hub.count("/validate-yaml") == 1
     assert len(hub.votes()) == 1
     assert "has no card" in caplog.text
@@ -745,40 +777,44 @@ async def test_a_card_that_is_refused_stops_nothing(
 # --- settings ----------------------------------------------------------------------------------
 
 
-async def test_settings_choose_the_journal(tmp_path: Path) -> None:
-    """A dataset without a token looked like a backup and was none."""
-    none = make_journal(settings_from({"HF_TOKEN": TOKEN}))
-    assert isinstance(none, NoJournal)
-    assert none.state() == CopyState()
-    store = VoteStore.open(f"sqlite:///{tmp_path / 'arena.db'}", journal=none)
-    await none.start(store)
-    await none.aclose()
-    await store.aclose()
+async def test_settings_choose_the_copy(tmp_path: Path) -> None:
+    """No dataset, no copy; a dataset without a token stops the start."""
+    store = VoteStore.open(f"sqlite:///{tmp_path / 'arena.db'}")
+    assert make_hub_dataset(settings_from({"HF_TOKEN": TOKEN}), store) is None
+    assert store.copy_state() == CopyState()
     values = {
         "ARENA_VOTES_DATASET": DATASET,
         "HF_TOKEN": TOKEN,
         "ARENA_CACHE_DIR": str(tmp_path),
         "ARENA_VOTES_PUSH_MINUTES": "0.5",
     }
-    copy = make_journal(settings_from(values))
-    assert isinstance(copy, HubBackup)
-    assert copy.state() == CopyState(place=DATASET)
-    assert copy._every_minutes == 0.5
+    copy = make_hub_dataset(settings_from(values), store)
+    assert copy is not None
+    assert store.copy_state() == CopyState(place=DATASET)
     await copy.aclose()
     del values["HF_TOKEN"]
     with pytest.raises(SettingsError) as caught:
-        make_journal(settings_from(values))
+        make_hub_dataset(settings_from(values), store)
     assert "HF_TOKEN" in caught.value.sentence
     assert "ARENA_VOTES_DATASET" in caught.value.sentence
+    await store.aclose()
 
 
 def test_salt_lasts_as_long_as_the_token() -> None:
-    """After a lost disk everybody was a new voter and could vote again."""
+    """A voter is known again after a lost disk, so it must never change."""
     salt = derived_salt(TOKEN)
     assert salt == derived_salt(TOKEN) != derived_salt(TOKEN + "2")
     assert len(salt) == 64
     assert TOKEN not in salt
-    # It must never change: this is what stores of today are salted with.
     assert derived_salt("hf_x") == (
         "438dfff9e33db17678a1bcb59fa46762c292dd9bbea99c1e3099a896f3f7bc7f"
     )
+
+
+def test_no_library_is_loaded_where_no_copy_is_kept() -> None:
+    """Commands and battles do without the Hub's library."""
+    code = "import sys, arena.cli, arena.battle.arena; print('huggingface_hub' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.strip() == "False"

@@ -8,13 +8,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from arena.domain import Battle, Exchange, Exclusion
 from arena.errors.store import StoreError
 from arena.store.queries import Counts
-from arena.store.restore import found
 from arena.store.store import VoteStore
 from tests.store_tools import Outside, excluded_in, pairs_of, tally
 from tests.vote_samples import NOON, VOTER, answer, battle, vote
@@ -138,20 +135,3 @@ def test_two_processes_restore_at_the_same_time(
     words = [int(word) for line in two("restore", url) for word in line.split()]
     assert (words[0] + words[2], words[1] + words[3]) == (60, 60)
     assert outside.rows("SELECT count(*) FROM votes") == [(60,)]
-
-
-@settings(
-    max_examples=40, deadline=None, derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow],
-)  # fmt: skip
-@given(st.permutations(range(4)))
-def test_order_of_lines_does_not_matter(order: list[int]) -> None:
-    """Files of several processes, read in another order, gave another battle."""
-    made = battle()
-    records = [
-        begun(id=made.id),
-        replace(made, conversation_b=(Exchange("p"),)),
-        made,
-        longer(made),
-    ]
-    assert found([records[n] for n in order], [], []).battles[made.id][0] == records[3]
