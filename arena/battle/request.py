@@ -24,7 +24,6 @@ from arena.domain import (
     Role,
     Side,
 )
-from arena.models.base import Ready
 from arena.models.registry import Entry
 from arena.presets import Preset, preset_use
 from arena.settings import Limits
@@ -110,7 +109,7 @@ def build_battle(
         ),
         provenance={
             "libraries": library_versions(),
-            **{side.value: ready_facts(entry) for side, entry in entries.items()},
+            **{side.value: entry.facts for side, entry in entries.items()},
         },
     )
 
@@ -158,12 +157,6 @@ def battle_flags(
         Flag.SYSTEM_PROMPT: system_prompt is not None,
     }
     return frozenset(flag for flag, on in wanted.items() if on)
-
-
-def ready_facts(entry: Entry) -> dict[str, str]:
-    """The model's facts, which make an answer repeatable; empty if it is not ready."""
-    status = entry.model.status()
-    return dict(status.facts) if isinstance(status, Ready) else {}
 
 
 def messages_for(battle: Battle, side: Side) -> tuple[Message, ...]:

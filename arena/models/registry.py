@@ -69,6 +69,17 @@ class Entry:
         """Whether it answers now."""
         return isinstance(self.model.status(), Ready)
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What is known of a ready model; empty if it is not ready."""
+        status = self.model.status()
+        return dict(status.facts) if isinstance(status, Ready) else {}
+
+    @property
+    def state(self) -> str:
+        """`ready`, `loading`, `unavailable` or `dormant`, for programs."""
+        return type(self.model.status()).__name__.lower()
+
 
 class Registry:
     """All contestants: starts them, and draws pairs from those that are ready."""

@@ -19,14 +19,12 @@ from arena.domain import Finished, GenerationParams, Mode, ModelSpec, Side
 from arena.errors.base import ArenaError
 from arena.leaderboard.cache import LeaderboardCache
 from arena.leaderboard.report_json import report_json
-from arena.models.base import Dormant, Loading, Ready, Unavailable
 from arena.models.registry import Entry
 from arena.settings import Settings
 from arena.stats.filters import Rules
 from arena.ui.page_state import params_from
 
 Json = dict[str, Any]
-STATES = {Ready: "ready", Loading: "loading", Unavailable: "unavailable", Dormant: "dormant"}
 
 
 class Api:
@@ -158,7 +156,7 @@ def _stats(finished: Finished | None, cost_usd: float | None) -> Json:
 
 
 def _model(entry: Entry) -> Json:
-    spec, status = entry.model.spec, entry.model.status()
+    spec = entry.model.spec
     return {
         "slug": entry.slug,
         "id": spec.id,
@@ -168,6 +166,6 @@ def _model(entry: Entry) -> Json:
         "variant_of": spec.variant_of,
         "price_in": spec.price_in,
         "price_out": spec.price_out,
-        "state": STATES[type(status)],
-        "facts": dict(status.facts) if isinstance(status, Ready) else {},
+        "state": entry.state,
+        "facts": entry.facts,
     }

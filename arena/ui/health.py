@@ -27,11 +27,7 @@ async def health(arena: Arena) -> tuple[int, dict[str, Any]]:
         "status": "ok" if problem is None else "failing",
         "ready": problem is None and len(registry.contestants()) >= 2,
         "store": problem or "ok",
-        "models": {
-            entry.slug: type(entry.model.status()).__name__.lower()
-            for entry in registry.entries
-            if not entry.is_variant
-        },
+        "models": {entry.slug: entry.state for entry in registry.entries if not entry.is_variant},
         "battles": {
             "running": arena.admission.queue.running,
             "waiting": arena.admission.queue.waiting,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from arena.models.base import Measured, Metered, Ready
+from arena.models.base import Measured, Metered
 from arena.models.registry import Entry, Registry
 from arena.models.throughput import Throughput
 from arena.store.changes import CopyState
@@ -13,11 +13,14 @@ from arena.ui.i18n import error_line, say, say_or
 from arena.ui.memory_view import cache_rows
 from arena.ui.status_view import status_words
 
+# Shown in other forms, or not at all.
+HIDDEN_FACTS = ("price_", "kv_bytes")
+
 
 def models_html(registry: Registry, language: str, store_card: str = "") -> str:
     """A card a contestant, with its facts; a built-in variant only while it can play."""
     shown = [entry for entry in registry.entries if entry.ready or not entry.fallback_variant]
-    cards = "".join(_card(entry, language) for entry in shown)
+    cards = "".join(_model_card(entry, language) for entry in shown)
     return f'<div class="cards">{cards}{store_card}</div>'
 
 
@@ -42,9 +45,7 @@ def store_html(place: str, counts: Counts, copy: CopyState, language: str, now: 
         rows["store.unpushed"] = str(copy.unpushed)
     if copy.error is not None:
         rows["models.remedy"] = error_line(language, copy.error)
-    cells = "".join(_fact(key, value, language) for key, value in rows.items())
-    title = escape(say(language, "store.title"))
-    return f'<section class="card" id="store"><h3>{title}</h3><dl>{cells}</dl></section>'
+    return _card(say(language, "store.title"), rows, language, attributes=' id="store"')
 
 
 def copy_words(copy: CopyState, language: str, now: float) -> str:
@@ -58,9 +59,9 @@ def copy_words(copy: CopyState, language: str, now: float) -> str:
     return say(language, "store.pushed", minutes=int(max(0.0, now - copy.pushed_at) // 60))
 
 
-def _card(entry: Entry, language: str) -> str:
-    spec, status = entry.model.spec, entry.model.status()
-    words, remedy = status_words(status, spec, language)
+def _model_card(entry: Entry, language: str) -> str:
+    spec = entry.model.spec
+    words, remedy = status_words(entry.model.status(), spec, language)
     rows = {
         "models.state": words,
         "models.remedy": remedy,
@@ -70,16 +71,13 @@ def _card(entry: Entry, language: str) -> str:
         "models.licence": spec.licence,
         "models.system_prompt": spec.system_prompt or "",
     }
-    if isinstance(status, Ready) and not entry.is_variant:
-        hidden = ("price_", "kv_bytes")
-        facts = {k: v for k, v in status.facts.items() if not k.startswith(hidden)}
-        rows |= {f"fact.{key}": value for key, value in facts.items()}
-        rows |= cache_rows(status.facts, language)
-    if isinstance(status, Ready) and isinstance(entry.model, Measured):
+    if not entry.is_variant:
+        shown = {k: v for k, v in entry.facts.items() if not k.startswith(HIDDEN_FACTS)}
+        rows |= {f"fact.{key}": value for key, value in shown.items()}
+        rows |= cache_rows(entry.facts, language)
+    if entry.ready and isinstance(entry.model, Measured):
         rows |= _throughput(entry.model.throughput(), language)
-    rows |= _money(entry, language)
-    cells = "".join(_fact(key, value, language) for key, value in rows.items() if value)
-    return f'<section class="card"><h3>{escape(spec.label)}</h3><dl>{cells}</dl></section>'
+    return _card(spec.label, rows | _money(entry, language), language)
 
 
 def _throughput(measured: Throughput, language: str) -> dict[str, str]:
@@ -99,8 +97,7 @@ def _money(entry: Entry, language: str) -> dict[str, str]:
     spec, model = entry.model.spec, entry.model
     if not spec.price_in and not spec.price_out:
         return {}
-    status = model.status()
-    facts = status.facts if isinstance(status, Ready) else {}
+    facts = entry.facts
     price = say(language, "money.price", into=f"{spec.price_in:g}", out=f"{spec.price_out:g}")
     if facts.get("price_verified") == "no":
         price = f"{price} {say(language, 'money.unverified', day=facts['price_as_of'])}"
@@ -112,6 +109,11 @@ def _money(entry: Entry, language: str) -> dict[str, str]:
         today = f"{expenses.today_usd:.4f}"
         rows["models.today"] = say(language, key, today=today, limit=f"{limit or 0:g}")
     return rows
+
+
+def _card(title: str, rows: dict[str, str], language: str, attributes: str = "") -> str:
+    cells = "".join(_fact(key, value, language) for key, value in rows.items() if value)
+    return f'<section class="card"{attributes}><h3>{escape(title)}</h3><dl>{cells}</dl></section>'
 
 
 def _fact(key: str, value: str, language: str) -> str:
