@@ -37,7 +37,6 @@ VOTES = {
 class Pane:
     """The components of one side."""
 
-    column: gr.Column
     head: gr.HTML
     chat: gr.Chatbot
     stats: gr.HTML
@@ -100,7 +99,7 @@ class ArenaParts:
 
     def _build_pane(self, side: Side) -> Pane:
         idle = view.idle_view(self.translator.language, Mode.BLIND).panes[side]
-        with gr.Column(elem_classes=["pane", f"side-{side}"], min_width=300) as column:
+        with gr.Column(elem_classes=["pane", f"side-{side}"], min_width=300):
             head = html(idle.head)
             chat = self.translator.make(
                 gr.Chatbot, {"placeholder": "pane.empty"}, value=[], elem_id=f"pane-{side}",
@@ -113,7 +112,7 @@ class ArenaParts:
                     gr.Button, {"value": "retry"}, elem_id=f"retry-{side}", interactive=False,
                     size="sm", elem_classes="retry", min_width=80, scale=0,
                 )  # fmt: skip
-        return Pane(column, head, chat, stats, retry)
+        return Pane(head, chat, stats, retry)
 
     def _build_votes(self) -> None:
         make = self.translator.make
