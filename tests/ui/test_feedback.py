@@ -11,7 +11,6 @@ from arena.battle.arena import Arena
 from arena.battle.limits import Visitor
 from arena.battle.request import BattleRequest
 from arena.battle.session import BattleSession
-from arena.blind import valid_guess
 from arena.domain import GenerationParams, Grade, Mode, Reason, Winner
 from arena.errors.battle import NotYourBattle, VoteTooEarly
 from arena.models.registry import Entry, Registry
@@ -48,16 +47,6 @@ async def vote(part: FeedbackPart, state: PageState) -> None:
     """As the vote button does it."""
     await part.arena.vote(state.battle_id or "", Winner.TIE, VISITOR, state.feedback.guess)
     state.vote = Winner.TIE
-
-
-async def test_guess_at_a_third_model_does_not_tell_who_plays(store: VoteStore) -> None:
-    """A guess at a contestant that does not play is left out, without an error."""
-    part, state = part_of(store), PageState()
-    session = await played(part, state)
-    assert valid_guess(session.battle, "z") is None
-    assert valid_guess(session.battle, None) is None
-    for identity in ("x", "y"):
-        assert valid_guess(session.battle, identity) == identity
 
 
 async def test_each_click_is_stored_with_the_vote(store: VoteStore) -> None:
