@@ -93,12 +93,7 @@ def add_battle(connection: Connection, battle: Battle, now: datetime) -> None:
 
 
 def update_battle(connection: Connection, battle: Battle, now: datetime) -> None:
-    """Replaces the whole record of a battle.
-
-    Raises:
-        UnknownBattle: it was never added.
-        BattleLocked: it has its vote.
-    """
+    """Replaces the whole record of a battle. Errors as `VoteStore.update_battle`."""
     if _locked(connection, battle.id) is None:
         raise UnknownBattle(battle.id)
     if connection.scalar(select(votes.c.battle_id).where(votes.c.battle_id == battle.id)):
@@ -138,18 +133,7 @@ def _locked_for(connection: Connection, battle_id: str, voter: str) -> Mapping[A
 
 
 def cast_vote(connection: Connection, vote: Vote) -> Battle:
-    """Inserts the only vote of a battle.
-
-    Returns:
-        The battle, of which the names may be shown now.
-
-    Raises:
-        UnknownBattle: there is no such battle.
-        NotYourBattle: another visitor started it.
-        VoteTooEarly: a side has no usable answer, or the mode has no votes.
-        AlreadyVoted: it has its vote.
-        BadGuess: the guess names neither contestant.
-    """
+    """Inserts the only vote of a battle; gives the battle. Errors as `VoteStore.cast_vote`."""
     row = _locked_for(connection, vote.battle_id, vote.voter)
     battle = battle_from_row(row)
     if not battle.votable:
@@ -170,14 +154,7 @@ def _check_guess(row: Mapping[Any, Any], guess: str | None) -> None:
 def annotate_vote(
     connection: Connection, battle_id: str, voter: str, changes: Mapping[str, Any]
 ) -> Vote:
-    """Changes fields of a vote that was cast; the vote as it is now.
-
-    Raises:
-        UnknownBattle: there is no such battle.
-        NotYourBattle: another visitor started it.
-        VoteTooEarly: it has no vote yet.
-        BadGuess: the guess names neither contestant.
-    """
+    """Changes fields of a vote; gives it as it is now. Errors as `VoteStore.annotate_vote`."""
     _check_guess(_locked_for(connection, battle_id, voter), changes.get("guess"))
     vote = get_vote(connection, battle_id)
     if vote is None:
