@@ -37,10 +37,19 @@ INNER_FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("arena.models.base", "arena.models.models_file"),
     ),
     "arena.models.local": (
-        ("arena.models.local.embedded",),
         ("arena.models.local.model",),
-        ("arena.models.local.load",),
+        ("arena.models.local.load", "arena.models.local.embedded"),
         ("arena.models.local.transformers", "arena.models.local.onnx"),
+        (
+            "arena.models.local.spec",
+            "arena.models.local.build_cache",
+            "arena.models.local.chat_template",
+            "arena.models.local.device",
+            "arena.models.local.noise",
+        ),
+        ("arena.models.local.download",),
+        ("arena.models.local.memory",),
+        ("arena.models.local.engine",),
     ),
 }
 # Which rooms may use a library.

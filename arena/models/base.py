@@ -74,11 +74,9 @@ class Metered(Protocol):
         Raises:
             StoreError: the store, which counts, did not answer.
         """
-        ...
 
     def expenses(self) -> Expenses | None:
         """What it has cost today, when that was last looked at; None where nothing is paid."""
-        ...
 
 
 @runtime_checkable
@@ -88,7 +86,6 @@ class Sending(Protocol):
     @property
     def sends_to(self) -> str:
         """The host that gets it, with its port; empty where the page has another notice."""
-        ...
 
 
 @runtime_checkable
@@ -97,7 +94,6 @@ class Measured(Protocol):
 
     def throughput(self) -> Throughput:
         """How fast it writes now; never blocks."""
-        ...
 
 
 @runtime_checkable
@@ -107,18 +103,15 @@ class ChatModel(Protocol):
     @property
     def spec(self) -> ModelSpec:
         """Who it is; id, revision, engine and precision are final once it is ready."""
-        ...
 
     def status(self) -> ModelStatus:
         """How it is now; never blocks."""
-        ...
 
     async def start(self) -> None:
         """Make it ready; returns when it is ready or unavailable, and raises neither.
 
         May be called again after a failure, and by several callers at once.
         """
-        ...
 
     def stream(
         self, messages: Sequence[Message], params: GenerationParams
@@ -132,8 +125,6 @@ class ChatModel(Protocol):
             ModelError: the request cannot be answered, or broke on its way. Text that came
                 before stays valid as a cut answer.
         """
-        ...
 
     async def aclose(self) -> None:
         """Stop all work and free what it holds; safe to call twice."""
-        ...

@@ -115,8 +115,8 @@ class Registry:
             self._tasks[name] = asyncio.create_task(work())
 
     async def _start_all(self) -> None:
-        wanted = [e for e in self.entries if not e.stand_in and not e.is_variant]
-        await asyncio.gather(*(self._start_one(entry) for entry in wanted))
+        first = [e for e in self.entries if not e.stand_in and not e.is_variant]
+        await asyncio.gather(*(self._start_one(entry) for entry in first))
 
     async def _start_one(self, entry: Entry) -> None:
         await entry.model.start()
@@ -160,9 +160,9 @@ class Registry:
 
     def restart_failed(self) -> None:
         """Start again what a passing fault made unavailable; returns at once."""
-        fallen = [e for e in self.entries if not e.is_variant and _passing(e.model.status())]
-        if fallen:
-            self._begin("restart", partial(self._start_each, fallen))
+        failed = [e for e in self.entries if not e.is_variant and _passing(e.model.status())]
+        if failed:
+            self._begin("restart", partial(self._start_each, failed))
 
     async def _start_each(self, entries: Sequence[Entry]) -> None:
         await asyncio.gather(*(entry.model.start() for entry in entries))

@@ -131,23 +131,21 @@ def _unavailable(
     return ModelUnavailable(str(detail), label=label, why=why, remedy=remedy, **values)
 
 
+@dataclass(frozen=True, slots=True)
 class _HubFetch:
-    """One repository of the Hub."""
+    """One repository of the Hub; see `fetch`."""
 
-    def __init__(
-        self, source: str, revision: str, label: str, report: ProgressCallback, form: WeightsForm
-    ) -> None:
-        self._form = form
-        self._source = source
-        self._revision = revision
-        self._label = label
-        self._report = report
+    source: str
+    revision: str
+    label: str
+    report: ProgressCallback
+    form: WeightsForm
 
     def run(self) -> Fetched:
         cached = self.cached()
         if cached is not None:
             return cached
-        self._report("download", None)
+        self.report("download", None)
         try:
             info = self._ask_hub()
             names = self._select(info)
@@ -157,7 +155,7 @@ class _HubFetch:
             raise
         except Exception as error:
             raise self._explain(error) from error
-        return Fetched(self._form.locate(folder) or folder, folder.name)
+        return Fetched(self.form.locate(folder) or folder, folder.name)
 
     def whereabouts(self) -> str:
         """In words for people."""
@@ -183,24 +181,24 @@ class _HubFetch:
             # One file's name stands for all: the library would miss those never selected here.
             folder = Path(
                 snapshot_download(
-                    self._source,
-                    revision=self._revision,
+                    self.source,
+                    revision=self.revision,
                     local_files_only=True,
-                    allow_patterns=[self._form.probe],
+                    allow_patterns=[self.form.probe],
                 )
             )
         except LocalEntryNotFoundError:
             return None
         except HFValidationError as error:
             raise _unavailable(
-                self._label,
+                self.label,
                 ErrorReason.NO_SUCH_NAME,
                 ErrorReason.DO_NAME_MODEL,
                 error,
-                source=self._source,
+                source=self.source,
             ) from error
         # An interrupted download leaves a folder with some of the files.
-        located = self._form.locate(folder)
+        located = self.form.locate(folder)
         return None if located is None else Fetched(located, folder.name)
 
     def _ask_hub(self) -> ModelInfo:
@@ -208,7 +206,7 @@ class _HubFetch:
 
         def ask() -> ModelInfo:
             return HfApi().model_info(
-                self._source, revision=self._revision, files_metadata=True, timeout=REACH_S
+                self.source, revision=self.revision, files_metadata=True, timeout=REACH_S
             )
 
         return run_in_daemon_thread("hub-ask", ask).result(timeout=REACH_S + LOOKUP_S)
@@ -216,13 +214,13 @@ class _HubFetch:
     def _select(self, info: ModelInfo) -> list[str]:
         """Names of the files to get."""
         names = [sibling.rfilename for sibling in info.siblings or []]
-        selected = self._form.select(names)
+        selected = self.form.select(names)
         if not selected:
             raise UnsupportedModel(
                 f"files: {names[:NAMED_FILES]}",
-                source=self._source,
-                why=self._form.missing,
-                remedy=self._form.remedy,
+                source=self.source,
+                why=self.form.missing,
+                remedy=self.form.remedy,
             )
         return selected
 
@@ -238,7 +236,7 @@ class _HubFetch:
         free = shutil.disk_usage(place).free
         if need > free:
             raise _unavailable(
-                self._label,
+                self.label,
                 ErrorReason.DISK_SMALL,
                 ErrorReason.DO_FREE_DISK,
                 need=gib(need),
@@ -250,10 +248,10 @@ class _HubFetch:
         from huggingface_hub import snapshot_download
 
         # By branch and not by commit: only then the cache finds it again under the branch's name.
-        bar = _progress_bar(lambda share: self._report("download", share), need)
+        bar = _progress_bar(lambda share: self.report("download", share), need)
         return Path(
             snapshot_download(
-                self._source, revision=self._revision, allow_patterns=names, tqdm_class=bar
+                self.source, revision=self.revision, allow_patterns=names, tqdm_class=bar
             )
         )
 
@@ -262,12 +260,12 @@ class _HubFetch:
         status = getattr(getattr(error, "response", None), "status_code", 0)
         why, remedy = _cause(error, status)
         return _unavailable(
-            self._label,
+            self.label,
             why,
             remedy,
             f"{type(error).__name__}: {error}",
-            source=self._source,
-            revision=self._revision,
+            source=self.source,
+            revision=self.revision,
             status=status,
         )
 

@@ -76,11 +76,9 @@ class TokenEngine(Protocol):
     @property
     def notice(self) -> str:
         """Code of something people should know although it works, else empty."""
-        ...
 
     def facts(self) -> Mapping[str, str]:
         """What the Models tab and the record want to know."""
-        ...
 
     def start(self) -> None:
         """Make it ready and try it once; blocks, so it is called in a thread.
@@ -88,7 +86,6 @@ class TokenEngine(Protocol):
         Raises:
             ModelError: it cannot work here.
         """
-        ...
 
     def check(self, request: TokenRequest) -> None:
         """Refuse what could never be answered.
@@ -96,7 +93,6 @@ class TokenEngine(Protocol):
         Raises:
             ContextTooLong, CacheTooSmall: with the numbers.
         """
-        ...
 
     def generate(self, request: TokenRequest) -> AsyncGenerator[Tokens, None]:
         """The answer, a few tokens at a time; closing the generator stops the work.
@@ -104,11 +100,9 @@ class TokenEngine(Protocol):
         Raises:
             ModelError: it broke on its way.
         """
-        ...
 
     def stop(self) -> None:
         """Stop all work and free the memory; blocks; safe to call twice."""
-        ...
 
 
 CrashHandler = Callable[[ModelError], None]
@@ -143,7 +137,6 @@ class Receiver(Protocol):
 
     def push(self, item: Tokens | ModelError) -> None:
         """Hand over; from any thread."""
-        ...
 
 
 class Sink:

@@ -140,6 +140,11 @@ class ZeroGpuEngine(Stoppable):
         """Nothing."""
         return ""
 
+    @property
+    def open_requests(self) -> int:
+        """Calls that have not ended."""
+        return len(self._calls)
+
     def facts(self) -> Mapping[str, str]:
         """The engine."""
         return {"engine": "transformers-zerogpu"}

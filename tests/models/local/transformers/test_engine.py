@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import AbstractContextManager, aclosing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from arena.models.local.memory import BLOCK, GIB, ModelShape, plan_cache
 from arena.models.local.spec import ModelConfig
 from arena.models.local.transformers import engine as engine_module
 from arena.models.local.transformers.engine import TransformersEngine
+from arena.models.local.transformers.single import clone_sharing_weights
 from arena.models.local.transformers.weights import LoadedWeights, load
 from tests.models.conftest import Case
 from tests.models.local.tiny_phi import LONG, SHORT
@@ -63,15 +64,23 @@ def loaded_tiny(folder: Path) -> LoadedWeights:
 
 
 @contextmanager
-def engine_of(loaded: LoadedWeights, **values: Any) -> Iterator[TransformersEngine]:
-    engine = TransformersEngine(
-        loaded.model, shape=values.pop("shape", loaded.shape), device="cpu", **values
-    )
+def running(engine: TransformersEngine) -> Iterator[TransformersEngine]:
     engine.start()
     try:
         yield engine
     finally:
         engine.stop()
+
+
+def unbatched_engine(case: Case) -> AbstractContextManager[TransformersEngine]:
+    """The reference's weights, all of them through `generate`."""
+    shape = ModelShape.of(case.reference.config, 4)
+    return running(TransformersEngine(case.reference, shape=shape, device="cpu", batching=False))
+
+
+def engine_of(loaded: LoadedWeights, **values: Any) -> AbstractContextManager[TransformersEngine]:
+    shape = values.pop("shape", loaded.shape)
+    return running(TransformersEngine(loaded.model, shape=shape, device="cpu", **values))
 
 
 async def test_greedy_tokens_are_those_of_generate_alone_and_in_a_batch(case: Case) -> None:
@@ -93,8 +102,8 @@ async def test_a_seed_repeats_alone_in_a_batch_and_outside_it(case: Case) -> Non
     mixed = await together(case.engine, [others[0], mine, greedy, others[1]])
     assert mixed[1] == alone
     assert mixed[2] == case.greedy(ids[1], greedy.max_new_tokens), "greedy beside sampled ones"
-    job = [t async for t in case.engine._unbatched(mine)]
-    assert [i for batch in job for i in batch.ids] == alone
+    with unbatched_engine(case) as engine:
+        assert await collect(engine, mine) == alone
     assert await collect(case.engine, replace(mine, seed=43)) != alone
 
 
@@ -108,8 +117,8 @@ async def test_stop_tokens_may_be_several(tiny: Case) -> None:
         until = free[: min(free.index(free[place]), place) + 1]
         wanted = request(ids, stop_ids=stop)
         assert await collect(tiny.engine, wanted) == until
-        alone = [i async for batch in tiny.engine._unbatched(wanted) for i in batch.ids]
-        assert alone == until
+        with unbatched_engine(tiny) as engine:
+            assert await collect(engine, wanted) == until
 
 
 async def test_a_long_request_runs_outside_the_batch(tiny: Case) -> None:
@@ -144,7 +153,8 @@ async def test_the_config_stays_causal(case: Case) -> None:
 
 def test_the_clone_shares_weights_and_nothing_else(case: Case) -> None:
     """Parameters are the same objects; config and buffers are not."""
-    first, second = batch_model(case), case.engine._generate_runner._model
+    first = case.reference
+    second = clone_sharing_weights(first)
     assert first is not second
     assert first.config is not second.config
     pairs = list(zip(first.parameters(), second.parameters(), strict=True))
@@ -163,14 +173,13 @@ async def test_requests_that_never_fit_are_refused_with_the_numbers(tiny_folder:
     """Larger than the cache or the context: refused before the thread gets them."""
     loaded = loaded_tiny(tiny_folder)
     cap = BLOCK * loaded.shape.kv_bytes_per_token / GIB
-    wide = replace(loaded.shape, context=4 * BLOCK, short_context=4 * BLOCK)
+    wide = replace(loaded.shape, context=8 * BLOCK, short_context=8 * BLOCK)
     with engine_of(loaded, shape=wide, max_cache_gib=4 * cap) as engine:
-        engine._batch.cache_tokens = BLOCK
-        with pytest.raises(CacheTooSmall, match="257 tokens; the engine's cache holds 256"):
-            engine.check(request([1] * 200, 57))
-        engine.check(request([1] * 200, 56))
-        with pytest.raises(ContextTooLong, match=r"1000 tokens.*25.*1024"):
-            engine.check(request([1] * 1000, 25))
+        with pytest.raises(CacheTooSmall, match="1025 tokens; the engine's cache holds 1024"):
+            engine.check(request([1] * 200, 825))
+        engine.check(request([1] * 200, 824))
+        with pytest.raises(ContextTooLong, match=r"2000 tokens.*49.*2048"):
+            engine.check(request([1] * 2000, 49))
     with pytest.raises(OutOfMemory):
         plan_cache(wide, device="cpu", free=GIB, cap_gib=cap)
 
@@ -180,7 +189,7 @@ async def test_more_requests_than_the_cache_holds_wait_and_all_finish(tiny_folde
     loaded = loaded_tiny(tiny_folder)
     cap = BLOCK * loaded.shape.kv_bytes_per_token / GIB
     with engine_of(loaded, max_cache_gib=1.5 * cap) as engine:
-        assert engine._batch.cache_tokens == BLOCK
+        assert engine.facts()["cache_tokens"] == str(BLOCK)
         wanted = [request([i + 5, i + 6, i + 7], 10) for i in range(6)]
         results = await together(engine, wanted)
         assert [len(ids) for ids in results] == [10] * 6

@@ -186,7 +186,7 @@ async def left_early() -> dict[str, Any]:
         await pieces.aclose()
         took = time.perf_counter() - began
         gone = await until(lambda: not alive(pid))
-    return {"was_alive": was_alive, "took": took + gone, "open": len(ENGINE._calls)}
+    return {"was_alive": was_alive, "took": took + gone, "open": ENGINE.open_requests}
 
 
 async def cancelled_in_a_step() -> dict[str, Any]:
@@ -203,7 +203,12 @@ async def cancelled_in_a_step() -> dict[str, Any]:
         await asyncio.wait([reader])
         took = time.perf_counter() - began
         gone = await until(lambda: not alive(call.pid))
-    return {"cancelled": reader.cancelled(), "took": took, "gone": gone, "open": len(ENGINE._calls)}
+    return {
+        "cancelled": reader.cancelled(),
+        "took": took,
+        "gone": gone,
+        "open": ENGINE.open_requests,
+    }
 
 
 async def given_back_idle() -> dict[str, Any]:
@@ -220,7 +225,7 @@ async def given_back_idle() -> dict[str, Any]:
         pieces = ENGINE.generate(ENDLESS)
         await anext(pieces)
         await pieces.aclose()
-        await until(lambda: not ENGINE._calls)
+        await until(lambda: not ENGINE.open_requests)
         marks = FORWARDS.stat().st_size
         alive_after = alive(spaces.platform.calls[-1].pid)
     spaces.platform.keep = False
@@ -233,15 +238,15 @@ async def cancelled_in_the_queue() -> dict[str, Any]:
     spaces.platform.free.clear()
     with in_child(lambda: (_append(FORWARDS), time.sleep(0.05))):
         reader = asyncio.create_task(collect(ENGINE, ENDLESS))
-        await until(lambda: bool(ENGINE._calls))
+        await until(lambda: bool(ENGINE.open_requests))
         await until(next(iter(ENGINE._calls))._lock.locked)
         began = time.perf_counter()
         reader.cancel()
         await asyncio.wait([reader])
         took = time.perf_counter() - began
-        waiting = len(ENGINE._calls)
+        waiting = ENGINE.open_requests
         spaces.platform.free.set()
-        await until(lambda: not ENGINE._calls)
+        await until(lambda: not ENGINE.open_requests)
         written = FORWARDS.stat().st_size
         again = await collect(ENGINE, WANTED[0])
     return {
