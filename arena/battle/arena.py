@@ -1,7 +1,6 @@
 """Runs battles: draws sides, streams both answers side by side, stores them, takes the vote.
 
-The record in the store is the truth. What is here in memory is the part that is still being
-written, and a vote is checked against the store alone.
+The store has the record: a vote is checked against it alone. Memory has what is being written.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from arena.battle.limits import (
     Visitor,
     check_own,
     check_prompt,
-    check_system_prompt,
     check_turns,
 )
 from arena.battle.request import (
@@ -29,6 +27,7 @@ from arena.battle.request import (
     answered,
     build_battle,
     check_battle,
+    check_texts,
     cost_usd,
     messages_for,
 )
@@ -81,16 +80,10 @@ class Arena:
     """
 
     def __init__(
-        self,
-        registry: Registry,
-        store: VoteStore,
-        limits: Limits,
-        *,
-        rng: random.Random | None = None,
-        even_cadence: bool = False,
-        salt: str | None = None,
+        self, registry: Registry, store: VoteStore, limits: Limits, *,
+        rng: random.Random | None = None, even_cadence: bool = False, salt: str | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.registry = registry
         self.store = store
         self.limits = limits
@@ -137,11 +130,7 @@ class Arena:
             UnknownBattle: the tab closed while it was written; nothing is sent either.
         """
         with self.admission.use_slot(slot) as used:
-            request = replace(
-                request,
-                text=check_prompt(request.text, self.limits),
-                system_prompt=check_system_prompt(request.system_prompt, self.limits),
-            )
+            request = check_texts(request, self.limits)
             await self.registry.refresh()
             check_own(self._running_of(request.visitor.voter), self.limits)
             entries = self._draw(request)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 
-from arena.battle.limits import Visitor, check_tokens
+from arena.battle.limits import Visitor, check_prompt, check_system_prompt, check_tokens
 from arena.domain import (
     Battle,
     Category,
@@ -62,6 +62,19 @@ class BattleRequest:
         if self.mode is Mode.SINGLE:
             return {Side.A: self.model_a}
         return {Side.A: self.model_a, Side.B: self.model_b}
+
+
+def check_texts(request: BattleRequest, limits: Limits) -> BattleRequest:
+    """The request with its texts as they will be sent.
+
+    Raises:
+        EmptyPrompt, PromptTooLong: as `check_prompt` says.
+    """
+    return replace(
+        request,
+        text=check_prompt(request.text, limits),
+        system_prompt=check_system_prompt(request.system_prompt, limits),
+    )
 
 
 def build_battle(
