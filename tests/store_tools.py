@@ -129,6 +129,13 @@ async def excluded_in(store: VoteStore) -> dict[str, Exclusion]:
     return {made.id: decision for made, _, decision in records if decision is not None}
 
 
+async def decisions_in(store: VoteStore) -> list[Exclusion]:
+    """Every decision, oldest first."""
+    found = await store.records(await store.record_keys())
+    decisions = [record for record in found if isinstance(record, Exclusion)]
+    return sorted(decisions, key=lambda decision: decision.decided_at)
+
+
 async def tally(store: VoteStore) -> dict[str, int]:
     """How many votes that are not excluded there are, by `<model a> <model b> <winner>`."""
     found: Counter[str] = Counter()

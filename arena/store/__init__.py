@@ -12,5 +12,5 @@
 - features.py: the table of votes for the statistics, and what is kept for it.
 - move.py: copies a whole store into another database and compares the two.
 - postgres.py: connections to a Postgres server, with bounds on every wait.
-- journal.py: what hears of every change: the copy on the Hub.
+- changes.py: which records were written since they were last copied.
 """

@@ -204,12 +204,6 @@ def exclusions_in_force(connection: Connection) -> dict[str, Exclusion]:
     return {row["battle_id"]: EXCLUSION.decode(row) for row in rows}
 
 
-def decisions(connection: Connection) -> tuple[Exclusion, ...]:
-    """Every decision, oldest first: those in force, those that lifted one, those lifted."""
-    ordered = select(exclusions).order_by(exclusions.c.decided_at, exclusions.c.battle_id)
-    return tuple(EXCLUSION.decode(row) for row in connection.execute(ordered).mappings())
-
-
 def counts(connection: Connection) -> Counts:
     """How many battles and votes there are."""
     number_of_battles = connection.scalar(select(func.count()).select_from(battles)) or 0

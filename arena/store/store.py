@@ -144,8 +144,6 @@ class VoteStore:
 
     get_battle = _reading(queries.get_battle)
     get_vote = _reading(queries.get_vote)
-    exclusions = _reading(queries.exclusions_in_force)
-    decisions = _reading(queries.decisions)
     record_keys = _reading(restore.record_keys)
     records = _reading(restore.read_records)
     counts = _reading(queries.counts)

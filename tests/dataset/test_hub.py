@@ -39,7 +39,7 @@ from arena.store.serialization import RecordError
 from arena.store.store import VoteStore, voter_hash
 from tests.dataset.hub_server import DATASET, TOKEN, Hub, Reply, refuse, running_hub, serving
 from tests.environment import settings_from
-from tests.store_tools import pairs_of
+from tests.store_tools import decisions_in, excluded_in, pairs_of
 from tests.vote_samples import NOON, VOTER, answer, battle, battles, hexes, moments, texts, vote
 from tests.vote_samples import votes as sampled_votes
 
@@ -89,7 +89,7 @@ class Space:
         """All that the store holds and the copy must bring back."""
         return {
             "battles": {b.id: (b, v) for b, v in await pairs_of(self.store)},
-            "decisions": await self.store.decisions(),
+            "decisions": await decisions_in(self.store),
         }
 
     async def aclose(self) -> None:
@@ -214,7 +214,7 @@ async def test_everything_comes_back(hub: Hub, tmp_path: Path) -> None:
     assert hub.repo.private
     async with space(hub, tmp_path / "two") as two:
         assert await two.contents() == before
-        assert list(await two.store.exclusions()) == [kept[1].id]
+        assert list(await excluded_in(two.store)) == [kept[1].id]
         assert (two.state.error, two.state.restoring) == (None, False)
 
 

@@ -12,7 +12,7 @@ from arena.errors.battle import UnknownBattle
 from arena.errors.store import StoreError
 from arena.stats.vote_table import VoteFlag
 from arena.store.store import VoteStore
-from tests.store_tools import Outside, excluded_in, tally
+from tests.store_tools import Outside, decisions_in, excluded_in, tally
 from tests.vote_samples import NOON, battle, vote
 
 LATER = NOON + timedelta(minutes=1)
@@ -63,7 +63,7 @@ async def test_latest_decision_counts_whenever_it_arrives(
     assert await excluded_in(store) == {}
     assert await tally(store) == phi_and_gem(model_a=1)
     # Both are kept, for the copy and for whoever asks why.
-    assert await store.decisions() == (old, new)
+    assert await decisions_in(store) == [old, new]
     assert outside.rows("SELECT why FROM exclusions ORDER BY decided_at") == [("old",), ("new",)]
 
 

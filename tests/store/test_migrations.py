@@ -27,7 +27,7 @@ from arena.store.schema import battles, meta, metadata, votes
 from arena.store.serialization import battle_row, vote_row
 from arena.store.store import VoteStore
 from arena.store.usage import RateWindow
-from tests.store_tools import Outside, excluded_in, pairs_of, tally
+from tests.store_tools import Outside, decisions_in, excluded_in, pairs_of, tally
 from tests.vote_samples import NOON, VOTER, answer, battle, spec, vote
 
 FROZEN = Path(__file__).with_name("revision_0001.sql")
@@ -208,7 +208,7 @@ async def test_third_revision_stays_readable(
         await copy.add_battle(found)
         if cast is not None:
             await copy.cast_vote(cast)
-    for decision in await store.decisions():
+    for decision in await decisions_in(store):
         await copy.add_exclusion(decision)
     await store.vote_table()
     await copy.vote_table()
