@@ -75,6 +75,8 @@ class OnnxEngine(Stoppable):
         on_crash: called from a thread of the engine when the worker died.
     """
 
+    notice = ""
+
     def __init__(
         self,
         model: GenAiModel,
@@ -91,11 +93,6 @@ class OnnxEngine(Stoppable):
         self._cache_tokens = 0
         self._numbers = count(1)
         stop_with_main_thread(self)
-
-    @property
-    def notice(self) -> str:
-        """Nothing to say."""
-        return ""
 
     @property
     def open_requests(self) -> int:

@@ -114,6 +114,8 @@ class ZeroGpuEngine(Stoppable):
         slots: answers at a time.
     """
 
+    notice = ""
+
     def __init__(
         self,
         model: Foreign,
@@ -134,11 +136,6 @@ class ZeroGpuEngine(Stoppable):
         self._calls: set[_Call] = set()
         self._stopped = False
         stop_with_main_thread(self)
-
-    @property
-    def notice(self) -> str:
-        """Nothing."""
-        return ""
 
     @property
     def open_requests(self) -> int:
