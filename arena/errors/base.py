@@ -58,7 +58,7 @@ class ArenaError(Exception):
     Args:
         detail: technical words for the log; never shown in blind mode.
         values: what fills the braces of `message` and `remedy`; an `ErrorReason` among them is
-            filled from the others, and translated.
+            filled from the others, and translated. The one named `why` brings its remedy along.
     """
 
     code: ClassVar[str] = "arena"
@@ -67,6 +67,9 @@ class ArenaError(Exception):
 
     def __init__(self, detail: str = "", **values: object) -> None:
         self.detail = detail
+        why = values.get("why")
+        if isinstance(why, ErrorReason) and why.remedy is not None:
+            values.setdefault("remedy", why.remedy)
         self.values: dict[str, object] = values
         super().__init__(self.sentence)
 

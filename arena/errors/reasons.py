@@ -3,47 +3,29 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
 
 
 class ErrorReason(StrEnum):
     """Causes and remedies that fill an error's sentence; each is translated like a sentence.
 
-    The text is the English one; its braces are filled with the error's own values.
+    The text is the English one; its braces are filled with the error's own values. A cause names
+    its remedy, which an error takes where it is given no other.
     """
 
-    # why a model is not available
-    CLOSED = "it has been stopped"
-    START_FAILED = "it could not be started"
-    LOAD_FAILED = "its files could not be loaded"
-    PACKAGE_MISSING = "the package {package} is missing or broken"
-    NO_FILE = "there is no file {source}"
-    NO_FOLDER = "there is no folder {source}"
-    NO_SUCH_NAME = "{source} is neither a folder that exists nor a name of the Hub"
-    NO_REPOSITORY = "there is no {source} on the Hub, or it is private"
-    NO_REVISION = "there is no revision {revision} of {source}"
-    GATED = "{source} is shared only with people who accepted its terms"
-    HUB_REFUSES = "the Hub refuses access to {source} (HTTP {status})"
-    HUB_FAILS = "the Hub answered with an error (HTTP {status})"
-    HUB_OFFLINE = "its files are not on this machine, and HF_HUB_OFFLINE forbids to fetch them"
-    HUB_SILENT = "its files are not on this machine, and the Hugging Face Hub does not answer"
-    HUB_UNREACHABLE = (
-        "its files are not on this machine, and the Hugging Face Hub cannot be reached"
-    )
-    DISK_FULL = "there is no space on the disk for its files"
-    DISK_SMALL = "its files need {need} on the disk, and {free} are free"
-    WEIGHTS_BROKEN = "its weights cannot be read"
-    NOT_PREPARED = "its files could not be prepared in {folder}"
-    # why a model is not supported
-    NO_WEIGHTS = "the repository has no safetensors weights"
-    NO_ONNX = "there is no model for a CPU in the form of ONNX Runtime GenAI in it"
-    BROKEN_GGUF = "it is not a readable GGUF file"
-    WRONG_GGUF = "a GGUF file of the architecture {architecture} loses its long-context factors"
-    OWN_CODE = "it needs code of its own, which is not run here"
-    UNKNOWN_ARCHITECTURE = "transformers does not know its architecture"
-    UNSAFE_TEMPLATE = "its chat template does not keep a visitor's text apart from control tokens"
-    TEMPLATE_REFUSES = "its chat template refuses this conversation"
-    # what memory is needed
-    MORE = "more"
+    _remedy: str
+
+    def __new__(cls, text: str, remedy: str = "") -> Self:
+        """A text, and of a cause also its remedy's text."""
+        made = str.__new__(cls, text)
+        made._value_, made._remedy = text, remedy
+        return made
+
+    @property
+    def remedy(self) -> ErrorReason | None:
+        """What to do about this cause; None for a remedy itself."""
+        return ErrorReason(self._remedy) if self._remedy else None
+
     # remedies
     DO_RESTART = "Start the arena again"
     DO_READ_LOG = "The log has the reason"
@@ -108,3 +90,49 @@ class ErrorReason(StrEnum):
     DO_UNSET_HUB_OFFLINE = "Unset HF_HUB_OFFLINE"
     DO_FREE_CACHE = "Free some space in {folder}, or set ARENA_CACHE_DIR to another folder"
     DO_MEND_LINES = "{number} lines of it cannot be read, the others are restored; see the log"
+    # why a model is not available
+    CLOSED = "it has been stopped", DO_RESTART
+    START_FAILED = "it could not be started", DO_READ_LOG
+    LOAD_FAILED = "its files could not be loaded", DO_GET_AGAIN
+    PACKAGE_MISSING = "the package {package} is missing or broken", DO_INSTALL
+    NO_FILE = "there is no file {source}", DO_CHECK_MODEL
+    NO_FOLDER = "there is no folder {source}", DO_CHECK_MODEL
+    NO_SUCH_NAME = "{source} is neither a folder that exists nor a name of the Hub", DO_NAME_MODEL
+    NO_REPOSITORY = "there is no {source} on the Hub, or it is private", DO_CHECK_OR_TOKEN
+    NO_REVISION = "there is no revision {revision} of {source}", DO_CHECK_REVISION
+    GATED = "{source} is shared only with people who accepted its terms", DO_ACCEPT_TERMS
+    HUB_REFUSES = "the Hub refuses access to {source} (HTTP {status})", DO_SET_TOKEN
+    HUB_FAILS = "the Hub answered with an error (HTTP {status})", DO_LATER_OR_FOLDER
+    HUB_OFFLINE = (
+        "its files are not on this machine, and HF_HUB_OFFLINE forbids to fetch them",
+        DO_UNSET_OFFLINE,
+    )
+    HUB_SILENT = (
+        "its files are not on this machine, and the Hugging Face Hub does not answer",
+        DO_CHECK_NETWORK,
+    )
+    HUB_UNREACHABLE = (
+        "its files are not on this machine, and the Hugging Face Hub cannot be reached",
+        DO_CHECK_NETWORK,
+    )
+    DISK_FULL = "there is no space on the disk for its files", DO_FREE_DISK
+    DISK_SMALL = "its files need {need} on the disk, and {free} are free", DO_FREE_DISK
+    WEIGHTS_BROKEN = "its weights cannot be read", DO_REMOVE_BROKEN
+    NOT_PREPARED = "its files could not be prepared in {folder}", DO_SET_CACHE
+    # why a model is not supported
+    NO_WEIGHTS = "the repository has no safetensors weights", DO_SAFETENSORS
+    NO_ONNX = "there is no model for a CPU in the form of ONNX Runtime GenAI in it", DO_ONNX
+    BROKEN_GGUF = "it is not a readable GGUF file", DO_OTHER_FILE
+    WRONG_GGUF = (
+        "a GGUF file of the architecture {architecture} loses its long-context factors",
+        DO_OTHER_BUILD,
+    )
+    OWN_CODE = "it needs code of its own, which is not run here", DO_KNOWN_MODEL
+    UNKNOWN_ARCHITECTURE = "transformers does not know its architecture", DO_OTHER_MODEL
+    UNSAFE_TEMPLATE = (
+        "its chat template does not keep a visitor's text apart from control tokens",
+        DO_OTHER_MODEL,
+    )
+    TEMPLATE_REFUSES = "its chat template refuses this conversation", DO_OTHER_MODEL_OR_BATTLE
+    # what memory is needed
+    MORE = "more"

@@ -220,9 +220,7 @@ def _braces(text: str) -> set[str]:
 
 def test_error_texts_are_filled() -> None:
     """The braces of sentences and remedies are filled in both languages."""
-    gone = ModelUnavailable(
-        label="X", why=ErrorReason.NO_FILE, source="a/b", remedy=ErrorReason.DO_CHECK_MODEL
-    )
+    gone = ModelUnavailable(label="X", why=ErrorReason.NO_FILE, source="a/b")
     assert gone.sentence == "X is not available: there is no file a/b."
     assert error_texts("ja", gone)[0] == "X は使えません: ファイル a/b がありません。"
     message, remedy = error_texts("ja", KeyMissing(label="Gemini", variable="GEMINI_API_KEY"))

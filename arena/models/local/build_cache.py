@@ -24,11 +24,7 @@ _LOGGED_CHARACTERS = 4000
 def package_missing(label: str, package: str, command: str) -> ModelUnavailable:
     """The error for a package that is not installed; its remedy is the command."""
     return ModelUnavailable(
-        label=label,
-        why=ErrorReason.PACKAGE_MISSING,
-        package=package,
-        remedy=ErrorReason.DO_INSTALL,
-        command=command,
+        label=label, why=ErrorReason.PACKAGE_MISSING, package=package, command=command
     )
 
 
@@ -64,7 +60,6 @@ def build_once(
             label=label,
             why=ErrorReason.NOT_PREPARED,
             folder=target.parent,
-            remedy=ErrorReason.DO_SET_CACHE,
         ) from error
 
 

@@ -89,11 +89,7 @@ class ChatText:
                 ids = self._ids(self._render([_defused(m, self._control) for m in messages]))
             if self._controls(ids) == allowed:
                 return ids
-        raise UnsupportedModel(
-            source=self._source,
-            why=ErrorReason.UNSAFE_TEMPLATE,
-            remedy=ErrorReason.DO_OTHER_MODEL,
-        )
+        raise UnsupportedModel(source=self._source, why=ErrorReason.UNSAFE_TEMPLATE)
 
     def _acceptable(self, messages: Sequence[Message]) -> Sequence[Message]:
         """The same conversation in a form that the template takes and keeps all of.
@@ -119,10 +115,7 @@ class ChatText:
         if accepted is not None:  # the template changes contents, marks among them
             return accepted
         raise UnsupportedModel(
-            f"chat template: {reason}",
-            source=self._source,
-            why=ErrorReason.TEMPLATE_REFUSES,
-            remedy=ErrorReason.DO_OTHER_MODEL_OR_BATTLE,
+            f"chat template: {reason}", source=self._source, why=ErrorReason.TEMPLATE_REFUSES
         )
 
     def _render(self, messages: Sequence[Message]) -> str:

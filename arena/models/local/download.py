@@ -60,14 +60,12 @@ class WeightsForm:
         select: of the names of a repository's files those to get; none if it has not this form.
         locate: the model's folder in a copy of the repository; None if files are missing.
         missing: why a repository without it is of no use.
-        remedy: what to do then.
         probe: a name that the copy surely has, or surely has not been asked for.
     """
 
     select: Callable[[Sequence[str]], list[str]]
     locate: Callable[[Path], Path | None]
     missing: ErrorReason
-    remedy: ErrorReason
     probe: str
 
 
@@ -96,9 +94,9 @@ def fetch(
     if path.suffix == ".gguf" or path.is_file():
         if path.is_file():
             return Fetched(path)
-        raise _unavailable(label, ErrorReason.NO_FILE, ErrorReason.DO_CHECK_MODEL, source=source)
+        raise ModelUnavailable(label=label, why=ErrorReason.NO_FILE, source=source)
     if source.startswith((".", "/", "~")) or source.count("/") > 1:
-        raise _unavailable(label, ErrorReason.NO_FOLDER, ErrorReason.DO_CHECK_MODEL, source=source)
+        raise ModelUnavailable(label=label, why=ErrorReason.NO_FOLDER, source=source)
     return _HubFetch(source, revision, label, report, form or SAFETENSORS).run()
 
 
@@ -123,12 +121,6 @@ def whereabouts(source: str, revision: str, label: str, form: WeightsForm | None
         return f"here, in {source}"
     hub = _HubFetch(source, revision, label, lambda *_: None, form or SAFETENSORS)
     return hub.whereabouts()
-
-
-def _unavailable(
-    label: str, why: ErrorReason, remedy: ErrorReason, detail: object = "", **values: object
-) -> ModelUnavailable:
-    return ModelUnavailable(str(detail), label=label, why=why, remedy=remedy, **values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,12 +182,9 @@ class _HubFetch:
         except LocalEntryNotFoundError:
             return None
         except HFValidationError as error:
-            raise _unavailable(
-                self.label,
-                ErrorReason.NO_SUCH_NAME,
-                ErrorReason.DO_NAME_MODEL,
-                error,
-                source=self.source,
+            why = ErrorReason.NO_SUCH_NAME
+            raise ModelUnavailable(
+                str(error), label=self.label, why=why, source=self.source
             ) from error
         # An interrupted download leaves a folder with some of the files.
         located = self.form.locate(folder)
@@ -216,12 +205,8 @@ class _HubFetch:
         names = [sibling.rfilename for sibling in info.siblings or []]
         selected = self.form.select(names)
         if not selected:
-            raise UnsupportedModel(
-                f"files: {names[:NAMED_FILES]}",
-                source=self.source,
-                why=self.form.missing,
-                remedy=self.form.remedy,
-            )
+            files = f"files: {names[:NAMED_FILES]}"
+            raise UnsupportedModel(files, source=self.source, why=self.form.missing)
         return selected
 
     def _check_disk(self, info: ModelInfo, names: Sequence[str]) -> int:
@@ -235,13 +220,8 @@ class _HubFetch:
             place = place.parent
         free = shutil.disk_usage(place).free
         if need > free:
-            raise _unavailable(
-                self.label,
-                ErrorReason.DISK_SMALL,
-                ErrorReason.DO_FREE_DISK,
-                need=gib(need),
-                free=gib(free),
-            )
+            why = ErrorReason.DISK_SMALL
+            raise ModelUnavailable(label=self.label, why=why, need=gib(need), free=gib(free))
         return need
 
     def _download(self, names: list[str], need: int) -> Path:
@@ -258,20 +238,18 @@ class _HubFetch:
     def _explain(self, error: Exception) -> ModelUnavailable:
         """One sentence per cause, with its own remedy."""
         status = getattr(getattr(error, "response", None), "status_code", 0)
-        why, remedy = _cause(error, status)
-        return _unavailable(
-            self.label,
-            why,
-            remedy,
+        return ModelUnavailable(
             f"{type(error).__name__}: {error}",
+            label=self.label,
+            why=_cause(error, status),
             source=self.source,
             revision=self.revision,
             status=status,
         )
 
 
-def _cause(error: Exception, status: int) -> tuple[ErrorReason, ErrorReason]:
-    """Why a repository could not be had, and the remedy.
+def _cause(error: Exception, status: int) -> ErrorReason:
+    """Why a repository could not be had.
 
     Args:
         error: what the Hub's library raised.
@@ -279,33 +257,21 @@ def _cause(error: Exception, status: int) -> tuple[ErrorReason, ErrorReason]:
     """
     from huggingface_hub import errors
 
-    at_hub = isinstance(error, errors.HfHubHTTPError) and bool(status)
-    silent = isinstance(error, FutureTimeoutError | TimeoutError)
-    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-    causes = (  # the first that holds; GatedRepoError is a kind of RepositoryNotFoundError
-        (isinstance(error, errors.GatedRepoError), ErrorReason.GATED, ErrorReason.DO_ACCEPT_TERMS),
-        (
-            isinstance(error, errors.RevisionNotFoundError),
-            ErrorReason.NO_REVISION,
-            ErrorReason.DO_CHECK_REVISION,
-        ),
-        (
-            isinstance(error, errors.RepositoryNotFoundError),
-            ErrorReason.NO_REPOSITORY,
-            ErrorReason.DO_CHECK_OR_TOKEN,
-        ),
-        (at_hub and status in (401, 403), ErrorReason.HUB_REFUSES, ErrorReason.DO_SET_TOKEN),
-        (at_hub, ErrorReason.HUB_FAILS, ErrorReason.DO_LATER_OR_FOLDER),
-        (full, ErrorReason.DISK_FULL, ErrorReason.DO_FREE_DISK),
-        (
-            isinstance(error, errors.OfflineModeIsEnabled),
-            ErrorReason.HUB_OFFLINE,
-            ErrorReason.DO_UNSET_OFFLINE,
-        ),
-        (silent, ErrorReason.HUB_SILENT, ErrorReason.DO_CHECK_NETWORK),
+    kinds = (  # the first that holds; GatedRepoError is a kind of RepositoryNotFoundError
+        (errors.GatedRepoError, ErrorReason.GATED),
+        (errors.RevisionNotFoundError, ErrorReason.NO_REVISION),
+        (errors.RepositoryNotFoundError, ErrorReason.NO_REPOSITORY),
+        (errors.OfflineModeIsEnabled, ErrorReason.HUB_OFFLINE),
+        (FutureTimeoutError, ErrorReason.HUB_SILENT),
+        (TimeoutError, ErrorReason.HUB_SILENT),
     )
-    found = next(((why, remedy) for holds, why, remedy in causes if holds), None)
-    return found or (ErrorReason.HUB_UNREACHABLE, ErrorReason.DO_CHECK_NETWORK)
+    for kind, reason in kinds:
+        if isinstance(error, kind):
+            return reason
+    if isinstance(error, errors.HfHubHTTPError) and status:
+        return ErrorReason.HUB_REFUSES if status in (401, 403) else ErrorReason.HUB_FAILS
+    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    return ErrorReason.DISK_FULL if full else ErrorReason.HUB_UNREACHABLE
 
 
 def is_complete(folder: Path) -> bool:
@@ -330,7 +296,6 @@ SAFETENSORS = WeightsForm(
     select=_transformers_files,
     locate=lambda folder: folder if is_complete(folder) else None,
     missing=ErrorReason.NO_WEIGHTS,
-    remedy=ErrorReason.DO_SAFETENSORS,
     probe="config.json",
 )
 

@@ -141,7 +141,6 @@ class LocalModel:
                     f"{type(error).__name__}: {error}",
                     label=self._config.label,
                     why=ErrorReason.START_FAILED,
-                    remedy=ErrorReason.DO_READ_LOG,
                 )
             )
         else:
@@ -155,9 +154,7 @@ class LocalModel:
         self._status = Loading(progress, step)
 
     def _stopped(self) -> ModelUnavailable:
-        return ModelUnavailable(
-            label=self._config.label, why=ErrorReason.CLOSED, remedy=ErrorReason.DO_RESTART
-        )
+        return ModelUnavailable(label=self._config.label, why=ErrorReason.CLOSED)
 
     def _load(self) -> _Running:
         began = time.perf_counter()

@@ -84,9 +84,7 @@ class Connection(Generic[ClientT]):
             ModelUnavailable: the connection was closed, or the package is missing.
         """
         if self.closed:
-            raise ModelUnavailable(
-                label=self._label, why=ErrorReason.CLOSED, remedy=ErrorReason.DO_RESTART
-            )
+            raise ModelUnavailable(label=self._label, why=ErrorReason.CLOSED)
         async with self._building:
             if self._client is None:
                 try:
@@ -97,7 +95,6 @@ class Connection(Generic[ClientT]):
                         label=self._label,
                         why=ErrorReason.PACKAGE_MISSING,
                         package=self._package,
-                        remedy=ErrorReason.DO_INSTALL,
                         command="pip install -r requirements.txt",
                     ) from None
             return self._client

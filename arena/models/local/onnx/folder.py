@@ -107,7 +107,6 @@ GENAI = WeightsForm(
     select=_cpu_files,
     locate=find_model,
     missing=ErrorReason.NO_ONNX,
-    remedy=ErrorReason.DO_ONNX,
     # The library would miss what was never selected here.
     probe="nothing",
 )
@@ -130,17 +129,11 @@ def describe(folder: Path, source: str) -> GenAiModel:
         return _describe(folder, config, _read(beside) if beside.is_file() else {})
     except KeyError as error:
         raise UnsupportedModel(
-            f"{CONFIG} has no {error}",
-            source=source,
-            why=ErrorReason.UNKNOWN_ARCHITECTURE,
-            remedy=ErrorReason.DO_OTHER_MODEL,
+            f"{CONFIG} has no {error}", source=source, why=ErrorReason.UNKNOWN_ARCHITECTURE
         ) from error
     except (OSError, ValueError, TypeError) as error:
         raise ModelUnavailable(
-            f"{type(error).__name__}: {error}",
-            label=folder.name,
-            why=ErrorReason.WEIGHTS_BROKEN,
-            remedy=ErrorReason.DO_REMOVE_BROKEN,
+            f"{type(error).__name__}: {error}", label=folder.name, why=ErrorReason.WEIGHTS_BROKEN
         ) from error
 
 

@@ -63,9 +63,7 @@ def choose(config: ModelConfig) -> OnnxSource | None:
             raise package_missing(config.label, "onnxruntime-genai", INSTALL)
         found = _source_of(config)
         if found is None:
-            raise UnsupportedModel(
-                source=config.source, why=ErrorReason.NO_ONNX, remedy=ErrorReason.DO_ONNX
-            )
+            raise UnsupportedModel(source=config.source, why=ErrorReason.NO_ONNX)
         return found
     if config.engine != AUTO or not is_installed() or config.device not in ("auto", "cpu"):
         return None
@@ -170,9 +168,7 @@ def _tokenizer(model: GenAiModel, label: str) -> tuple[object, frozenset[int]]:
 
 
 def _broken(label: str, detail: str) -> ModelUnavailable:
-    return ModelUnavailable(
-        detail, label=label, why=ErrorReason.LOAD_FAILED, remedy=ErrorReason.DO_GET_AGAIN
-    )
+    return ModelUnavailable(detail, label=label, why=ErrorReason.LOAD_FAILED)
 
 
 def _facts(model: GenAiModel) -> dict[str, str]:

@@ -170,19 +170,9 @@ def refuse_wrong_gguf(path: Path, source: str) -> None:
         field = GGUFReader(path).get_field("general.architecture")
         architecture = str(field.contents()) if field is not None else ""
     except (ValueError, OSError, IndexError) as error:
-        raise UnsupportedModel(
-            str(error),
-            source=source,
-            why=ErrorReason.BROKEN_GGUF,
-            remedy=ErrorReason.DO_OTHER_FILE,
-        ) from error
+        raise UnsupportedModel(str(error), source=source, why=ErrorReason.BROKEN_GGUF) from error
     if architecture in _WRONG_GGUF:
-        raise UnsupportedModel(
-            source=source,
-            why=ErrorReason.WRONG_GGUF,
-            architecture=architecture,
-            remedy=ErrorReason.DO_OTHER_BUILD,
-        )
+        raise UnsupportedModel(source=source, why=ErrorReason.WRONG_GGUF, architecture=architecture)
 
 
 def weights_bytes(path: Path, dtype: str) -> int:
@@ -219,10 +209,7 @@ def check_memory(path: Path, *, dtype: str, device: str) -> int:
         need = int(weights_bytes(path, dtype) * _WEIGHTS_FACTOR)
     except (ValueError, OSError, SafetensorsParsingError) as error:
         raise ModelUnavailable(
-            f"{type(error).__name__}: {error}",
-            label=path.name,
-            why=ErrorReason.WEIGHTS_BROKEN,
-            remedy=ErrorReason.DO_REMOVE_BROKEN,
+            f"{type(error).__name__}: {error}", label=path.name, why=ErrorReason.WEIGHTS_BROKEN
         ) from error
     free = free_memory(device)
     if need <= free:
@@ -242,25 +229,10 @@ def _explain(error: Exception, config: ModelConfig, device: str) -> ModelError:
             remedy=ErrorReason.DO_SMALLER_OR_HALVE,
         )
     if "trust_remote_code" in str(error):
-        return UnsupportedModel(
-            detail,
-            source=config.source,
-            why=ErrorReason.OWN_CODE,
-            remedy=ErrorReason.DO_KNOWN_MODEL,
-        )
+        return UnsupportedModel(detail, source=config.source, why=ErrorReason.OWN_CODE)
     if "Unrecognized" in str(error) or "does not recognize" in str(error):
-        return UnsupportedModel(
-            detail,
-            source=config.source,
-            why=ErrorReason.UNKNOWN_ARCHITECTURE,
-            remedy=ErrorReason.DO_OTHER_MODEL,
-        )
-    return ModelUnavailable(
-        detail,
-        label=config.label,
-        why=ErrorReason.LOAD_FAILED,
-        remedy=ErrorReason.DO_GET_AGAIN,
-    )
+        return UnsupportedModel(detail, source=config.source, why=ErrorReason.UNKNOWN_ARCHITECTURE)
+    return ModelUnavailable(detail, label=config.label, why=ErrorReason.LOAD_FAILED)
 
 
 def facts(loaded: LoadedWeights) -> dict[str, str]:
