@@ -1,6 +1,6 @@
-"""The card of an export: what a stranger must know before they use it. Pure.
+"""What an export wrote, and its card: what a stranger must know before they use it. Pure.
 
-Its text is `card.md.jinja`.
+The card's text is `card.md.jinja`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ _TEMPLATE: Final = Path(__file__).with_name("card.md.jinja")
 
 
 @dataclass(frozen=True, slots=True)
-class CardFacts:
-    """What the card tells of one export.
+class ExportReport:
+    """What one export wrote.
 
     Attributes:
-        file: its name, without the folder.
+        place: the file; `-` for a stream.
+        card: the file's card; None for a stream.
+        ties: whether ties give rows of training data too.
         rows: how many there are.
         battles: how many were looked at.
         left_out: battles that gave no row, by reason.
@@ -32,7 +34,8 @@ class CardFacts:
         languages: of the prompts.
     """
 
-    file: str
+    place: str
+    card: Path | None
     shape: ExportShape
     file_format: FileFormat
     ties: bool
@@ -45,8 +48,23 @@ class CardFacts:
     sources: Mapping[str, int]
     languages: Mapping[str, int]
 
+    @property
+    def file(self) -> str:
+        """The file's name, without its folder."""
+        return Path(self.place).name
 
-def card_text(facts: CardFacts) -> str:
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        parts = [f"{self.rows} rows of {self.battles} battles written to {self.place}"]
+        parts += [f"left out: {_listed(self.left_out)}"] if self.left_out else []
+        if self.masked is not None:
+            parts.append(f"masked: {_listed(self.masked) or 'nothing found'}")
+        parts += [f"card: {self.card}"] if self.card is not None else []
+        return "; ".join(parts)
+
+
+def card_text(report: ExportReport) -> str:
     """The card as Markdown, with the front matter that the Hub reads; can be a README.md as is."""
     from jinja2 import Environment, StrictUndefined
 
@@ -54,11 +72,11 @@ def card_text(facts: CardFacts) -> str:
     environment = Environment(undefined=StrictUndefined, autoescape=False)  # noqa: S701
     environment.filters["listed"] = _listed
     return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
-        facts=facts,
-        file_json=json.dumps(facts.file),
-        day=f"{facts.made_at.astimezone(UTC):%Y-%m-%d %H:%M}",
-        elsewhere={name: number for name, number in facts.sources.items() if name},
-        columns=COLUMNS[facts.shape],
+        report=report,
+        file_json=json.dumps(report.file),
+        day=f"{report.made_at.astimezone(UTC):%Y-%m-%d %H:%M}",
+        elsewhere={name: number for name, number in report.sources.items() if name},
+        columns=COLUMNS[report.shape],
     )
 
 

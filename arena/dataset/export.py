@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final, TextIO
 
 from arena.concurrency import thread_to_end
-from arena.dataset.card import CardFacts, card_text
+from arena.dataset.card import ExportReport, card_text
 from arena.dataset.columns import COLUMNS, ExportShape, FileFormat
 from arena.dataset.formats import NewFile, need_pyarrow, rows_into
 from arena.dataset.pii import Masker
@@ -26,40 +26,6 @@ __all__ = ["ExportReport", "ExportShape", "FileFormat", "card_path", "export"]
 
 # Rows of one row group; a Parquet file of tiny groups is large and slow.
 _GROUP: Final = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class ExportReport:
-    """What was written.
-
-    Attributes:
-        place: the file; `-` for a stream.
-        rows: how many.
-        battles: how many were looked at.
-        left_out: battles that gave no row, by reason.
-        masked: places that were masked, by kind; None if masking was off.
-        card: the file's card; None for a stream.
-    """
-
-    place: str
-    shape: ExportShape
-    file_format: FileFormat
-    rows: int
-    battles: int
-    left_out: Mapping[str, int]
-    masked: Mapping[str, int] | None
-    card: Path | None
-
-    @property
-    def text(self) -> str:
-        """One line for people."""
-        left = ", ".join(f"{number} {why}" for why, number in sorted(self.left_out.items()))
-        masked = ", ".join(f"{n} {kind}" for kind, n in sorted((self.masked or {}).items()))
-        parts = [f"{self.rows} rows of {self.battles} battles written to {self.place}"]
-        parts += [f"left out: {left}"] if left else []
-        parts += [f"masked: {masked or 'nothing found'}"] if self.masked is not None else []
-        parts += [f"card: {self.card}"] if self.card is not None else []
-        return "; ".join(parts)
 
 
 def card_path(path: Path) -> Path:
@@ -92,7 +58,7 @@ async def export(
         file_format: JSON Lines, CSV or Parquet.
         shape: see `arena.dataset.shapes`.
         ties: whether ties give rows of training data too.
-        salt: of the voters' second hash; None draws one that nobody keeps.
+        salt: of the voters' second hash; None draws one that is kept nowhere.
         mask: whether what may lead to a person is masked, see `arena.dataset.pii`.
         now: the moment that the card tells.
 
@@ -114,15 +80,16 @@ async def export(
     )
     if not isinstance(target, Path):
         await run.write(store, target)
-        return run.report("-", None)
+        return run.report("-", None, now())
     with store_errors(str(target)):
         new = NewFile(target, card_path(target), binary=file_format is FileFormat.PARQUET)
         try:
             await run.write(store, await thread_to_end(new.open))
-            await thread_to_end(new.keep, run.card(target.name, now()))
+            report = run.report(str(target), card_path(target), now())
+            await thread_to_end(new.keep, card_text(report))
         finally:
             await thread_to_end(new.close)
-    return run.report(str(target), card_path(target))
+    return report
 
 
 @dataclass(slots=True)
@@ -184,34 +151,20 @@ class _Run:
                 self.models[spec.id] = spec.licence or self.models.get(spec.id, "")
         return made
 
-    def report(self, place: str, card: Path | None) -> ExportReport:
-        """What was written, for who asked."""
+    def report(self, place: str, card: Path | None, made_at: datetime) -> ExportReport:
+        """What was written."""
         return ExportReport(
             place=place,
+            card=card,
             shape=self.shape,
             file_format=self.file_format,
+            ties=self.ties,
+            made_at=made_at,
             rows=self.rows,
             battles=self.battles,
             left_out=dict(self.left_out),
             masked=None if self.masker is None else dict(self.masker.counts),
-            card=card,
-        )
-
-    def card(self, file: str, made_at: datetime) -> str:
-        """What was written, for strangers."""
-        return card_text(
-            CardFacts(
-                file=file,
-                shape=self.shape,
-                file_format=self.file_format,
-                ties=self.ties,
-                made_at=made_at,
-                rows=self.rows,
-                battles=self.battles,
-                left_out=self.left_out,
-                masked=None if self.masker is None else self.masker.counts,
-                models=self.models,
-                sources=self.sources,
-                languages=self.languages,
-            )
+            models=self.models,
+            sources=self.sources,
+            languages=self.languages,
         )

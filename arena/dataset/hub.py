@@ -252,14 +252,17 @@ class HubDataset:
         """In a thread, which goes on when the wait for it is cancelled."""
         if content:
             self._repository.add(content)
+            self._pushed_at = time.time()
         self._changes.forget(copied)
-        self._pushed_at = time.time()
 
     async def _compact(self) -> None:
-        if time.monotonic() >= self._compact_at:
-            self._compact_at = time.monotonic() + COMPACT_CHECK_S
-            with self._reported("compaction"):
-                await _in_thread(self._repository.compact)
+        if time.monotonic() < self._compact_at:
+            return
+        self._compact_at = time.monotonic() + COMPACT_CHECK_S
+        try:
+            await _in_thread(self._repository.compact)
+        except Exception as error:  # noqa: BLE001 - nothing is lost by it; the next check tries
+            _log.warning("files were not merged: %s", self._repository.explain(error).detail)
 
     # --- from the Hub -----------------------------------------------------------------------------
 

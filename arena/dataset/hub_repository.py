@@ -12,7 +12,7 @@ import logging
 import secrets
 import shutil
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -30,12 +30,12 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils._http import default_client_factory
 from huggingface_hub.utils.tqdm import silent_tqdm
 
-from arena.domain import Battle, Vote
+from arena.domain import Battle
 from arena.errors.reasons import ErrorReason
 from arena.errors.store import BackupFailed
 from arena.store.changes import Record, RecordKey, RecordKind, key_of
 from arena.store.restore import answers_in
-from arena.store.serialization import BATTLE, EXCLUSION, VOTE, RecordError
+from arena.store.serialization import BATTLE, EXCLUSION, VOTE, RecordError, Serializer
 
 _log = logging.getLogger(__name__)
 
@@ -75,9 +75,10 @@ def encode_line(record: Record, at: datetime) -> bytes:
     Raises:
         RecordError: it holds what could not be read back.
     """
-    line = {"kind": key_of(record).kind, "at": at.astimezone(UTC).isoformat()}
-    text = json.dumps({**line, "record": _encode(record)}, **_JSON)
-    return text.encode() + b"\n"
+    kind = key_of(record).kind
+    plain = _SERIALIZERS[kind].encode(record)
+    line = {"kind": kind, "at": at.astimezone(UTC).isoformat(), "record": plain}
+    return json.dumps(line, **_JSON).encode() + b"\n"
 
 
 def decode_line(line: bytes) -> tuple[Record, Version]:
@@ -94,29 +95,23 @@ def decode_line(line: bytes) -> tuple[Record, Version]:
         raise RecordError(f"not a line of the copy: {type(error).__name__}") from error
     if at.tzinfo is None:
         raise RecordError("a moment without a time zone")
-    record = _DECODE[kind](plain)
+    record: Record = _SERIALIZERS[kind].decode(plain)
     return record, Version(_answers(record), at, _digest(plain))
 
 
 _JSON: Final[dict[str, Any]] = {
     "ensure_ascii": False, "allow_nan": False, "separators": (",", ":"),
 }  # fmt: skip
-_DECODE: Final[Mapping[RecordKind, Callable[[Mapping[Any, Any]], Record]]] = {
-    RecordKind.BATTLE: BATTLE.decode,
-    RecordKind.VOTE: VOTE.decode,
-    RecordKind.EXCLUSION: EXCLUSION.decode,
+_SERIALIZERS: Final[Mapping[RecordKind, Serializer[Any]]] = {
+    RecordKind.BATTLE: BATTLE,
+    RecordKind.VOTE: VOTE,
+    RecordKind.EXCLUSION: EXCLUSION,
 }
 
 
 def encode_lines(records: Sequence[Record], at: datetime) -> list[bytes]:
     """The lines of records."""
     return [encode_line(record, at) for record in records]
-
-
-def _encode(record: Record) -> dict[str, Any]:
-    if isinstance(record, Battle):
-        return BATTLE.encode(record)
-    return VOTE.encode(record) if isinstance(record, Vote) else EXCLUSION.encode(record)
 
 
 def _answers(record: Record) -> int:
@@ -147,7 +142,7 @@ def newest_versions(files: Sequence[Path]) -> tuple[dict[RecordKey, Version], in
     for path, number, line in _lines(files):
         try:
             record, version = decode_line(line)
-        except RecordError:  # whose text may hold what a visitor wrote
+        except RecordError:  # its text may hold what a visitor wrote
             unreadable += 1
             _log.error("line %d of %s/%s can't be read", number, FOLDER, path.name)
         else:
@@ -174,11 +169,10 @@ def lacking(newest: Mapping[RecordKey, Version], records: Sequence[Record]) -> l
     """Those that the copy does not have, or has otherwise and with no more answers."""
     found = []
     for record in records:
-        known = newest.get(key_of(record))
-        if known is None or (
-            known.digest != _digest(_encode(record)) and known.answers <= _answers(record)
-        ):
-            found.append(key_of(record))
+        key = key_of(record)
+        known, digest = newest.get(key), _digest(_SERIALIZERS[key.kind].encode(record))
+        if known is None or (known.digest != digest and known.answers <= _answers(record)):
+            found.append(key)
     return found
 
 

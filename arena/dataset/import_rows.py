@@ -228,7 +228,7 @@ def _taken(left: list[tuple[Role, str]], role: Role) -> str:
     """The next message's text.
 
     Raises:
-        RecordError: there is none, or somebody else speaks.
+        RecordError: there is none, or it is of another role.
     """
     if not left or left[0][0] is not role:
         raise RecordError(f"a message of the {role.value} is missing")

@@ -33,7 +33,7 @@ def lmarena_row(battle: Battle, vote: Vote, session: str, order: int) -> Plain:
     Args:
         battle: with two sides, both answered.
         vote: on it.
-        session: whose vote it is.
+        session: the voter's hash in this export.
         order: which of that session's it is, from 1.
     """
     texts = {side: _texts(battle.conversation(side)) for side in Side}

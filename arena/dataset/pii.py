@@ -114,7 +114,7 @@ def _personal_v6(text: str) -> bool:
 
 
 def _personal(text: str) -> bool:
-    """Whether it is an address that may be somebody's; 127.0.0.1 is everybody's."""
+    """Whether it may be a person's address; 127.0.0.1 and the like are not."""
     try:
         address = ip_address(text)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Votes for everybody: an export that visitors may ask for, where the owner allows it.
+"""An export that visitors may ask for, where the owner allows it.
 
 It is what `python -m arena export --mask` writes, with its card, in one zip file. What may lead to
-a person is always masked, and voters are hashed anew for each file.
+a person is always masked, and voters have another hash in each file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from arena.dataset.export import ExportReport, ExportShape, FileFormat, card_pat
 from arena.errors.store import ExportBusy, ExportOff, ExportTooLarge
 from arena.store.store import VoteStore
 
-# Whoever asks for the same file within this time gets the one that is there.
+# The same file is handed out again within this time.
 FRESH_S: Final = 60.0
 # How long a visitor waits for another one's export.
 WAIT_S: Final = 60.0

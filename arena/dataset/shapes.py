@@ -176,7 +176,7 @@ ROWS: Final[Mapping[ExportShape, Callable[[Case], ShapedRows]]] = {
 
 
 def _verdict(vote: Vote, side: Side, *, ties: bool) -> tuple[bool, str] | None:
-    """Whether that side's answer is good, and who says so; None where nobody does."""
+    """Whether that side's answer is good, and by what: grade or vote; None where neither says."""
     grade = vote.grade_a if side is Side.A else vote.grade_b
     if grade is not None:
         return None if grade is Grade.OK else (grade is Grade.GOOD, "grade")

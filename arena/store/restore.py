@@ -29,7 +29,7 @@ from arena.store.settings_table import set_meta
 
 _log = logging.getLogger(__name__)
 _BATCH = 200
-# The key of Postgres's advisory lock: a number that nobody else is likely to use.
+# The key of Postgres's advisory lock: a number that no other program is likely to use.
 _LOCK = 0x6172656E_02
 
 
@@ -55,7 +55,7 @@ def read_records(connection: Connection, keys: Sequence[RecordKey]) -> list[Reco
         for row in connection.execute(select(table).where(table.c[column].in_(names))).mappings():
             try:
                 record: Record = decode(row)
-            except RecordError:  # whose text may hold what a visitor wrote
+            except RecordError:  # its text may hold what a visitor wrote
                 _log.error("the %s %s can't be read", kind, row[column])
             else:
                 found.append(record)
@@ -72,9 +72,7 @@ class Found:
     exclusions: list[Plain]
 
 
-def found(
-    given: Sequence[Battle], ballots: Sequence[Vote], decisions: Sequence[Exclusion]
-) -> Found:
+def found(given: Sequence[Battle], cast: Sequence[Vote], decisions: Sequence[Exclusion]) -> Found:
     """The rows of what is given.
 
     Raises:
@@ -83,7 +81,7 @@ def found(
     # One order for all processes, so that two that restore never wait for each other in a ring.
     return Found(
         battles={b.id: (b, battle_row(b)) for b in sorted(given, key=lambda b: b.id)},
-        votes=[vote_row(v) for v in sorted(ballots, key=lambda v: v.battle_id)],
+        votes=[vote_row(v) for v in sorted(cast, key=lambda v: v.battle_id)],
         exclusions=[
             exclusion_row(e) for e in sorted(decisions, key=lambda e: (e.battle_id, e.decided_at))
         ],
@@ -100,7 +98,7 @@ def restore(connection: Connection, what: Found, mark: str | None, now: datetime
     """Inserts what is missing and sets the mark, if any; how much was inserted.
 
     A battle that is there is replaced only by a record with more answers, and only while it has no
-    vote. A vote or a decision on a battle that nobody has is left out, and logged.
+    vote. A vote or a decision without its battle is left out, and logged.
     """
     advisory_lock(connection, _LOCK)
     rows = [{**row, "updated_at": now} for _, row in what.battles.values()]
@@ -149,7 +147,7 @@ def _enrich(connection: Connection, given: dict[str, tuple[Battle, Plain]], now:
 
 
 def _with_battle(connection: Connection, rows: list[Plain], what: str) -> list[Plain]:
-    """The rows whose battle is there; a broken line of a copy can lose a battle."""
+    """The rows with a battle in the store; a broken line of a copy can lose a battle."""
     kept: list[Plain] = []
     for batch in _batches(rows):
         names = [row["battle_id"] for row in batch]
