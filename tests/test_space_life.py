@@ -127,7 +127,7 @@ def expected(votes: set[str]) -> dict[str, int]:
 def test_every_pushed_vote_survives_a_kill_and_a_lost_disk(
     hub: Hub, live: Callable[..., Life]
 ) -> None:
-    """A restart of the Space emptied the leaderboard, or counted some votes twice."""
+    """Every pushed vote is counted once after kills with and without the disk."""
     first = live("disk")
     cast = first.vote(7)
     first.pushed()
@@ -170,7 +170,7 @@ def test_every_pushed_vote_survives_a_kill_and_a_lost_disk(
 
 
 def test_sigterm_pushes_the_last_votes(hub: Hub, live: Callable[..., Life]) -> None:
-    """A Space that is restarted in peace lost the votes since its last tick."""
+    """SIGTERM pushes the votes since the last tick."""
     space = live("disk", ARENA_VOTES_PUSH_MINUTES="1000")
     space.ask("settled")
     cast = space.vote(5)
@@ -187,7 +187,7 @@ def test_sigterm_pushes_the_last_votes(hub: Hub, live: Callable[..., Life]) -> N
 def test_a_silent_hub_does_not_keep_the_process(
     hub: Hub, live: Callable[..., Life], how: str
 ) -> None:
-    """The library pushes once more at the exit, and waits for its threads, for ever."""
+    """The end is bounded, whatever the Hub does; the disk keeps what was not pushed."""
     space = live("disk")
     space.ask("settled")
     with hub.held("/commit/"):
@@ -216,7 +216,7 @@ def test_a_silent_hub_does_not_keep_the_process(
 def test_the_whole_app_keeps_its_votes(
     hub: Hub, live: Callable[..., Life], embedded_cache: Path
 ) -> None:
-    """The parts work, and the app had not put them together."""
+    """The app starts, pushes and closes the copy."""
     settings = {"ARENA_CACHE_DIR": str(embedded_cache), "ARENA_LOCAL_MODEL": "embedded"}
     first = live("disk", "app", **settings)
     cast = first.vote(3)

@@ -132,7 +132,7 @@ class Hub:
         return self.repo.at("main")[1] if DATASET in self.repos else {}
 
     def put(self, name: str, content: bytes) -> None:
-        """As if somebody else had committed that file."""
+        """Another writer's commit of that file."""
         repo = self.repos.setdefault(DATASET, Repo(private=True))
         with self.changed:
             repo.commit({**(repo.commits[-1][1] if repo.commits else {}), name: content})

@@ -23,7 +23,7 @@ from tests.vote_samples import battle, vote
 
 
 class Careless(Exception):
-    """The process ends as Python ends, and nobody closes anything."""
+    """The process ends as Python ends, without closing anything."""
 
 
 @asynccontextmanager

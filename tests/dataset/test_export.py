@@ -1,4 +1,4 @@
-"""An export is whole, readable by others' tools, and leads back to nobody."""
+"""An export is whole, readable by others' tools, and leads to no person."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def written(
 
 
 async def test_lines_have_lmarena_names(store: VoteStore) -> None:
-    """Tools for the LMArena sets found other columns; an open battle looked like a lost vote."""
+    """The shape `arena` has LMArena's names for what LMArena has; an open battle has nulls."""
     failed = answer("", reason="error", error_code="network")
     # Line separators of Unicode are not ends of lines in JSON Lines.
     talk = (Exchange("一\u2028つ", answer("答"), (failed,)), Exchange("二つ"))
@@ -86,7 +86,7 @@ async def test_lines_have_lmarena_names(store: VoteStore) -> None:
 
 
 async def test_excluded_and_signed_in_votes_are_marked(store: VoteStore) -> None:
-    """A vote that the owner had excluded was published as one that counts, or was left out."""
+    """An excluded vote is written, with the reason; a lifted exclusion is none."""
     made = [battle(created_at=NOON + timedelta(minutes=n)) for n in range(3)]
     for one in made:
         await store.add_battle(one)
@@ -102,7 +102,7 @@ async def test_excluded_and_signed_in_votes_are_marked(store: VoteStore) -> None
 
 
 async def test_voters_are_hashed_again(store: VoteStore) -> None:
-    """Whoever had the store's salt could find one visitor's lines in a published file."""
+    """Voters are told apart within an export, not across exports, nor by the store's salt."""
     for _ in range(2):
         await store.add_battle(battle())
     first, second = await exported(store), await exported(store)
@@ -113,7 +113,7 @@ async def test_voters_are_hashed_again(store: VoteStore) -> None:
 async def test_file_is_the_old_one_or_the_new_one(
     store: VoteStore, outside: Outside, tmp_path: Path
 ) -> None:
-    """A failure in the middle left half an export in the place of a good one."""
+    """A failure in the middle leaves the file that was there before."""
     target = tmp_path / "out" / "votes.jsonl"
     made = battle(voter="c" * 64)
     await store.add_battle(made)
@@ -129,7 +129,7 @@ async def test_file_is_the_old_one_or_the_new_one(
 
 
 async def test_path_that_cannot_be_written_is_named(store: VoteStore, tmp_path: Path) -> None:
-    """A wrong path ended in a traceback."""
+    """The error names the path."""
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError) as caught:
         await export(store, tmp_path / "file" / "votes.jsonl")
@@ -156,7 +156,7 @@ async def some(store: VoteStore) -> list[Battle]:
 async def test_every_format_has_the_same_rows(
     store: VoteStore, tmp_path: Path, shape: ExportShape
 ) -> None:
-    """A column was missing in Parquet, or a nested value was Python's repr in CSV."""
+    """Parquet and CSV hold the same rows and columns as JSON Lines."""
     await some(store)
     found = {
         kind: await written(store, tmp_path, shape, kind, salt="s", ties=True)
@@ -187,7 +187,7 @@ async def test_every_format_has_the_same_rows(
 async def test_empty_store_gives_readable_files(
     store: VoteStore, tmp_path: Path, shape: ExportShape
 ) -> None:
-    """An arena without votes wrote a Parquet file that nothing could open."""
+    """A file without rows has its columns."""
     for kind in FileFormat:
         rows, report = await written(store, tmp_path, shape, kind)
         assert (rows, report.rows, report.battles) == ([], 0, 0)
@@ -198,7 +198,7 @@ async def test_empty_store_gives_readable_files(
 
 
 def test_parquet_is_whole_when_it_is_finished() -> None:
-    """The footer was written when the writer was thrown away, if it was."""
+    """`finish` writes the footer of a Parquet file."""
     stream = io.BytesIO()
     rows = rows_into(stream, FileFormat.PARQUET, COLUMNS[ExportShape.DPO])
     rows.write([])
@@ -207,7 +207,7 @@ def test_parquet_is_whole_when_it_is_finished() -> None:
 
 
 async def test_lmarena_has_exactly_its_columns(store: VoteStore, tmp_path: Path) -> None:
-    """A reader of the LMArena set failed on a column of ours, or counted an excluded vote."""
+    """The shape `lmarena-140k` has these columns in this order, of blind votes that count."""
     made = await some(store)
     rows, report = await written(store, tmp_path, ExportShape.LMARENA, FileFormat.PARQUET)
     assert list(rows[0]) == [
@@ -232,7 +232,7 @@ async def test_lmarena_has_exactly_its_columns(store: VoteStore, tmp_path: Path)
 async def test_card_stands_beside_the_file_and_can_be_a_readme(
     store: VoteStore, tmp_path: Path
 ) -> None:
-    """A data set was passed on, and nobody knew what had been left out of it."""
+    """It tells what was left out and whether anything was masked."""
     await some(store)
     target = tmp_path / "votes.jsonl"
     report = await export(store, target, shape=ExportShape.DPO, now=lambda: NOON)
@@ -251,7 +251,7 @@ async def test_card_stands_beside_the_file_and_can_be_a_readme(
 
 
 async def test_masked_export_says_so(store: VoteStore, tmp_path: Path) -> None:
-    """An address in a prompt was published, or masked where nobody was told."""
+    """Every text is masked, and report and card tell how many places were."""
     mail = "taro@example.co.jp"
     made = battle(
         conversation_a=(
@@ -355,13 +355,13 @@ async def test_a_folder_in_the_place_of_the_card_changes_nothing(
 
 
 async def test_parquet_needs_a_file(store: VoteStore) -> None:
-    """Bytes were written into a stream of text, with a traceback."""
+    """Parquet into a stream of text is an error with a sentence."""
     with pytest.raises(ExportNeedsFile):
         await export(store, io.StringIO(), file_format=FileFormat.PARQUET)
 
 
 def test_missing_pyarrow_is_named(tmp_path: Path) -> None:
-    """An export ended in `ModuleNotFoundError`; which package that was, nobody said."""
+    """Without pyarrow the error names the package and its file of requirements."""
     code = (
         "import sys; sys.modules['pyarrow'] = None\n"
         "from arena.errors.store import PackageMissing\n"
@@ -378,7 +378,7 @@ def test_missing_pyarrow_is_named(tmp_path: Path) -> None:
 
 
 def test_json_and_csv_need_no_pyarrow(tmp_path: Path) -> None:
-    """Who had not installed pyarrow could export nothing at all."""
+    """Without pyarrow the other formats can be written."""
     code = (
         "import sys; sys.modules['pyarrow'] = None\n"
         "import asyncio, pathlib\n"
@@ -396,7 +396,7 @@ def test_json_and_csv_need_no_pyarrow(tmp_path: Path) -> None:
 
 
 async def test_grades_are_exported(store: VoteStore) -> None:
-    """What a voter had said of each answer never left the database."""
+    """Each answer's grade is in the export."""
     made = battle()
     await store.add_battle(made)
     await store.cast_vote(vote(made, "tie", grade_a=Grade.GOOD))

@@ -87,7 +87,7 @@ async def exported(tmp_path: Path) -> Path:
 
 
 async def test_import_brings_all_of_it(store: VoteStore, exported: Path) -> None:
-    """A failed attempt, a grade or the owner's decision was lost on the way."""
+    """Failed attempts, grades and decisions come back too."""
     report = await import_file(store, exported)
     assert (report.rows, report.battles, report.votes, report.known) == (3, 3, 2, 0)
     found = await pairs_of(store)
@@ -109,7 +109,7 @@ async def test_import_brings_all_of_it(store: VoteStore, exported: Path) -> None
 async def test_importing_again_changes_nothing(
     store: VoteStore, outside: Outside, exported: Path
 ) -> None:
-    """Every run of a script doubled the votes."""
+    """A second import of a file adds nothing."""
     await import_file(store, exported)
     before = outside.tables(*ALL)
     report = await import_file(store, exported)
@@ -120,7 +120,7 @@ async def test_importing_again_changes_nothing(
 async def test_own_export_changes_nothing(
     store: VoteStore, outside: Outside, tmp_path: Path
 ) -> None:
-    """An arena that read its own export back let a stranger vote on its open battles."""
+    """An import of the arena's own export changes no battle of its own."""
     made, late = battle(), battle()
     await store.add_battle(made)
     await store.add_battle(late)
@@ -136,7 +136,7 @@ async def test_own_export_changes_nothing(
 
 
 async def test_vote_that_came_later_is_added(store: VoteStore, exported: Path) -> None:
-    """A newer export of the same arena brought none of the votes since the older one."""
+    """A newer export of the same arena adds the votes that the older one lacked."""
     rows, other = lines(exported), exported.with_name("others.jsonl")
     older = [{**row, **dict.fromkeys(VOTED)} for row in rows]
     await import_file(store, rewrite(exported, older))
@@ -153,7 +153,7 @@ VOTED = ("winner", "voted_at", "signed_in", "reasons", "comment", "guess", "grad
 
 
 async def test_voters_stay_apart(store: VoteStore, exported: Path) -> None:
-    """A visitor of elsewhere could be taken for one of ours, or for one of a third arena."""
+    """A voter of elsewhere is no voter of this arena, nor of another source."""
     ours = battle()
     await store.add_battle(ours)
     await store.cast_vote(vote(ours))
@@ -201,7 +201,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 async def test_bad_row_is_named_and_nothing_comes_in(
     tmp_path: Path, exported: Path, change: dict[str, Any], words: str
 ) -> None:
-    """A label that nobody knows became a tie; the rows before it were in, those after it not."""
+    """An unknown value refuses the whole file and names the row."""
     rows = lines(exported)
     rows[1] |= change
     async with opened(tmp_path / "ours.db") as store:
@@ -218,7 +218,7 @@ async def test_bad_row_is_named_and_nothing_comes_in(
 
 @pytest.mark.parametrize("text", ["{", "[]", "7", '{"a": 1}\n{', '"x"'])
 async def test_file_of_another_kind_is_refused(tmp_path: Path, text: str) -> None:
-    """A file that is none of ours ended in a traceback, or in an import of nothing."""
+    """A file of another kind is refused with a sentence."""
     path = tmp_path / "strange.jsonl"
     path.write_text(text)
     async with opened(tmp_path / "ours.db") as store:
@@ -229,7 +229,7 @@ async def test_file_of_another_kind_is_refused(tmp_path: Path, text: str) -> Non
 
 @pytest.mark.parametrize("name", ["none.jsonl", "none.parquet", "broken.parquet", "."])
 async def test_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
-    """A mistyped path looked like an empty file."""
+    """A path without a file is an error that names it."""
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 not")
     async with opened(tmp_path / "ours.db") as store:
         with pytest.raises(NotImportable):
@@ -237,7 +237,7 @@ async def test_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> N
 
 
 async def test_row_that_is_there_twice_is_refused(store: VoteStore, exported: Path) -> None:
-    """Two verdicts on one battle: which one counted was a matter of luck."""
+    """Two rows of one battle are refused."""
     rows = lines(exported)
     with pytest.raises(BadRow) as caught:
         await import_file(store, rewrite(exported, [*rows, rows[0]]))
@@ -251,7 +251,7 @@ async def test_row_that_is_there_twice_is_refused(store: VoteStore, exported: Pa
 async def test_failure_in_the_store_leaves_nothing(
     store: VoteStore, outside: Outside, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The database failed in the second batch, and the first one stayed."""
+    """A failure in a later batch leaves nothing of the earlier ones."""
     monkeypatch.setattr("arena.dataset.imports._BATCH", 1)
     outside.rows("DROP TABLE exclusions")
     with pytest.raises(StoreError):
@@ -262,7 +262,7 @@ async def test_failure_in_the_store_leaves_nothing(
 async def test_small_batches_bring_the_same(
     store: VoteStore, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rows of the last batch, or of one that was exactly full, were lost."""
+    """Batches that are full, or the last one, are stored whole."""
     for size, number in ((1, 3), (2, 3), (3, 3)):
         monkeypatch.setattr("arena.dataset.imports._BATCH", size)
         report = await import_file(store, exported)
@@ -271,7 +271,7 @@ async def test_small_batches_bring_the_same(
 
 
 async def test_cancelled_import_ends_its_thread(tmp_path: Path, exported: Path) -> None:
-    """A thread went on reading after Ctrl-C, and wrote into a store that was closed."""
+    """A cancelled import waits until its thread has ended."""
     async with opened(tmp_path / "ours.db") as store:
         importing = asyncio.create_task(import_file(store, exported))
         await asyncio.sleep(0)
@@ -309,7 +309,7 @@ def lmarena_row(**changes: Any) -> dict[str, Any]:
 
 
 async def test_lmarena_rows_come_in(store: VoteStore, tmp_path: Path) -> None:
-    """Public votes could not stand beside our own."""
+    """Rows of LMArena's set become battles and votes that are marked with their source."""
     path = rewrite(
         tmp_path / "lmarena.jsonl",
         [lmarena_row(), lmarena_row(id="other", is_code=True, language="ja", winner="model_b")],
@@ -349,7 +349,7 @@ async def test_lmarena_rows_come_in(store: VoteStore, tmp_path: Path) -> None:
     ],
 )
 async def test_bad_lmarena_row_is_named(tmp_path: Path, change: dict[str, Any], words: str) -> None:
-    """A picture was left out of a prompt, and the vote was on another question."""
+    """A prompt with a picture is refused: without it the vote is about another question."""
     path = rewrite(tmp_path / "l.jsonl", [lmarena_row(**change)])
     async with opened(tmp_path / "ours.db") as store:
         with pytest.raises(BadRow) as caught:
@@ -358,7 +358,7 @@ async def test_bad_lmarena_row_is_named(tmp_path: Path, change: dict[str, Any], 
 
 
 async def test_parquet_of_others_comes_in(store: VoteStore, tmp_path: Path) -> None:
-    """The real set has naive times and fields that ours has not."""
+    """Times without a zone, as LMArena's Parquet has them, are in UTC."""
     row = lmarena_row(timestamp=NOON.replace(tzinfo=None))
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "l.parquet")
     assert (await import_file(store, tmp_path / "l.parquet")).votes == 1
@@ -367,7 +367,7 @@ async def test_parquet_of_others_comes_in(store: VoteStore, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("kind", [FileFormat.JSONL, FileFormat.PARQUET])
 async def test_lmarena_round_trip(tmp_path: Path, kind: FileFormat) -> None:
-    """What was exported in LMArena's columns came back as other votes."""
+    """An export in LMArena's columns comes back as the same votes."""
     made = battle(conversation_b=(Exchange("1+1は？", answer("# 二\n```py\n1\n```")),))
     first, second = tmp_path / f"one.{kind}", tmp_path / f"two.{kind}"
     async with opened(tmp_path / "a.db") as a, opened(tmp_path / "b.db") as b:
@@ -425,7 +425,7 @@ def stored(draw: st.DrawFn) -> tuple[Battle, Vote | None, bool]:
 async def test_round_trip_is_equal(
     cases: list[tuple[Battle, Vote | None, bool]], kind: FileFormat
 ) -> None:
-    """Something that the export says could not be read back, or came back as something else."""
+    """Every row that an export writes is read back as the same records."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         async with opened(folder / "a.db") as store:
@@ -457,7 +457,7 @@ async def test_round_trip_is_equal(
 
 
 def test_report_is_for_people() -> None:
-    """The numbers stood in no words."""
+    """The report says in words what came of the file."""
     report = ImportReport("x.jsonl", ExportShape.ARENA, "x", 3, 2, 1, 1, 0, ())
     assert report.text == (
         "x.jsonl: 3 rows; new: 2 battles, 1 votes, marked x; known: 1; left out: 0"

@@ -73,7 +73,7 @@ KEPT = [
 
 @pytest.mark.parametrize(("text", "masked"), MASKED)
 def test_what_may_lead_to_a_person_is_masked(text: str, masked: str) -> None:
-    """Somebody's number stood in a published data set."""
+    """Telephone numbers, addresses and cards are masked in every usual spelling."""
     masker = Masker()
     assert masker.text(text) == masked
     assert sum(masker.counts.values()) == masked.count("[")
@@ -81,7 +81,7 @@ def test_what_may_lead_to_a_person_is_masked(text: str, masked: str) -> None:
 
 @pytest.mark.parametrize("text", KEPT)
 def test_what_only_looks_like_it_is_kept(text: str) -> None:
-    """Dates and sums were masked, and the answers that held them could not be understood."""
+    """Dates, sums and the like stay."""
     masker = Masker()
     assert masker.text(text) == text
     assert not masker.counts
@@ -89,7 +89,7 @@ def test_what_only_looks_like_it_is_kept(text: str) -> None:
 
 @given(st.lists(st.sampled_from([text for text, _ in MASKED]), min_size=1, max_size=3))
 def test_masking_again_changes_nothing(texts: list[str]) -> None:
-    """A mask was masked once more, or one place hid the next."""
+    """Masking a masked text changes nothing, and places beside each other are all found."""
     masker = Masker()
     once = masker.text("、".join(texts))
     assert masker.text(once) == once
@@ -99,7 +99,7 @@ def test_masking_again_changes_nothing(texts: list[str]) -> None:
 @settings(deadline=None)  # a machine that is busy with something else is no failure
 @given(battles)
 def test_masked_battle_keeps_its_form(battle: object) -> None:
-    """A turn or a failed attempt was lost on the way."""
+    """Turns, failed attempts and their facts stay; only texts change."""
     masked = Masker().battle(battle)  # type: ignore[arg-type]
     for side in Side:
         before, after = battle.conversation(side), masked.conversation(side)  # type: ignore[attr-defined]
@@ -113,7 +113,7 @@ def test_masked_battle_keeps_its_form(battle: object) -> None:
     "piece", ["1", "1 ", "a", "a.", "a@", "a@a.", "0-", "1.", "1:", "+1 ", "(", "a://", "1-", "０"]
 )
 def test_hostile_text_takes_no_time(piece: str) -> None:
-    """One prompt of the longest kind held up the whole export."""
+    """The time grows with the text's length, whatever the text is."""
     text = piece * (20_000 // len(piece))
     started = time.process_time()
     Masker().text(text)

@@ -29,7 +29,7 @@ class Clock:
 
 
 async def voted(store: VoteStore) -> None:
-    """One battle with a vote, in which somebody wrote an address."""
+    """One battle with a vote, with an e-mail address in it."""
     talk = (Exchange("Mail taro@example.com", answer("I wrote to taro@example.com.")),)
     made = battle(conversation_a=talk, conversation_b=talk)
     await store.add_battle(made)
@@ -50,7 +50,7 @@ def rows_of(file: PublicFile) -> list[dict[str, Any]]:
 
 
 async def test_file_is_masked_and_tells_what_it_is(store: VoteStore, tmp_path: Path) -> None:
-    """An address of a visitor's was handed to everybody."""
+    """What visitors download is always masked."""
     await voted(store)
     exports = PublicExports(store, on=True, folder=tmp_path)
     file = await exports.make(ExportShape.ARENA, FileFormat.JSONL)
@@ -68,7 +68,7 @@ async def test_file_is_masked_and_tells_what_it_is(store: VoteStore, tmp_path: P
 
 
 async def test_owner_who_did_not_ask_hands_nothing_out(store: VoteStore, tmp_path: Path) -> None:
-    """A raw call got what the page did not show."""
+    """A raw call gets nothing where the owner does not allow it."""
     await voted(store)
     with pytest.raises(ExportOff):
         await PublicExports(store, on=False, folder=tmp_path).make(
@@ -77,10 +77,10 @@ async def test_owner_who_did_not_ask_hands_nothing_out(store: VoteStore, tmp_pat
     assert folders(tmp_path) == []
 
 
-async def test_file_is_shared_for_a_minute_and_then_made_anew(
+async def test_file_is_shared_for_a_minute_and_then_made_again(
     store: VoteStore, tmp_path: Path
 ) -> None:
-    """Every click read the whole store, and old files filled the disk."""
+    """One file is made a minute, and old files are removed."""
     await voted(store)
     clock = Clock()
     exports = PublicExports(store, on=True, folder=tmp_path, clock=clock)
@@ -96,7 +96,7 @@ async def test_file_is_shared_for_a_minute_and_then_made_anew(
     assert again.path != first.path
     assert not first.path.exists()
     assert other.path.exists()
-    # Nobody can join two files by their voters.
+    # Two files can't be joined by their voters.
     assert rows_of(again)[0]["voter"] != voter
 
 
@@ -137,7 +137,7 @@ async def test_one_file_at_a_time(
 async def test_failed_file_leaves_nothing(
     store: VoteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half a file was handed to the next visitor, or nobody got one any more."""
+    """A failed export leaves no file, and the next visitor gets a whole one."""
     await voted(store)
     exports = PublicExports(store, on=True, folder=tmp_path)
     monkeypatch.setattr(export_public, "MOST_BATTLES", 0)

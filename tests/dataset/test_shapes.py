@@ -1,4 +1,4 @@
-"""Training data says what people said: the right answer first, and nothing that nobody said."""
+"""Training data says what voters said, and nothing that they did not say."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def rows(found: ShapedRows) -> list[Plain]:
     ("winner", "chosen", "rejected"), [("model_a", "左", "右"), ("model_b", "右", "左")]
 )
 def test_better_answer_is_chosen(winner: str, chosen: str, rejected: str) -> None:
-    """A model was trained towards the answers that had lost."""
+    """`chosen` is the side that won the vote."""
     (row,) = rows(dpo_rows(case(winner)))
     assert row["prompt"] == [USER]
     assert (row["chosen"], row["rejected"]) == (said(chosen), said(rejected))
@@ -53,8 +53,8 @@ def test_better_answer_is_chosen(winner: str, chosen: str, rejected: str) -> Non
 
 
 @pytest.mark.parametrize("winner", ["tie", "both_bad"])
-def test_ties_prefer_nobody(winner: str) -> None:
-    """A tie became a win of whoever sat on the left."""
+def test_ties_prefer_no_side(winner: str) -> None:
+    """A tie gives the pair both ways round, or no row."""
     assert dpo_rows(case(winner)) is LeftOut.TIE
     first, second = rows(dpo_rows(case(winner, ties=True)))
     assert (first["chosen"], first["rejected"]) == (second["rejected"], second["chosen"])
@@ -63,7 +63,7 @@ def test_ties_prefer_nobody(winner: str) -> None:
 
 @pytest.mark.parametrize("shape", [ExportShape.DPO, ExportShape.KTO, ExportShape.LMARENA])
 def test_what_does_not_count_gives_no_rows(shape: ExportShape) -> None:
-    """A vote that the owner had excluded taught a model."""
+    """An excluded vote gives no row of training data."""
     won = case("model_a")
     excluded = replace(won, exclusion=Exclusion(won.battle.id, "x", NOON))
     assert ROWS[shape](case(None)) is LeftOut.NO_VOTE
@@ -72,14 +72,14 @@ def test_what_does_not_count_gives_no_rows(shape: ExportShape) -> None:
 
 
 def test_open_mode_is_no_blind_vote() -> None:
-    """Votes cast with the names in sight stood in a set of blind ones."""
+    """Votes in open mode are not among LMArena's rows."""
     shown = case("model_a", mode=Mode.OPEN)
     assert ROWS[ExportShape.LMARENA](shown) is LeftOut.OPEN_MODE
     assert rows(dpo_rows(shown))[0]["mode"] == "open"
 
 
 def test_same_answers_are_no_pair() -> None:
-    """A pair of equal texts moved the weights for nothing."""
+    """Two equal answers give no pair."""
     assert dpo_rows(case("model_a", conversation_b=(Exchange("問", answer("左")),))) is (
         LeftOut.SAME_ANSWERS
     )
@@ -90,7 +90,7 @@ def talk(*turns: tuple[str, str]) -> tuple[Exchange, ...]:
 
 
 def test_last_turn_counts_where_all_before_is_the_same() -> None:
-    """The history of one side was given as that of both."""
+    """Where the histories differ, the row is of the first turn, which both sides share."""
     same = case(
         "model_b",
         conversation_a=talk(("問", "同"), ("次", "左")),
@@ -129,7 +129,7 @@ def test_last_turn_counts_where_all_before_is_the_same() -> None:
 def test_labels_are_what_people_said(
     winner: str, grades: dict[str, Grade], *, ties: bool, labels: Any
 ) -> None:
-    """The better of two bad answers was labelled a good one, against its grade."""
+    """A grade decides a label before the vote does."""
     found = kto_rows(case(winner, ties=ties, **grades))
     if isinstance(labels, LeftOut):
         assert found is labels
@@ -139,7 +139,7 @@ def test_labels_are_what_people_said(
 
 
 def test_each_side_keeps_its_own_history() -> None:
-    """An answer was judged after the other side's words."""
+    """Each side's row has that side's own history."""
     both = case(
         "model_a",
         conversation_a=talk(("問", "左一"), ("次", "左二")),
@@ -151,7 +151,7 @@ def test_each_side_keeps_its_own_history() -> None:
 
 
 def test_lmarena_metadata_counts_what_it_says() -> None:
-    """Style control was fed counts of the other side, or of the prompt."""
+    """Counts for style control are of each side's own answers."""
     text = "# 題\n\n**太** と **字**\n\n- 一\n- 二\n1. 三\n\n```py\n## no\n```\n### 末"
     made = battle(conversation_a=talk(("# 問", text)), conversation_b=talk(("# 問", "答")))
     row = lmarena_row(made, vote(made), "s", 3)
@@ -167,7 +167,7 @@ def test_lmarena_metadata_counts_what_it_says() -> None:
 
 
 def test_unknown_counts_are_null() -> None:
-    """A provider that reports no tokens seemed to have written none."""
+    """Tokens that were not reported are null."""
     quiet = answer()
     quiet = replace(quiet, finished=replace(quiet.finished, completion_tokens=None))
     made = battle(conversation_a=(Exchange("問", quiet), Exchange("次", answer())))
@@ -179,7 +179,7 @@ def test_unknown_counts_are_null() -> None:
 def test_rows_have_exactly_their_columns(
     given_vote: Any, shape: ExportShape, *, ties: bool
 ) -> None:
-    """One kind of vote had a column more, on which a reader of the table failed."""
+    """Every kind of vote gives the same columns."""
     one = case("model_a", ties=ties)
     found = ROWS[shape](replace(one, vote=replace(given_vote, battle_id=one.battle.id)))
     names = [column.name for column in COLUMNS[shape]]

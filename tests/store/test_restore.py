@@ -39,7 +39,7 @@ async def everything(store: VoteStore) -> object:
 
 
 async def test_empty_store_gets_it_all_and_a_second_time_nothing(store: VoteStore) -> None:
-    """A restart that restored twice counted votes twice, or failed for ever after the first."""
+    """A restore may be repeated, with records in any order."""
     made = [battle(created_at=NOON + timedelta(minutes=n)) for n in range(3)]
     votes = [vote(made[0], "tie", comment="良い", signed_in=True), vote(made[2])]
     out = [Exclusion(made[2].id, "x", NOON), Exclusion(made[0].id, "y", NOON)]
@@ -60,13 +60,13 @@ async def test_empty_store_gets_it_all_and_a_second_time_nothing(store: VoteStor
 
 
 async def test_nothing_to_restore_is_marked_too(store: VoteStore) -> None:
-    """An arena with an empty copy tried to restore at every start."""
+    """The mark is set also where there was nothing to restore."""
     assert await store.restore([], [], [], mark=MARK) == Counts(0, 0)
     assert await store.get_meta(MARK) == NOON.isoformat()
 
 
 async def test_richer_record_wins_until_the_vote(store: VoteStore) -> None:
-    """A copy from before the answers replaced them, or changed what had been voted on."""
+    """A battle is replaced by a record with more answers, until it has its vote."""
     poor = begun()
     rich = battle(id=poor.id)
     await store.add_battle(poor)
@@ -83,7 +83,7 @@ async def test_richer_record_wins_until_the_vote(store: VoteStore) -> None:
 
 
 async def test_vote_arrives_with_the_record_that_it_is_about(store: VoteStore) -> None:
-    """A vote was restored onto the half battle that the disk still had."""
+    """The fuller battle is stored before the vote on it."""
     poor = begun()
     rich = battle(id=poor.id)
     await store.add_battle(poor)
@@ -95,7 +95,7 @@ async def test_vote_arrives_with_the_record_that_it_is_about(store: VoteStore) -
 async def test_what_has_no_battle_is_left_out(
     store: VoteStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One broken line of a copy, a battle's, made the whole restore fail."""
+    """A vote or a decision without its battle is left out and logged."""
     lost, kept = battle(), battle()
     ballots_, out = [vote(lost), vote(kept)], [Exclusion(lost.id, "x", NOON)]
     with caplog.at_level(logging.WARNING):
@@ -106,7 +106,7 @@ async def test_what_has_no_battle_is_left_out(
 
 
 async def test_it_is_one_transaction(store: VoteStore, outside: Outside) -> None:
-    """A restore that broke off in its middle was marked as done, or left half of it."""
+    """A restore that fails leaves nothing, and no mark."""
     made = battle()
     with pytest.raises(StoreError):
         await store.restore([made], [replace(vote(made), winner="x")], [], mark=MARK)
@@ -120,7 +120,7 @@ async def test_it_is_one_transaction(store: VoteStore, outside: Outside) -> None
 
 
 async def test_more_than_one_batch(store: VoteStore) -> None:
-    """Beyond a batch's size the counts were those of the last batch."""
+    """The counts are those of all batches."""
     made = [battle(created_at=NOON + timedelta(seconds=n)) for n in range(450)]
     assert await store.restore(made[:300], [], [], mark=MARK) == Counts(300, 0)
     counts = await store.restore(made, [vote(one) for one in made], [], mark=MARK)
@@ -131,7 +131,7 @@ async def test_more_than_one_batch(store: VoteStore) -> None:
 def test_two_processes_restore_at_the_same_time(
     url: str, outside: Outside, two: Callable[..., list[str]]
 ) -> None:
-    """Two replicas that start on an empty database failed on each other's rows."""
+    """Two replicas may restore one empty database at once."""
     words = [int(word) for line in two("restore", url) for word in line.split()]
     assert (words[0] + words[2], words[1] + words[3]) == (60, 60)
     assert outside.rows("SELECT count(*) FROM votes") == [(60,)]
