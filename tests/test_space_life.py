@@ -32,7 +32,7 @@ class Life:
         cache = Path(settings.get("ARENA_CACHE_DIR", str(disk / "cache")))
         self.folders = [disk, cache / "votes"]
         # What huggingface_hub keeps of its own is on this disk too.
-        own = {
+        self.environment = {
             "HF_ENDPOINT": hub.url,
             "HF_HOME": str(disk / "hf"),
             "HF_TOKEN": TOKEN,
@@ -43,11 +43,11 @@ class Life:
             "PYTHONPATH": str(ROOT),
             "PATH": os.environ["PATH"],
             "HOME": str(disk),
-        }
+        } | settings
         self.process = subprocess.Popen(
             [sys.executable, "-W", "ignore", str(ROOT / "tests/dataset/space_worker.py"), part],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=own | settings, cwd=ROOT,
+            env=self.environment, cwd=ROOT,
         )  # fmt: skip
 
     def ready(self) -> Life:
@@ -181,6 +181,26 @@ def test_sigterm_pushes_the_last_votes(hub: Hub, live: Callable[..., Life]) -> N
     again = live("disk")
     again.ask("settled")
     assert set(again.ask("contents")["votes"]) == cast
+
+
+def test_a_command_pushes_its_decision(hub: Hub, live: Callable[..., Life]) -> None:
+    """`arena exclude` copies what it decided before it ends, and says so where it could not."""
+    space = live("disk")
+    space.ask("settled")
+    (voted,) = space.vote(1)
+    space.end()
+
+    def decide(*words: str) -> str:
+        command = [sys.executable, "-m", "arena", "exclude", voted, *words]
+        done = subprocess.run(
+            command, env=space.environment, cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        return done.stderr
+
+    assert "not in the copy" not in decide("--why", "a bot")
+    hub.answers = refuse(503, "/commit/")
+    assert "1 changes are not in the copy yet" in decide("--undo")
+    assert [(e["battle_id"], e["why"]) for e in hub.lines("exclusion")] == [(voted, "a bot")]
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "leaves without a word"])
