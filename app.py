@@ -103,7 +103,7 @@ def compose(settings: Settings) -> Parts:
     from arena.models.registry import build_registry
     from arena.presets import load_presets
     from arena.store.store import VoteStore
-    from arena.ui.page import build_page
+    from arena.ui.page import Page
 
     presets = load_presets(HERE / "prompts")
     store = VoteStore.open(settings.database_url, pool=settings.database_pool)
@@ -118,7 +118,7 @@ def compose(settings: Settings) -> Parts:
     if settings.zero_gpu:
         arena.registry.load_before_launch()
     exports = PublicExports(store, on=settings.public_export)
-    demo = build_page(arena, presets, settings, exports)
+    demo = Page(arena, presets, settings, exports).build()
     return Parts(arena, hub, exports, demo, settings)
 
 

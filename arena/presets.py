@@ -10,7 +10,8 @@ import re
 import tomllib
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
+from dataclasses import fields as fields_of
 from pathlib import Path
 
 from arena.domain import Category, PresetUse
@@ -23,19 +24,6 @@ LEVELS = (1, 2, 3)
 TITLE_WIDTHS = {"ja": 20, "en": 22}
 TITLE_LIMITS = {"ja": "at most 10 full-width characters", "en": "at most 22 characters"}
 
-_REQUIRED: dict[str, type] = {
-    "id": str,
-    "task": str,
-    "category": str,
-    "language": str,
-    "level": int,
-    "order": int,
-    "title": str,
-    "text": str,
-    "judge": str,
-}
-_OPTIONAL: dict[str, type] = {"reference": str, "note": str}
-_FIELDS = _REQUIRED | _OPTIONAL
 _TYPE_NAMES = {str: "text in quotes", int: "a whole number"}
 _SLUG = re.compile(r"[a-z0-9-]+")
 _TOML_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
@@ -70,6 +58,11 @@ class Preset:
     judge: str
     reference: str | None = None
     note: str | None = None
+
+
+# The type of each field in a file, where a category is text.
+_FIELDS: dict[str, type] = {f.name: int if f.type == "int" else str for f in fields_of(Preset)}
+_REQUIRED = tuple(f.name for f in fields_of(Preset) if f.default is MISSING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -335,7 +335,7 @@ def _headline(votes: int, shown: PairResult | None, ranking: Ranking | None) -> 
         return Headline.NOT_DECISIVE
     if shown.result.verdict is not Verdict.NOT_SEPARATED:
         return Headline.SEPARATED
-    return Headline.EVEN if shown.result.more is None else Headline.OPEN
+    return Headline.EVEN if shown.result.more_votes is None else Headline.OPEN
 
 
 def _days(votes: VoteTable, counted: Bools) -> tuple[Day, ...]:

@@ -38,7 +38,7 @@ from typing import Any, Final
 from arena.leaderboard.report import LeaderboardReport, PairResult, Standing
 from arena.stats.bias.base import CheckResult, CheckVerdict, PairCheckResult
 from arena.stats.cells import Cell
-from arena.stats.intervals import Estimate, TwoModels
+from arena.stats.intervals import Estimate
 from arena.stats.outcomes import Pair
 from arena.stats.vote_table import Contestant
 
@@ -73,7 +73,7 @@ def report_json(report: LeaderboardReport) -> Json:
         "headline": report.headline.value,
         "contestants": [_standing(standing) for standing in report.standings],
         "pairs": [
-            {"first": _who(pair.first), "second": _who(pair.second), **_two(pair.result)}
+            {"first": _who(pair.first), "second": _who(pair.second), **asdict(pair.result)}
             for pair in report.pairs
         ],
         "expected": _expected(report),
@@ -127,28 +127,6 @@ def _standing(standing: Standing) -> Json:
     }
 
 
-def _counts(result: TwoModels) -> Json:
-    return {
-        "wins_first": result.wins_first,
-        "wins_second": result.wins_second,
-        "ties": result.ties,
-        "both_bad": result.both_bad,
-    }
-
-
-def _two(result: TwoModels) -> Json:
-    return {
-        **_counts(result),
-        "rate": _estimate(result.rate),
-        "tie_rate": _estimate(result.tie_rate),
-        "both_bad_rate": _estimate(result.both_bad_rate),
-        "p_value": result.p_value,
-        "p_any_time": result.p_any_time,
-        "verdict": result.verdict.value,
-        "more_votes": result.more,
-    }
-
-
 def _expected(report: LeaderboardReport) -> list[list[Json | None]] | None:
     if report.ranking is None:
         return None
@@ -162,7 +140,10 @@ def _cells(cells: tuple[Cell, ...], shown: PairResult | None) -> list[Json]:
             "second": _who(shown.second),
             "category": cell.category.value,
             "language": cell.language,
-            **_counts(cell.result),
+            "wins_first": cell.result.wins_first,
+            "wins_second": cell.result.wins_second,
+            "ties": cell.result.ties,
+            "both_bad": cell.result.both_bad,
             "shown": cell.shown,
             "rate": _estimate(cell.result.rate),
             "shrunk": _estimate(cell.shrunk),

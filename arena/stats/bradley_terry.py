@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from arena.stats.vote_table import Bools, Codes, Floats
+from arena.stats.vote_table import Codes, Floats
 
 _MOST_STEPS: Final = 200
 # Newton's step is cut to this many log-odds, so that a start far away does not overshoot.
@@ -157,12 +157,3 @@ def covariance(wins: Floats, ties: Floats, strengths: Floats) -> Floats:
     bread = np.linalg.inv(_made_regular(laplacian(binomial)))
     meat = laplacian(np.maximum(binomial - ties / 4.0, 0.0))
     return np.asarray(bread @ meat @ bread)
-
-
-def reachable(links: Bools) -> Bools:
-    """Which nodes are reached from which along links; shape (m, m), each reaches itself."""
-    size = len(links)
-    found = links | np.eye(size, dtype=np.bool_)
-    for _ in range(size.bit_length()):
-        found = (found.astype(np.float64) @ found.astype(np.float64)) > 0
-    return np.asarray(found)

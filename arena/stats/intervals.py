@@ -174,8 +174,8 @@ class TwoModels:
         tie_rate, both_bad_rate: shares of all votes, with Wilson's interval.
         p_value: of `binomial_p`; 1 without decisive votes.
         p_any_time: the same for people who look after every vote.
-        more: votes of any kind, at the present share of ties and both-bad, that would on top of
-            these separate the two if the estimate is the truth. None where it cannot be said: no
+        more_votes: votes of any kind, at the present share of ties and both-bad, that would on top
+            of these separate the two if the estimate is the truth. None where it cannot be said: no
             decisive votes yet, or exactly as many for each. Zero when they are separated.
     """
 
@@ -189,7 +189,7 @@ class TwoModels:
     p_value: float
     p_any_time: float
     verdict: Verdict
-    more: int | None
+    more_votes: int | None
 
     @property
     def decisive(self) -> int:
@@ -228,7 +228,7 @@ def two_models(wins_first: int, wins_second: int, ties: int = 0, both_bad: int =
         p_value=p_value,
         p_any_time=p_any_time(wins_first, decisive),
         verdict=verdict,
-        more=_more(wins_first, decisive, votes, verdict),
+        more_votes=_more_votes(wins_first, decisive, votes, verdict),
     )
 
 
@@ -239,7 +239,7 @@ def verdict_at(p_value: float, wins_first: int, wins_second: int) -> Verdict:
     return Verdict.FIRST if wins_first > wins_second else Verdict.SECOND
 
 
-def _more(wins: int, decisive: int, votes: int, verdict: Verdict) -> int | None:
+def _more_votes(wins: int, decisive: int, votes: int, verdict: Verdict) -> int | None:
     if verdict in (Verdict.FIRST, Verdict.SECOND):
         return 0
     if 2 * wins == decisive:

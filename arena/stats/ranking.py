@@ -29,14 +29,7 @@ from typing import Final
 
 import numpy as np
 
-from arena.stats.bradley_terry import (
-    covariance,
-    differences,
-    fit,
-    probabilities,
-    reachable,
-    wins_from,
-)
+from arena.stats.bradley_terry import covariance, differences, fit, probabilities, wins_from
 from arena.stats.intervals import Estimate, Z
 from arena.stats.outcomes import BOTH_BAD, TIES, Outcomes
 from arena.stats.vote_table import Codes, Contestant, Floats, Ints
@@ -180,17 +173,20 @@ def components_of(outcomes: Outcomes) -> list[Component]:
 
     A vote for `both bad` is half a win for each, like a tie, as LMArena counts it.
     """
+    from scipy.sparse.csgraph import connected_components
+
     half = outcomes.counts[:, TIES] + outcomes.counts[:, BOTH_BAD]
     counts = np.stack([outcomes.counts[:, 0], outcomes.counts[:, 1], half], axis=1)
     pairs = outcomes.pairs
     links = np.zeros((len(outcomes.contestants),) * 2, np.bool_)
-    links[pairs[:, 0], pairs[:, 1]] = links[pairs[:, 1], pairs[:, 0]] = True
+    links[pairs[:, 0], pairs[:, 1]] = True
+    number, group_of = connected_components(links, directed=False)
     components = []
-    for group in sorted({tuple(np.flatnonzero(row).tolist()) for row in reachable(links)}):
-        inside = np.isin(pairs[:, 0], group)
-        codes = np.array(group, np.int32)
+    for group in range(number):
+        codes = np.flatnonzero(group_of == group).astype(np.int32)
+        inside = np.isin(pairs[:, 0], codes)
         own = np.searchsorted(codes, pairs[inside]).astype(np.int32)
-        prior = np.full(len(own), (len(group) - 1) / len(own) / 2.0)
+        prior = np.full(len(own), (len(codes) - 1) / len(own) / 2.0)
         components.append(Component(codes, own, counts[inside], prior))
     return sorted(components, key=lambda component: -component.votes)
 
@@ -204,11 +200,13 @@ def _fitted(component: Component) -> _Fitted:
 
 
 def _ratings(part: _Fitted, names: Sequence[Contestant], number: int) -> list[Rating]:
+    from scipy.sparse.csgraph import connected_components
+
     points = CENTRE + POINTS * part.strengths
     low, high = points - POINTS * part.half, points + POINTS * part.half
     won = part.component.wins(with_prior=False)
     # Between two groups of which one never beat the other, only the prior holds the distance.
-    held = not reachable(won > 0).all()
+    held = connected_components(won > 0, connection="strong")[0] > 1
     found = []
     for i in part.order:
         wins, losses = float(won[i].sum()), float(won[:, i].sum())

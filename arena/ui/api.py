@@ -14,8 +14,8 @@ from gradio.events import api
 
 from arena.battle.arena import Arena
 from arena.battle.request import BattleRequest
-from arena.battle.session import SideSnapshot, Snapshot
-from arena.domain import Finished, GenerationParams, Mode, ModelSpec, Side
+from arena.battle.session import SideSnapshot
+from arena.domain import Finished, Mode, ModelSpec, Side
 from arena.errors.base import ArenaError
 from arena.leaderboard.cache import LeaderboardCache
 from arena.leaderboard.report_json import report_json
@@ -67,45 +67,38 @@ class Api:
             params = params_from(temperature, top_p, max_new_tokens, "" if seed == -1 else seed)
         except ValueError as error:
             raise gr.Error(f"invalid_params: {error}", print_exception=False) from None
+        session_hash = request.session_hash or ""
+        address = request.client.host if request.client else ""
         try:
-            return await self._compared(
-                params, (str(prompt), str(system_prompt)), (model_a, model_b), request
+            wanted = BattleRequest(
+                text=str(prompt),
+                system_prompt=str(system_prompt),
+                mode=Mode.OPEN,
+                params=params,
+                # A program has no browser: its address identifies it, else its session.
+                visitor=await self.arena.admission.visitor(
+                    f"api:{address or session_hash}", address
+                ),
+                session_hash=session_hash,
+                ui_language="en",
+                model_a=model_a,
+                model_b=model_b,
             )
+            return await self._compared(wanted)
         except ArenaError as error:
             raise _public_error(error) from None
 
-    async def _compared(
-        self, params: GenerationParams, texts: tuple[str, str], slugs: tuple[str, str],
-        request: gr.Request,
-    ) -> Json:  # fmt: skip
-        session_hash = request.session_hash or ""
-        address = request.client.host if request.client else ""
-        wanted = BattleRequest(
-            text=texts[0],
-            system_prompt=texts[1],
-            mode=Mode.OPEN,
-            params=params,
-            # A program has no browser: it is known by its address, or by its session without one.
-            visitor=await self.arena.admission.visitor(f"api:{address or session_hash}", address),
-            session_hash=session_hash,
-            ui_language="en",
-            model_a=slugs[0],
-            model_b=slugs[1],
-        )
+    async def _compared(self, wanted: BattleRequest) -> Json:
         session = await self.arena.begin(wanted)
-        last: Snapshot | None = None
         async with aclosing(self.arena.snapshots(session)) as snapshots:
             async for snapshot in snapshots:
                 last = snapshot
-        await self.arena.close_page(session_hash)
-        assert last is not None  # noqa: S101 -- there is always a last one
-        found: Json = {
+        await self.arena.close_page(wanted.session_hash)
+        return {
             "battle": session.battle.id,
             "prompt": session.battle.conversation_a[0].prompt,
+            **{side.value: _answer(last.sides[side], last.battle.spec(side)) for side in Side},
         }
-        for side in Side:
-            found[side.value] = _answer(last.sides[side], last.battle.spec(side))
-        return found
 
     async def leaderboard(self) -> dict[str, Any]:
         """The leaderboard as the page shows it without filters.

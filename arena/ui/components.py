@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 import gradio as gr
+
+T = TypeVar("T")
+D = TypeVar("D")
 
 # By component, so that no listener depends on the order of its outputs.
 Updates = dict[Any, Any]
@@ -15,6 +19,11 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden
 def html(value: str = "", **options: Any) -> gr.HTML:  # noqa: ANN401 -- Gradio's own options
     """An HTML part that only our style sheet shapes."""
     return gr.HTML(value, apply_default_css=False, **options)
+
+
+def choice_of(value: object, choices: Iterable[T], default: D) -> T | D:
+    """The choice that the browser sent; the default for what no control of the page sends."""
+    return next((choice for choice in choices if choice == value), default)
 
 
 def merge_updates(*many: Updates) -> Updates:

@@ -10,7 +10,7 @@ import gradio as gr
 from arena.dataset.export import ExportReport, ExportShape, FileFormat
 from arena.dataset.public import PublicExports
 from arena.errors.base import ArenaError
-from arena.ui.components import PRIVATE, Updates, html
+from arena.ui.components import PRIVATE, Updates, choice_of, html
 from arena.ui.i18n import say
 from arena.ui.leaderboard_words import many
 from arena.ui.page_state import PageState
@@ -40,7 +40,8 @@ class ExportPart:
                     value=ExportShape.ARENA.value, filterable=False, elem_id="export-shape",
                 )  # fmt: skip
                 self.format = make(
-                    gr.Dropdown, {"label": "board.export.format"}, choices=formats(),
+                    gr.Dropdown, {"label": "board.export.format"},
+                    choices=[f.value for f in formats()],
                     value=FileFormat.JSONL.value, filterable=False, elem_id="export-format",
                 )  # fmt: skip
                 self.button = make(
@@ -67,17 +68,19 @@ class ExportPart:
     async def on_make(self, state: PageState, shape: object, file_format: object) -> Updates:
         """Make the file that was chosen; what no control of the page sends is the default."""
         try:
-            made = await self.exports.make(_shape(shape), _format(file_format))
+            made = await self.exports.make(
+                choice_of(shape, ExportShape, ExportShape.ARENA),
+                choice_of(file_format, formats(), FileFormat.JSONL),
+            )
         except ArenaError as error:
             return self.on_choice() | {self.note: error_notice(state.language, error)}
         note = f'<p class="note">{escape(_ready(made.report, state.language))}</p>'
         return {self.note: note, self.file: gr.update(value=made.path, visible=True)}
 
 
-def formats() -> list[str]:
+def formats() -> list[FileFormat]:
     """Those that this installation can write."""
-    found = [FileFormat.JSONL.value, FileFormat.CSV.value]
-    return [*found, FileFormat.PARQUET.value] if find_spec("pyarrow") else found
+    return [f for f in FileFormat if f is not FileFormat.PARQUET or find_spec("pyarrow")]
 
 
 def _about(language: str) -> str:
@@ -92,17 +95,3 @@ def _ready(report: ExportReport, language: str) -> str:
 
 def _shapes(language: str) -> list[tuple[str, str]]:
     return [(say(language, f"board.export.shape.{shape}"), shape.value) for shape in ExportShape]
-
-
-def _shape(value: object) -> ExportShape:
-    return (
-        ExportShape(value)
-        if isinstance(value, str) and value in set(ExportShape)
-        else ExportShape.ARENA
-    )
-
-
-def _format(value: object) -> FileFormat:
-    if isinstance(value, str) and value in formats():
-        return FileFormat(value)
-    return FileFormat.JSONL

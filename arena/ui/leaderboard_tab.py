@@ -19,7 +19,7 @@ from arena.stats.filters import Rules
 from arena.stats.outcomes import Pair
 from arena.stats.vote_table import LANGUAGES
 from arena.ui import leaderboard_view, leaderboard_words, plots
-from arena.ui.components import PRIVATE, Updates, html, merge_updates
+from arena.ui.components import PRIVATE, Updates, choice_of, html, merge_updates
 from arena.ui.export_part import ExportPart
 from arena.ui.i18n import say
 from arena.ui.page_state import PageState
@@ -62,14 +62,12 @@ class LeaderboardTab:
             self.details = html(elem_classes="lb-details")
             if self.export is not None:
                 self.export.build(state)
-        self.inputs = [
-            state, self.category, self.language, self.pair, self.truncated, self.signed_in,
-        ]  # fmt: skip
+        filters = (self.category, self.language, self.pair, self.truncated, self.signed_in)
+        self.inputs = [state, *filters]
         self.outputs = [
             self.lead, self.table, self.details, self.pair,
             *(part for frame in self.plots.values() for part in frame),
         ]  # fmt: skip
-        filters = (self.category, self.language, self.pair, self.truncated, self.signed_in)
         gr.on(
             [tabs.select, self.refresh.click, *(part.input for part in filters)],
             self.on_show, self.inputs, self.outputs, trigger_mode="always_last", **PRIVATE,
@@ -123,28 +121,28 @@ class LeaderboardTab:
             value=ALL, elem_id=f"board-{name}", filterable=False,
         )  # fmt: skip
 
-    async def on_show(  # noqa: PLR0917 -- Gradio passes them by position
-        self, state: PageState, category: object, language: object, pair: object,
-        truncated: object, signed_in: object, event: gr.EventData,
-    ) -> Updates | Any:  # fmt: skip  # noqa: ANN401
+    async def on_show(self, state: PageState, event: gr.EventData, *filters: object) -> Any:  # noqa: ANN401 -- or nothing
         """The tab was opened, or a filter set; the other tabs are not its business."""
         told = event._data if isinstance(event._data, dict) else {}
         if told.get("tab", TAB) != TAB:
             return gr.skip()
         state.saw_leaderboard = True
-        return await self._show(state, category, language, pair, truncated, signed_in)
+        return await self._show(state, *filters)
 
     async def on_switched(self, state: PageState, *filters: object) -> Updates | Any:  # noqa: ANN401
         """The page speaks another language now."""
         return await self._show(state, *filters) if state.saw_leaderboard else gr.skip()
 
-    async def _show(  # noqa: PLR0917 -- as above
+    async def _show(  # noqa: PLR0917 -- Gradio passes them by position
         self, state: PageState, category: object, language: object, pair: object,
         truncated: object, signed_in: object,
     ) -> Updates:  # fmt: skip
         """The leaderboard as it stands, for what the filters ask."""
-        rules = self.rules(truncated=bool(truncated), signed_in=bool(signed_in))
-        selection = Selection(_category(category), _language(language))
+        # The owner's rule about accounts holds whatever a browser sends.
+        rules = Rules(truncated=not truncated, not_signed_in=self.signed_in_only or bool(signed_in))
+        selection = Selection(
+            choice_of(category, Category, None), choice_of(language, LANGUAGES, None)
+        )
         try:
             report = await self.cache.report(rules, selection)
             chosen = next((met for met in report.met if pair_key(met) == pair), None)
@@ -168,15 +166,6 @@ class LeaderboardTab:
             found[title] = leaderboard_view.figure_title(picture.title) if picture else ""
             found[plot] = PlotData(type="plotly", plot=picture.figure) if picture else None
         return found
-
-    def rules(self, *, truncated: bool, signed_in: bool) -> Rules:
-        """Which votes count; the owner's rule about accounts holds whatever a browser sends.
-
-        Args:
-            truncated: whether battles count in which an answer was cut off.
-            signed_in: whether only votes count of people who signed in.
-        """
-        return Rules(truncated=not truncated, not_signed_in=self.signed_in_only or signed_in)
 
     def _shown(self, report: LeaderboardReport, language: str) -> Updates:
         pairs = [_all(language), *_pairs(report, language)]
@@ -212,12 +201,3 @@ def _categories(language: str) -> Choices:
 def _languages(language: str) -> Choices:
     names = ((leaderboard_words.language_name(language, code), code) for code in LANGUAGES)
     return [_all(language), *names]
-
-
-def _category(value: object) -> Category | None:
-    """What the browser sent, if it is one."""
-    return Category(value) if isinstance(value, str) and value in set(Category) else None
-
-
-def _language(value: object) -> str | None:
-    return value if isinstance(value, str) and value in LANGUAGES else None

@@ -130,7 +130,7 @@ def _about_two(report: LeaderboardReport, language: str) -> str:
         wins=result.wins_first,
         votes=many(language, "votes", result.votes),
         decisive=many(language, "decisive", result.decisive),
-        more=many(language, "more", about(result.more or 0)),
+        more=many(language, "more", about(result.more_votes or 0)),
     )
 
 

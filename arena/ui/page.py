@@ -38,14 +38,6 @@ TICK_SECONDS = 1.0
 DELETE_CACHE = (600, 3600)
 
 
-def build_page(
-    arena: Arena, presets: Sequence[Preset], settings: Settings, exports: PublicExports
-) -> gr.Blocks:
-    """All of the page. Nothing runs until it is launched."""
-    language = settings.language if settings.language != "auto" else "ja"
-    return Page(arena, presets, settings, exports, Translator(language)).build()
-
-
 def launch_options() -> dict[str, Any]:
     """What `launch()` needs so that the page is private, quick and looks right."""
     theme = gr.themes.Base(
@@ -72,13 +64,9 @@ class Page:
     """The composition of the tabs."""
 
     def __init__(
-        self,
-        arena: Arena,
-        presets: Sequence[Preset],
-        settings: Settings,
-        exports: PublicExports,
-        translator: Translator,
+        self, arena: Arena, presets: Sequence[Preset], settings: Settings, exports: PublicExports
     ) -> None:
+        translator = Translator("ja" if settings.language == "auto" else settings.language)
         self.arena = arena
         self.settings = settings
         self.translator = translator
@@ -95,7 +83,7 @@ class Page:
         self.api = Api(arena, leaderboard, settings)
 
     def build(self) -> gr.Blocks:
-        """Make and connect everything."""
+        """Make and connect everything. Nothing runs until it is launched."""
         with gr.Blocks(
             title=say(self.translator.language, "title"), analytics_enabled=False, fill_width=True,
             delete_cache=DELETE_CACHE,

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
 
 from arena.leaderboard.report import LeaderboardReport, Standing
@@ -49,12 +51,8 @@ class Picture:
 
 def pictures(report: LeaderboardReport, language: str) -> dict[str, Picture]:
     """Those that have enough data, by name in the order of `NAMES`. Slow the first time."""
-    found = {}
-    for name, make in _MAKERS.items():
-        picture = make(report, language)
-        if picture is not None:
-            found[name] = picture
-    return found
+    made = {name: make(report, language) for name, make in _MAKERS.items()}
+    return {name: picture for name, picture in made.items() if picture is not None}
 
 
 def _picture(figure: go.Figure, title: str, votes: int, language: str) -> Picture:
@@ -89,11 +87,6 @@ def _figure(traces: Sequence[Any], height: int, **layout: object) -> go.Figure:
     figure.update_xaxes(**axis)
     figure.update_yaxes(**axis)
     return figure
-
-
-def _percents(low: float, high: float) -> dict[str, Any]:
-    """An axis of shares that always shows one half."""
-    return {"range": [min(low, 0.45) - 0.03, max(high, 0.55) + 0.03], "tickformat": ".0%"}
 
 
 def _half() -> dict[str, Any]:
@@ -149,20 +142,23 @@ def _intervals(rows: Sequence[IntervalRow], **layout: object) -> go.Figure:
     return figure
 
 
+def _share_intervals(rows: Sequence[IntervalRow]) -> go.Figure:
+    """Shares with their intervals, on an axis that always shows one half, with a line there."""
+    low, high = _span([row.estimate for row in rows])
+    figure = _intervals(rows, shapes=[_half()])
+    ends = [min(low, 0.45) - 0.03, max(high, 0.55) + 0.03]
+    figure.update_xaxes(range=ends, tickformat=".0%")
+    return figure
+
+
 def _plain(text: str) -> str:
     """Text that plotly shows as it is: it knows a little HTML, and labels are others' words."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return escape(text, quote=False)
 
 
 def _wrapped(text: str, width: int = 18) -> str:
     """A label in lines of about that many columns, so that a phone has room for the data."""
-    lines = [""]
-    for word in text.split(" "):
-        fits = len(lines[-1]) + len(word) < width
-        if lines[-1] and not fits:
-            lines.append(word)
-        else:
-            lines[-1] = f"{lines[-1]} {word}".strip()
+    lines = wrap(text, width, break_long_words=False, break_on_hyphens=False)
     return "<br>".join(_plain(line) for line in lines)
 
 
@@ -182,9 +178,7 @@ def _cells(report: LeaderboardReport, language: str) -> Picture | None:
                 _side(cell.verdict),
             )
         )
-    low, high = _span([row.estimate for row in rows])
-    figure = _intervals(rows, shapes=[_half()])
-    figure.update_xaxes(**_percents(low, high))
+    figure = _share_intervals(rows)
     names = {"a": report.name(shown.first), "b": report.name(shown.second)}
     title = say(language, "board.plot.cells", **names)
     return _picture(figure, title, sum(cell.result.votes for cell in cells), language)
@@ -294,10 +288,9 @@ def _checks(report: LeaderboardReport, language: str) -> Picture | None:
             rows.append(IntervalRow(f"{name} ({found.n:,})", estimate, text, colour))
     if not rows:
         return None
-    low, high = _span([row.estimate for row in rows])
-    figure = _intervals(rows, shapes=[_half()])
-    figure.update_xaxes(**_percents(low, high))
-    return _picture(figure, say(language, "board.plot.checks"), report.counted, language)
+    return _picture(
+        _share_intervals(rows), say(language, "board.plot.checks"), report.counted, language
+    )
 
 
 def _trade_off(

@@ -165,7 +165,7 @@ def test_twelve_to_nothing() -> None:
     assert lost.verdict is Verdict.SECOND
     assert lost.p_value == pytest.approx(2 / 4096)
     assert lost.rate.high == pytest.approx(0.24249, abs=1e-5)
-    assert lost.more == 0
+    assert lost.more_votes == 0
     won = two_models(12, 0)
     assert won.verdict is Verdict.FIRST
     assert won.rate.low == pytest.approx(1 - lost.rate.high)
@@ -184,13 +184,13 @@ def test_a_summary_by_hand() -> None:
     assert found.both_bad_rate.value == pytest.approx(1 / 15)
     assert found.p_value == pytest.approx(3172 / 4096)
     assert found.verdict is Verdict.NOT_SEPARATED
-    assert found.more == 352
+    assert found.more_votes == 352
 
 
 def test_what_cannot_be_said_is_not_said() -> None:
     """No votes, ties alone, and an even score have no number of votes that would separate them."""
     nothing, ties, even = two_models(0, 0), two_models(0, 0, ties=12), two_models(6, 6, ties=3)
-    assert [found.more for found in (nothing, ties, even)] == [None, None, None]
+    assert [found.more_votes for found in (nothing, ties, even)] == [None, None, None]
     assert nothing.verdict is ties.verdict is Verdict.NO_VOTES
     assert even.verdict is Verdict.NOT_SEPARATED
     assert ties.rate.value is None
@@ -206,7 +206,7 @@ def test_the_second_sees_the_same(wins: int, losses: int, ties: int, bad: int) -
     mirrored = {Verdict.FIRST: Verdict.SECOND, Verdict.SECOND: Verdict.FIRST}
     assert other.verdict is mirrored.get(one.verdict, one.verdict)
     assert (one.p_value, one.p_any_time) == pytest.approx((other.p_value, other.p_any_time))
-    assert one.more == other.more
+    assert one.more_votes == other.more_votes
     assert (one.tie_rate, one.both_bad_rate) == (other.tie_rate, other.both_bad_rate)
 
 
@@ -216,10 +216,10 @@ def test_more_votes_are_needed_exactly_where_nothing_is_decided(w: int, b: int, 
     """More votes are needed where there is no verdict, except at an even score."""
     found = two_models(w, b, ties=t)
     if found.verdict in (Verdict.FIRST, Verdict.SECOND):
-        assert found.more == 0
+        assert found.more_votes == 0
         assert not found.rate.holds(0.5)
-    elif found.more is not None:
-        assert found.more >= 1
+    elif found.more_votes is not None:
+        assert found.more_votes >= 1
     else:
         assert w == b
 

@@ -13,6 +13,7 @@ import pytest
 from arena.dataset.public import PublicExports
 from arena.domain import Category, Flag, Mode
 from arena.leaderboard.cache import LeaderboardCache
+from arena.stats.filters import Rules
 from arena.store.store import VoteStore
 from arena.ui.components import html
 from arena.ui.leaderboard_tab import LeaderboardTab, pair_key
@@ -54,7 +55,7 @@ def english() -> PageState:
 async def asked(tab: LeaderboardTab, *filters: object, by: object = None) -> dict[Any, Any]:
     """What the tab shows for these filters."""
     values = (*filters, *("", "", "", True, False)[len(filters) :])
-    found: dict[Any, Any] = await tab.on_show(english(), *values, gr.EventData(None, by))
+    found: dict[Any, Any] = await tab.on_show(english(), gr.EventData(None, by), *values)
     return found
 
 
@@ -78,7 +79,7 @@ async def test_other_tabs_are_not_counted(store: VoteStore) -> None:
     assert tab.lead not in found
     seen = english()
     assert tab.lead not in await tab.on_switched(seen, "", "", "", True, False)
-    await tab.on_show(seen, "", "", "", True, False, gr.EventData(None, {"tab": "leaderboard"}))
+    await tab.on_show(seen, gr.EventData(None, {"tab": "leaderboard"}), "", "", "", True, False)
     assert tab.lead in await tab.on_switched(seen, "", "", "", True, False)
 
 
@@ -123,7 +124,7 @@ async def test_a_pair_is_shown_as_two(store: VoteStore) -> None:
     """A chosen pair gets the table of two, and stays chosen."""
     await filled(store)
     tab = made(store)
-    report = await tab.cache.report(tab.rules(truncated=True, signed_in=False))
+    report = await tab.cache.report(Rules())
     key = pair_key(report.met[0])
     found = await asked(tab, "", "", key, True, False)
     assert "Head to head" in found[tab.table]
