@@ -1,6 +1,6 @@
 """An arena that compares a small local language model with a cloud one.
 
-cli.py: the commands of `python -m arena`.
+__main__.py, cli.py: the commands of `python -m arena`.
 doctor.py: what this machine has for the arena, and the remedy for each gap.
 ui/: the page, the public API, health, tables for the terminal.
 leaderboard/: every number that page, terminal and programs show.
@@ -9,6 +9,7 @@ dataset/: votes as a dataset: export, import, the copy on the Hub.
 store/: battles, votes, caps and budgets in SQLite or Postgres.
 models/: one contract for all models, local and remote.
 stats/: pure calculations: arrays in, frozen results out.
+blind.py: what a browser may see of a battle before its vote.
 settings.py: every setting, read from the environment and `.env`.
 presets.py: the example prompts of `prompts/`.
 domain.py: the core types.

@@ -125,6 +125,20 @@ def test_every_floor_names_what_is_there() -> None:
     assert {room for floor in floors for room in floor} <= set(MODULES)
 
 
+PACKAGES = sorted(path.parent for path in (ROOT / "arena").rglob("__init__.py"))
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_every_package_says_what_its_files_are(package: Path) -> None:
+    """The docstring of a package is the map of its folder: each file and folder is in it."""
+    if package.name == "versions":
+        return  # the files' names say it
+    text = (package / "__init__.py").read_text(encoding="utf-8")
+    docstring = ast.get_docstring(ast.parse(text)) or ""
+    names = {path.name for path in package.iterdir()} - {"__init__.py", "__pycache__"}
+    assert {name for name in names if name not in docstring} == set()
+
+
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_imports_only_go_down(name: str) -> None:
     """A lower room that imports a higher one makes both impossible to use or test alone."""

@@ -18,15 +18,15 @@ def tell_apart(
 ) -> dict[Contestant, ModelName]:
     """Names that are all different: those of one label get what served them, then their id."""
     plain = {who: names.get(who.id, ModelName(who.id)) for who in contestants}
-    told = dict(plain)
+    names_of = dict(plain)
     # Each round tells apart those that the last one left alike; id and served model always do.
     ways: tuple[Callable[[Contestant], str], ...] = (
         lambda who: who.served_model,
         lambda who: f"{who.id}, {who.served_model}",
     )
     for more in ways:
-        labels = [name.label for name in told.values()]
+        labels = [name.label for name in names_of.values()]
         for who, name in plain.items():
-            if labels.count(told[who].label) > 1 and more(who):
-                told[who] = ModelName(f"{name.label} ({more(who)})", name.local)
-    return told
+            if labels.count(names_of[who].label) > 1 and more(who):
+                names_of[who] = ModelName(f"{name.label} ({more(who)})", name.local)
+    return names_of
