@@ -5,7 +5,7 @@ Words, tables and pictures of it are made elsewhere; nothing there computes anot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -20,7 +20,7 @@ from arena.stats.bias.run import run_checks
 from arena.stats.cells import Cell, cells_of
 from arena.stats.filters import Rules, Step, decide
 from arena.stats.intervals import Estimate, TwoModels, Verdict, two_models, wilson
-from arena.stats.outcomes import Outcomes, Pair, PairOutcomes, add_up
+from arena.stats.outcomes import Outcomes, Pair, add_up
 from arena.stats.ranking import Ranking, Rating, rank
 from arena.stats.vote_table import (
     CATEGORIES,
@@ -90,6 +90,13 @@ class PairResult:
     first: Contestant
     second: Contestant
     result: TwoModels
+
+    @property
+    def swapped(self) -> PairResult:
+        """The same seen from the second."""
+        seen = self.result
+        result = two_models(seen.wins_second, seen.wins_first, seen.ties, seen.both_bad)
+        return PairResult(self.second, self.first, result)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +170,7 @@ class LeaderboardReport:
             if (found.first, found.second) == (first, second):
                 return found.result
             if (found.first, found.second) == (second, first):
-                seen = found.result
-                return two_models(seen.wins_second, seen.wins_first, seen.ties, seen.both_bad)
+                return found.swapped.result
         return None
 
 
@@ -196,7 +202,7 @@ def make_report(
     ranking = rank(outcomes) if len(outcomes.contestants) > 2 else None
     standings = _standings(counted, outcomes, ranking, labels)
     place = {standing.contestant: number for number, standing in enumerate(standings)}
-    results = (_pair_result(found, place) for found in outcomes.listed())
+    results = (_pair_result(pair, counts, place) for pair, counts in outcomes.by_pair())
     pairs = tuple(sorted(results, key=lambda pair: (place[pair.first], place[pair.second])))
     shown = pairs[0] if pairs else None
     both = None if shown is None else (shown.first, shown.second)
@@ -230,9 +236,7 @@ def _order(
 
 
 def _all_pairs(votes: VoteTable, names: Mapping[Contestant, ModelName]) -> tuple[Pair, ...]:
-    found = [
-        sorted((pair.first, pair.second), key=_order(names)) for pair in add_up(votes).listed()
-    ]
+    found = [sorted(pair, key=_order(names)) for pair, _ in add_up(votes).by_pair()]
     return tuple((first, second) for first, second in sorted(found))
 
 
@@ -264,7 +268,7 @@ def _standings(
     rated = {} if ranking is None else {r.contestant: r for r in ranking.ratings}
     order = list(rated) or sorted(outcomes.contestants, key=_order(names))
     code = {who: number for number, who in enumerate(votes.contestants)}
-    listed = outcomes.listed()
+    tallies = outcomes.by_contestant()
     who = np.concatenate([votes.a, votes.b])
     tokens, total = _both(votes, "tokens"), _both(votes, "total")
     ttft, cost, chars = (_both(votes, name) for name in ("ttft", "cost", "chars"))
@@ -273,7 +277,7 @@ def _standings(
     found = []
     for contestant in order:
         own = who == code[contestant]
-        wins, losses, ties, both_bad = _added(contestant, listed)
+        wins, losses, ties, both_bad = tallies[contestant]
         found.append(
             Standing(
                 contestant=contestant,
@@ -300,27 +304,16 @@ def _both(votes: VoteTable, name: str) -> Floats:
     return np.concatenate([left, right])
 
 
-def _added(who: Contestant, listed: tuple[PairOutcomes, ...]) -> tuple[int, int, int, int]:
-    """Wins, losses, ties and both-bads of one contestant against all others."""
-    own = [p if p.first == who else p.swapped for p in listed if who in (p.first, p.second)]
-    return (
-        sum(p.wins_first for p in own),
-        sum(p.wins_second for p in own),
-        sum(p.ties for p in own),
-        sum(p.both_bad for p in own),
-    )
-
-
 def _known(summary: Callable[[Floats], object], values: Floats) -> float | None:
     """The summary of what is known; None if nothing is."""
     known = values[~np.isnan(values)]
     return float(summary(known)) if len(known) else None  # type: ignore[arg-type]
 
 
-def _pair_result(pair: PairOutcomes, place: Mapping[Contestant, int]) -> PairResult:
-    right = pair if place[pair.first] < place[pair.second] else pair.swapped
-    result = two_models(right.wins_first, right.wins_second, right.ties, right.both_bad)
-    return PairResult(right.first, right.second, result)
+def _pair_result(pair: Pair, counts: Sequence[int], place: Mapping[Contestant, int]) -> PairResult:
+    """The votes of a pair, seen from the one that stands higher."""
+    result = PairResult(*pair, two_models(*counts))
+    return result if place[result.first] < place[result.second] else result.swapped
 
 
 def _headline(votes: int, shown: PairResult | None, ranking: Ranking | None) -> Headline:

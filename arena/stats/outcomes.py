@@ -21,30 +21,13 @@ FIRST_WINS: Final = 0
 SECOND_WINS: Final = 1
 TIES: Final = 2
 BOTH_BAD: Final = 3
+# The same columns in their order as the second of a pair sees them.
+_FROM_SECOND: Final = [SECOND_WINS, FIRST_WINS, TIES, BOTH_BAD]
 
 # Outcome of a vote by its winner's code, when `a` is the first of the pair, and when it is not.
 _STRAIGHT: Final = {Winner.MODEL_A: 0, Winner.MODEL_B: 1, Winner.TIE: 2, Winner.BOTH_BAD: 3}
 _CROSSED: Final = {Winner.MODEL_A: 1, Winner.MODEL_B: 0, Winner.TIE: 2, Winner.BOTH_BAD: 3}
 _OUTCOME: Final = np.array([[table[w] for w in WINNERS] for table in (_STRAIGHT, _CROSSED)])
-
-
-@dataclass(frozen=True, slots=True)
-class PairOutcomes:
-    """The votes between two contestants, whichever sides they had."""
-
-    first: Contestant
-    second: Contestant
-    wins_first: int = 0
-    wins_second: int = 0
-    ties: int = 0
-    both_bad: int = 0
-
-    @property
-    def swapped(self) -> PairOutcomes:
-        """The same votes seen from the second."""
-        return PairOutcomes(
-            self.second, self.first, self.wins_second, self.wins_first, self.ties, self.both_bad
-        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,12 +46,17 @@ class Outcomes:
     pairs: Codes
     counts: Ints
 
-    def listed(self) -> tuple[PairOutcomes, ...]:
-        """Every pair that has votes, in order."""
-        return tuple(
-            PairOutcomes(self.contestants[i], self.contestants[j], *counts)
-            for (i, j), counts in zip(self.pairs.tolist(), self.counts.tolist(), strict=True)
-        )
+    def by_pair(self) -> list[tuple[Pair, list[int]]]:
+        """Every pair that has votes with its counts, in order."""
+        pairs = [(self.contestants[i], self.contestants[j]) for i, j in self.pairs.tolist()]
+        return list(zip(pairs, self.counts.tolist(), strict=True))
+
+    def by_contestant(self) -> dict[Contestant, list[int]]:
+        """Wins, losses, ties and both-bads of each contestant against all others."""
+        found = np.zeros((len(self.contestants), 4), np.int64)
+        np.add.at(found, self.pairs[:, 0], self.counts)
+        np.add.at(found, self.pairs[:, 1], self.counts[:, _FROM_SECOND])
+        return dict(zip(self.contestants, found.tolist(), strict=True))
 
 
 def outcome_codes(votes: VoteTable) -> tuple[Codes, Codes, Codes]:
@@ -115,4 +103,4 @@ def votes_of_pair(votes: VoteTable, pair: Pair | None) -> tuple[Ints, Ints]:
     first, second, outcome = outcome_codes(votes)
     rows = np.flatnonzero((first == min(i, j)) & (second == max(i, j)))
     seen = outcome[rows].astype(np.int64)
-    return rows, seen if i < j else np.array([1, 0, 2, 3])[seen]
+    return rows, seen if i < j else np.array(_FROM_SECOND)[seen]

@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import settings
 
 from arena.domain import Category, Mode, Winner
-from arena.stats.outcomes import Outcomes, PairOutcomes
+from arena.stats.outcomes import Outcomes
 from arena.stats.vote_table import Contestant, Floats, VoteFlag, VoteTable
 
 NAN = float("nan")
@@ -60,14 +60,25 @@ def table_of(rows: Sequence[VoteRow]) -> VoteTable:
     return VoteTable.from_columns(columns_of(rows))
 
 
-def outcomes_of(pairs: Iterable[PairOutcomes]) -> Outcomes:
+PairVotes = tuple[Contestant, Contestant, tuple[int, int, int, int]]
+
+
+def met(  # noqa: PLR0917 - counts, in the order of the leaderboard
+    first: Contestant, second: Contestant, wins_first: int, wins_second: int, ties: int = 0,
+    both_bad: int = 0,
+) -> PairVotes:  # fmt: skip
+    """The votes of a pair, its smaller name first."""
+    if first > second:
+        return second, first, (wins_second, wins_first, ties, both_bad)
+    return first, second, (wins_first, wins_second, ties, both_bad)
+
+
+def outcomes_of(pairs: Iterable[PairVotes]) -> Outcomes:
     """Counts as an arena's outcomes; no pair comes twice."""
-    listed = sorted(
-        (p if p.first < p.second else p.swapped for p in pairs), key=lambda p: (p.first, p.second)
-    )
-    who = sorted({name for p in listed for name in (p.first, p.second)})
-    codes = [(who.index(p.first), who.index(p.second)) for p in listed]
-    counts = [(p.wins_first, p.wins_second, p.ties, p.both_bad) for p in listed]
+    listed = sorted(pairs)
+    who = sorted({name for first, second, _ in listed for name in (first, second)})
+    codes = [(who.index(first), who.index(second)) for first, second, _ in listed]
+    counts = [votes for _, _, votes in listed]
     return Outcomes(
         tuple(who),
         np.array(codes, np.int32).reshape(-1, 2),
@@ -122,7 +133,7 @@ def draw_outcomes(
         cells += [often * (score - tie / 2), often * (1 - score - tie / 2), often * tie]
     drawn = rng.multinomial(votes, cells).reshape(-1, 3).tolist()
     return outcomes_of(
-        PairOutcomes(NAMES[i], NAMES[j], *counts)
+        met(NAMES[i], NAMES[j], *counts)
         for (i, j), counts in zip(scores, drawn, strict=True)
         if sum(counts)
     )

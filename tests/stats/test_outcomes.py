@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arena.domain import Winner
-from arena.stats.outcomes import PairOutcomes, add_up, votes_of_pair
+from arena.stats.outcomes import add_up, votes_of_pair
 from tests.stats.arenas import ANY_TIME, NAMES, A, B, C, VoteRow, row, table_of
 
 VOTES = st.lists(
@@ -32,8 +32,8 @@ def test_votes_by_hand() -> None:
         row(Winner.MODEL_A, a=C, b=A), row(Winner.MODEL_A, a=A, b=A),
     ]  # fmt: skip
     found = add_up(table_of(rows))
-    assert found.listed() == (PairOutcomes(A, B, 2, 2, 1, 1), PairOutcomes(A, C, 0, 1, 0, 0))
-    assert found.listed()[1].swapped == PairOutcomes(C, A, 1, 0, 0, 0)
+    assert found.by_pair() == [((A, B), [2, 2, 1, 1]), ((A, C), [0, 1, 0, 0])]
+    assert found.by_contestant() == {A: [2, 3, 1, 1], B: [2, 2, 1, 1], C: [1, 0, 0, 0]}
 
 
 def test_only_those_with_votes_are_there() -> None:
@@ -41,10 +41,10 @@ def test_only_those_with_votes_are_there() -> None:
     table = table_of([row(), row(a=C, b=B), row(a=C, b=A)])
     found = add_up(table.take(np.array([False, True, False])))
     assert found.contestants == (B, C)
-    assert found.listed() == (PairOutcomes(B, C, 0, 1),)
+    assert found.by_pair() == [((B, C), [0, 1, 0, 0])]
     empty = add_up(table.take(np.zeros(3, np.bool_)))
-    assert (empty.contestants, empty.listed()) == ((), ())
-    assert add_up(table_of([])).listed() == ()
+    assert (empty.contestants, empty.by_pair()) == ((), [])
+    assert add_up(table_of([])).by_pair() == []
 
 
 @ANY_TIME
@@ -61,15 +61,14 @@ def test_neither_order_nor_sides_matter(
     rng.shuffle(changed)
     one = add_up(table_of(rows_of(votes)))
     other = add_up(table_of(rows_of(changed)))
-    assert one.listed() == other.listed()
+    assert one.by_pair() == other.by_pair()
     counted = Counter(
         (min(i, j), max(i, j), winner if i < j else other_side.get(winner, winner))
         for (i, j), winner in votes
     )
-    for pair in one.listed():
-        i, j = NAMES.index(pair.first), NAMES.index(pair.second)
-        numbers = [counted[i, j, winner] for winner in Winner]
-        assert [pair.wins_first, pair.wins_second, pair.ties, pair.both_bad] == numbers
+    for pair, counts in one.by_pair():
+        i, j = map(NAMES.index, pair)
+        assert counts == [counted[i, j, winner] for winner in Winner]
 
 
 def test_the_votes_of_a_pair_seen_from_its_first() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from arena.domain import Winner
 from arena.stats.bradley_terry import covariance, fit
-from arena.stats.outcomes import Outcomes, PairOutcomes, add_up
+from arena.stats.outcomes import Outcomes, add_up
 from arena.stats.ranking import POINTS, Ranking, Rating, components_of, rank
 from arena.stats.vote_table import Contestant
 from bench.bootstrap import percentiles, resampled
@@ -24,6 +24,7 @@ from tests.stats.arenas import (
     B,
     C,
     draw_outcomes,
+    met,
     outcomes_of,
     row,
     table_of,
@@ -63,7 +64,7 @@ def test_two_by_hand() -> None:
     at p = 9/13 have 13·(9/13)·(4/13) = 36/13; the tie takes off 1/4; (36/13 - 1/4)/(36/13)² is
     0.32851, so ±1.95996·0.57316·173.718/2 = ±97.57 for each.
     """
-    found = rank(outcomes_of([PairOutcomes(A, B, 8, 3, 1)]))
+    found = rank(outcomes_of([met(A, B, 8, 3, 1)]))
     assert [rating.contestant for rating in found.ratings] == [A, B]
     assert points(found, A) == pytest.approx(1000 + 200 * math.log10(9 / 4))
     assert points(found, B) == pytest.approx(1000 - 200 * math.log10(9 / 4))
@@ -85,7 +86,7 @@ def test_three_in_a_chain_by_hand() -> None:
     The prior has 2 votes, one a pair: 8/3 and 6.5/2.5. So A - B = 400·log10(8/3) and
     B - C = 400·log10(2.6), whatever the third pair would have said.
     """
-    found = rank(outcomes_of([PairOutcomes(A, B, 7, 2, 1), PairOutcomes(B, C, 6, 2)]))
+    found = rank(outcomes_of([met(A, B, 7, 2, 1), met(B, C, 6, 2)]))
     assert points(found, A) - points(found, B) == pytest.approx(400 * math.log10(8 / 3))
     assert points(found, B) - points(found, C) == pytest.approx(400 * math.log10(6.5 / 2.5))
     odds = (8 / 3) * 2.6
@@ -96,7 +97,7 @@ def test_three_in_a_chain_by_hand() -> None:
 
 def test_twelve_to_nothing_is_finite_and_wide() -> None:
     """The prior makes the odds 12.5 to 0.5: finite, with a wide interval, and marked."""
-    found = rank(outcomes_of([PairOutcomes(A, B, 12, 0)]))
+    found = rank(outcomes_of([met(A, B, 12, 0)]))
     assert points(found, A) - points(found, B) == pytest.approx(400 * math.log10(25))
     rate = found.win_rates[0][1]
     assert rate is not None
@@ -104,13 +105,13 @@ def test_twelve_to_nothing_is_finite_and_wide() -> None:
     assert 0.99 < rate.high < 1.0
     assert all(rating.held_by_prior and rating.approximate for rating in found.ratings)
     assert found.approximate
-    turned = rank(outcomes_of([PairOutcomes(A, B, 0, 12)]))
+    turned = rank(outcomes_of([met(A, B, 0, 12)]))
     assert points(turned, B) == pytest.approx(points(found, A))
 
 
 def test_only_ties_are_equals_with_some_width() -> None:
     """Ties alone give equal ratings whose intervals have a width."""
-    found = rank(outcomes_of([PairOutcomes(A, B, 0, 0, ties=12), PairOutcomes(B, C, 0, 0, ties=9)]))
+    found = rank(outcomes_of([met(A, B, 0, 0, ties=12), met(B, C, 0, 0, ties=9)]))
     assert [points(found, who) for who in (A, B, C)] == pytest.approx([1000.0] * 3)
     assert all(r.rating.high - r.rating.low > 20 for r in found.ratings)
     assert {(r.best_rank, r.worst_rank) for r in found.ratings} == {(1, 3)}
@@ -118,18 +119,14 @@ def test_only_ties_are_equals_with_some_width() -> None:
 
 def test_both_bad_is_half_a_win_for_each() -> None:
     """12 both-bads beside 9 to 3 are 15 to 9, and the prior's half: odds 15.5 to 9.5."""
-    found = rank(outcomes_of([PairOutcomes(A, B, 9, 3, 0, 12)]))
+    found = rank(outcomes_of([met(A, B, 9, 3, 0, 12)]))
     assert points(found, A) - points(found, B) == pytest.approx(400 * math.log10(15.5 / 9.5))
     assert (of(found, A).wins, of(found, A).losses) == (15.0, 9.0)
 
 
 def test_groups_that_never_met_are_not_compared() -> None:
     """Each group has the mean 1000 and its own ranks; there is no win rate between them."""
-    found = rank(
-        outcomes_of(
-            [PairOutcomes(A, C, 20, 10), PairOutcomes(B, D, 3, 30), PairOutcomes(B, E, 5, 9)]
-        )
-    )
+    found = rank(outcomes_of([met(A, C, 20, 10), met(B, D, 3, 30), met(B, E, 5, 9)]))
     assert found.components == ((D, E, B), (A, C))
     assert not found.comparable
     assert {r.contestant: r.component for r in found.ratings} == {B: 0, D: 0, E: 0, A: 1, C: 1}
@@ -139,7 +136,7 @@ def test_groups_that_never_met_are_not_compared() -> None:
     assert found.win_rates[place[A]][place[B]] is None
     assert found.win_rates[place[C]][place[A]] is not None
     assert max(r.worst_rank for r in found.ratings if r.component == 1) <= 2
-    alone = rank(outcomes_of([PairOutcomes(A, C, 20, 10)]))
+    alone = rank(outcomes_of([met(A, C, 20, 10)]))
     assert points(found, A) == pytest.approx(points(alone, A))
 
 
@@ -156,9 +153,9 @@ def test_ranks_say_what_is_not_ruled_out() -> None:
     found = rank(
         outcomes_of(
             [
-                PairOutcomes(A, B, 52, 48),
-                PairOutcomes(A, C, 190, 10),
-                PairOutcomes(B, C, 188, 12),
+                met(A, B, 52, 48),
+                met(A, C, 190, 10),
+                met(B, C, 188, 12),
             ]
         )
     )
@@ -172,7 +169,7 @@ def test_a_long_chain_of_one_sided_pairs() -> None:
     names = [Contestant(f"link-{number:02}", "") for number in range(20)]
     scores = [(10 ** (number % 6), 10 ** (5 * number % 7)) for number in range(19)]
     links = list(zip(names, names[1:], scores, strict=False))
-    found = rank(outcomes_of(PairOutcomes(a, b, *score) for a, b, score in links))
+    found = rank(outcomes_of(met(a, b, *score) for a, b, score in links))
     for one, other, (won, lost) in links:
         gap = points(found, one) - points(found, other)
         assert gap == pytest.approx(400 * math.log10((won + 0.5) / (lost + 0.5)), abs=1e-6)
@@ -291,6 +288,6 @@ def test_the_bootstrap_agrees_where_there_are_votes() -> None:
 
 def test_every_resample_has_the_prior() -> None:
     """12 wins of 12: each resample is the same votes, so each is the shown 12.5 to 0.5."""
-    (component,) = components_of(outcomes_of([PairOutcomes(A, B, 12, 0)]))
+    (component,) = components_of(outcomes_of([met(A, B, 12, 0)]))
     shown = fit(np.array([[[0.0, 12.5], [0.5, 0.0]]]))[0]
     np.testing.assert_allclose(resampled(component, 5), np.tile(shown, (5, 1)), atol=1e-9)
