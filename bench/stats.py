@@ -29,7 +29,15 @@ from arena.stats.filters import decide
 from arena.stats.intervals import two_models
 from arena.stats.outcomes import add_up
 from arena.stats.ranking import components_of, rank
-from arena.stats.vote_table import WINNERS, Contestant, VoteTable
+from arena.stats.vote_table import (
+    CATEGORIES,
+    COLUMNS,
+    LANGUAGES,
+    MODES,
+    WINNERS,
+    Contestant,
+    VoteTable,
+)
 from arena.store.store import VoteStore
 from bench.bootstrap import resampled
 from bench.simulated_votes import write
@@ -61,15 +69,25 @@ def columns(votes: int) -> dict[str, Any]:
 
 
 def in_words(coded: dict[str, Any]) -> dict[str, Any]:
-    """The same as a store hands it over: tuples and strings."""
+    """The same as a store hands it over: tuples and strings, and None for what is unknown."""
     names = [(who.id, who.served_model) for who in NAMES]
-    return coded | {
-        "a": [names[code] for code in coded["a"].tolist()],
-        "b": [names[code] for code in coded["b"].tolist()],
-        "winner": [WINNERS[code].value for code in coded["winner"].tolist()],
-        "voter": [f"{code:064x}" for code in coded["voter"].tolist()],
-        "prompt": [f"{code:064x}" for code in coded["prompt"].tolist()],
-    }
+    votes = len(coded["a"])
+    rest = dict.fromkeys(COLUMNS, [None] * votes)
+    return (
+        rest
+        | {"signed_in": [False] * votes, "flags": [0] * votes}
+        | coded
+        | {
+            "a": [names[code] for code in coded["a"].tolist()],
+            "b": [names[code] for code in coded["b"].tolist()],
+            "winner": [WINNERS[code].value for code in coded["winner"].tolist()],
+            "mode": [MODES[code].value for code in coded["mode"].tolist()],
+            "language": [LANGUAGES[code] for code in coded["language"].tolist()],
+            "category": [CATEGORIES[code].value for code in coded["category"].tolist()],
+            "voter": [f"{code:064x}" for code in coded["voter"].tolist()],
+            "prompt": [f"{code:064x}" for code in coded["prompt"].tolist()],
+        }
+    )
 
 
 def seconds(work: Callable[[], object], rounds: int) -> float:
@@ -86,7 +104,7 @@ def steps(votes: int) -> dict[str, Callable[[], object]]:
     """What is timed, by the words of the table."""
     coded = columns(votes)
     words = in_words(coded)
-    table = VoteTable.from_columns(coded, contestants=NAMES)
+    table = VoteTable.from_columns(words)
     counted = table.take(decide(table).mask)
     outcomes = add_up(counted)
     busiest = max(outcomes.counts.tolist(), key=sum)
@@ -95,8 +113,7 @@ def steps(votes: int) -> dict[str, Callable[[], object]]:
     xs, ys = coded["a"].tolist(), coded["b"].tolist()
     winners = [kinds[code] for code in coded["winner"].tolist()]
     return {
-        "columns of words into a table": lambda: VoteTable.from_columns(words),
-        "columns of codes into a table": lambda: VoteTable.from_columns(coded, contestants=NAMES),
+        "columns into a table": lambda: VoteTable.from_columns(words),
         "which votes count": lambda: decide(table),
         "adding up by pair": lambda: add_up(counted),
         "two contestants": lambda: two_models(*busiest),

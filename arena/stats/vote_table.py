@@ -22,7 +22,7 @@ Bools = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-ColumnValues = Sequence[Any] | npt.NDArray[Any]
+ColumnValues = Sequence[Any]
 
 WINNERS: Final = tuple(Winner)
 MODES: Final = tuple(Mode)
@@ -150,42 +150,36 @@ class VoteTable:
         return type(self)(self.contestants, self.voters, **chosen)
 
     @classmethod
-    def from_columns(
-        cls, columns: Mapping[str, ColumnValues], *, contestants: Sequence[Contestant] | None = None
-    ) -> Self:
-        """From one sequence a column.
+    def from_columns(cls, columns: Mapping[str, ColumnValues]) -> Self:
+        """From one sequence for each name of COLUMNS, all of one length.
 
         Args:
-            columns: by name, all of one length. Those of _REQUIRED must be there; the others are
-                unknown, or false, where they are not. Words may be given as words or as an integer
-                array of their codes, `a` and `b` as contestants or (id, served model) tuples or
-                codes, `voter` and `prompt` as words or integers; None is an unknown measure.
-            contestants: what `a` and `b` point into when they are codes.
+            columns: `a` and `b` hold contestants or (id, served model) tuples; the columns that are
+                codes in the table hold words; None is an unknown prompt or measure.
 
         Raises:
             BadVote: a value is unknown; names the row, counted from 1, and the column.
             ValueError: a column is missing, unknown, or of another length.
         """
-        length = _length(columns)
-        known, a, b = _sides(columns["a"], columns["b"], contestants)
+        _check_shape(columns)
+        known, a, b = _sides(columns["a"], columns["b"])
         voters, voter = _voters(columns["voter"])
         made: dict[str, npt.NDArray[Any]] = {
             "a": a,
             "b": b,
             "voter": voter,
-            "prompt": _prompts(columns.get("prompt", np.full(length, -1))),
-            "flags": _flags(columns.get("flags", np.zeros(length, np.int32))),
+            "prompt": _prompts(columns["prompt"]),
+            "flags": _flags(columns["flags"]),
         }
         for name, words in _WORDS.items():
-            made[name] = _codes(name, columns.get(name, np.zeros(length, np.int32)), words)
+            made[name] = _codes(name, columns[name], words)
         made["signed_in"] = made["signed_in"].astype(np.bool_)
         for name in set(COLUMNS) - set(made):
-            made[name] = _measure(name, columns.get(name, np.full(length, np.nan)))
+            made[name] = _measure(name, columns[name])
         return cls(known, voters, **{name: _frozen(array) for name, array in made.items()})
 
 
 COLUMNS: Final = tuple(f.name for f in fields(VoteTable) if f.name not in ("contestants", "voters"))
-_REQUIRED: Final = ("a", "b", "winner", "mode", "language", "category", "voter", "cast_at")
 _WORDS: Final[dict[str, tuple[object, ...]]] = {
     "winner": WINNERS,
     "mode": MODES,
@@ -200,19 +194,14 @@ def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return array
 
 
-def _length(columns: Mapping[str, ColumnValues]) -> int:
-    missing = [name for name in _REQUIRED if name not in columns]
+def _check_shape(columns: Mapping[str, ColumnValues]) -> None:
+    missing = sorted(set(COLUMNS) - set(columns))
     unknown = sorted(set(columns) - set(COLUMNS))
     if missing or unknown:
         raise ValueError(f"columns missing: {missing}, unknown: {unknown}")
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"columns of different lengths: {lengths}")
-    return lengths["a"]
-
-
-def _is_coded(column: ColumnValues) -> bool:
-    return isinstance(column, np.ndarray) and column.dtype.kind in "iub"
 
 
 def _refuse(name: str, column: ColumnValues, bad: Bools) -> None:
@@ -224,10 +213,6 @@ def _refuse(name: str, column: ColumnValues, bad: Bools) -> None:
 
 def _codes(name: str, column: ColumnValues, words: Sequence[object]) -> Codes:
     """Codes of words of a closed list, checked."""
-    if _is_coded(column):
-        given = np.asarray(column)
-        _refuse(name, column, (given < 0) | (given >= len(words)))
-        return np.array(given, dtype=np.int32)
     table = {word: code for code, word in enumerate(words)}
     try:
         return _looked_up(column, table)
@@ -237,34 +222,26 @@ def _codes(name: str, column: ColumnValues, words: Sequence[object]) -> Codes:
 
 
 def _looked_up(column: ColumnValues, table: Mapping[Any, int]) -> Codes:
-    values = column.tolist() if isinstance(column, np.ndarray) else column
-    return np.fromiter(map(table.__getitem__, values), np.int32, count=len(values))
+    return np.fromiter(map(table.__getitem__, column), np.int32, count=len(column))
 
 
 def _numbered(*columns: ColumnValues) -> dict[Any, int]:
     """A number for each value, in the order in which the values appear."""
     seen: dict[Any, None] = {}
     for column in columns:
-        values = column.tolist() if isinstance(column, np.ndarray) else column
-        seen.update(dict.fromkeys(values))
+        seen.update(dict.fromkeys(column))
     return {value: number for number, value in enumerate(seen)}
 
 
 def _sides(
-    column_a: ColumnValues, column_b: ColumnValues, contestants: Sequence[Contestant] | None
+    column_a: ColumnValues, column_b: ColumnValues
 ) -> tuple[tuple[Contestant, ...], Codes, Codes]:
-    if contestants is not None:
-        names: Sequence[Any] = contestants
-        a = _codes("a", column_a, contestants)
-        b = _codes("b", column_b, contestants)
-    else:
-        table = _numbered(column_a, column_b)
-        a, b = _looked_up(column_a, table), _looked_up(column_b, table)
-        names = list(table)
-        strange = np.array([not _is_contestant(value) for value in names], np.bool_)
-        for name, column, codes in (("a", column_a, a), ("b", column_b, b)):
-            _refuse(name, column, strange[codes])
-    found = [value if isinstance(value, Contestant) else Contestant(*value) for value in names]
+    table = _numbered(column_a, column_b)
+    a, b = _looked_up(column_a, table), _looked_up(column_b, table)
+    strange = np.array([not _is_contestant(value) for value in table], np.bool_)
+    for name, column, codes in (("a", column_a, a), ("b", column_b, b)):
+        _refuse(name, column, strange[codes])
+    found = [value if isinstance(value, Contestant) else Contestant(*value) for value in table]
     known = tuple(sorted(set(found)))
     # Codes by the order of the names, so that nothing depends on which vote came first.
     place = {who: code for code, who in enumerate(known)}
@@ -279,9 +256,6 @@ def _is_contestant(value: object) -> bool:
 
 
 def _voters(column: ColumnValues) -> tuple[tuple[str, ...], Codes]:
-    if _is_coded(column):
-        numbers, inverse = np.unique(column, return_inverse=True)
-        return tuple(map(str, numbers.tolist())), inverse.astype(np.int32)
     table = _numbered(column)
     codes = _looked_up(column, table)
     strange = np.array([not isinstance(value, str) or not value for value in table], np.bool_)
@@ -293,9 +267,7 @@ def _voters(column: ColumnValues) -> tuple[tuple[str, ...], Codes]:
 
 
 def _prompts(column: ColumnValues) -> Ints:
-    """Codes of prompts; their order means nothing. 64 bits, so that a hash may be one."""
-    if _is_coded(column):
-        return np.array(column, dtype=np.int64)
+    """Codes of prompts; their order means nothing."""
     table = _numbered(column)
     unknown = np.array([value in ("", None) for value in table], np.bool_)
     codes = _looked_up(column, table)

@@ -11,7 +11,15 @@ from hypothesis import settings
 
 from arena.domain import Category, Mode, Winner
 from arena.stats.outcomes import Outcomes
-from arena.stats.vote_table import Contestant, Floats, VoteFlag, VoteTable
+from arena.stats.vote_table import (
+    CATEGORIES,
+    LANGUAGES,
+    WINNERS,
+    Contestant,
+    Floats,
+    VoteFlag,
+    VoteTable,
+)
 
 NAN = float("nan")
 NO_FLAGS = VoteFlag(0)
@@ -185,17 +193,16 @@ def draw_votes(
         voter[: faults.stuffed], winner[: faults.stuffed] = voters, 0
         a[: faults.stuffed], b[: faults.stuffed] = 0, 1
     return VoteTable.from_columns(
-        {
-            "a": a,
-            "b": b,
-            "winner": winner,
-            "mode": np.zeros(votes, np.int32),
-            "language": rng.integers(0, 2, votes),
-            "category": rng.integers(0, 6, votes),
-            "voter": voter,
-            "cast_at": 1e9 + 1e6 * moment,
-            "chars_a": np.ceil(long_a),
-            "chars_b": np.ceil(long_b),
-        },
-        contestants=NAMES[:size],
+        columns_of([row()] * votes)
+        | {
+            "a": [NAMES[code] for code in a.tolist()],
+            "b": [NAMES[code] for code in b.tolist()],
+            "winner": [WINNERS[code] for code in winner.tolist()],
+            "language": [LANGUAGES[code] for code in rng.integers(0, 2, votes).tolist()],
+            "category": [CATEGORIES[code] for code in rng.integers(0, 6, votes).tolist()],
+            "voter": [f"{code:04}" for code in voter.tolist()],
+            "cast_at": (1e9 + 1e6 * moment).tolist(),
+            "chars_a": np.ceil(long_a).tolist(),
+            "chars_b": np.ceil(long_b).tolist(),
+        }
     )
