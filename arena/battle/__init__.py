@@ -1,8 +1,8 @@
 """Battles: from a visitor's prompt to two finished answers and the vote.
 
-- `arena.py`: begins, continues, stops and retries battles; takes the votes.
-- `session.py`: a battle with an open page: its streams, and snapshots of them.
-- `request.py`: what a visitor asks for, and the record that is made of it.
-- `admission.py`: which visitor may begin now: slots, the queue before them, and rates.
-- `limits.py`: the caps, and one check for each.
+arena.py: begins, continues, stops and retries battles; takes the votes.
+session.py: a battle with an open page: its streams, and snapshots of them.
+request.py: what a visitor asks for, and the record that is made of it.
+admission.py: running slots, the queue of those who wait, and rate limits.
+limits.py: the caps, and one check for each.
 """

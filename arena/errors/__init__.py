@@ -1,8 +1,8 @@
-"""Everything that can go wrong and that a person should hear of; `base.py` draws the tree.
+"""Everything that can go wrong and that a person should hear of.
 
-- `base.py`: the base class, and what stops a start.
-- `models.py`: a model cannot answer.
-- `battle.py`: a battle does not allow something now, or a cap protects the owner.
-- `store.py`: the database, an export or an import failed.
-- `reasons.py`: causes and remedies that fill the sentences of several errors.
+base.py: the class hierarchy, the base class, and errors that prevent a start.
+models.py: a model cannot answer.
+battle.py: a battle does not allow something now, or a cap protects the owner.
+store.py: the database, an export or an import failed.
+reasons.py: causes and remedies that fill the sentences of several errors.
 """

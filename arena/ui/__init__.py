@@ -1,24 +1,24 @@
 """The page, the public API, the health page and the terminal's tables; Gradio is used here alone.
 
-- `page.py`: the whole page: header, tabs, language, opening and closing; what `launch()` needs.
-- `page_state.py`: what the server remembers of one open page.
-- `arena_parts.py`: the components of the Arena tab, in their order.
-- `arena_tab.py`: what each of them does: send, stop, retry, vote.
-- `view.py`: panes, numbers and result line of a battle, computed from a snapshot.
-- `feedback.py`, `feedback_view.py`: guess, reasons, grades and comment of a voter.
-- `presets_view.py`: the examples, and what to look for when judging.
-- `status_view.py`: chips, banner, notices, the account's link.
-- `models_tab.py`, `model_cards.py`, `memory_view.py`: the Models tab and its cards.
-- `leaderboard_tab.py`: the Leaderboard tab and its filters.
-- `leaderboard_view.py`, `leaderboard_words.py`: its tables and sentences.
-- `plots.py`: its pictures.
-- `export_part.py`: votes to download.
-- `api.py`: the functions that programs may call.
-- `health.py`: the health page.
-- `terminal.py`: the leaderboard in a terminal.
-- `components.py`: what all tabs share: updates as dicts, hidden listeners, HTML parts.
-- `translator.py`: components whose texts follow the page's language.
-- `i18n.py`, `texts/`: the texts in Japanese and English.
-- `markdown.py`: makes a model's Markdown harmless.
-- `page.js`, `style.css`: the page's script and style.
+page.py: the whole page: header, tabs, language, opening and closing; what `launch()` needs.
+page_state.py: what the server remembers of one open page.
+arena_parts.py: the components of the Arena tab, in their order.
+arena_tab.py: what each of them does: send, stop, retry, vote.
+view.py: panes, numbers and result line of a battle, computed from a snapshot.
+feedback.py, feedback_view.py: guess, reasons, grades and comment of a voter.
+presets_view.py: the examples, and what to look for when judging.
+status_view.py: chips, banner, notices, the account's link.
+models_tab.py, model_cards.py, memory_view.py: the Models tab and its cards.
+leaderboard_tab.py: the Leaderboard tab and its filters.
+leaderboard_view.py, leaderboard_words.py: its tables and sentences.
+plots.py: its pictures.
+export_part.py: votes to download.
+api.py: the functions that programs may call.
+health.py: the health page.
+terminal.py: the leaderboard in a terminal.
+components.py: what all tabs share: updates as dicts, hidden listeners, HTML parts.
+translator.py: components whose texts follow the page's language.
+i18n.py, texts/: the texts in Japanese and English.
+markdown.py: makes a model's Markdown harmless.
+page.js, style.css: the page's script and style.
 """

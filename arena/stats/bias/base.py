@@ -34,7 +34,7 @@ class CheckResult:
         name: the check's key in JSON, and that of its texts: `board.check.NAME`.
         counted: what n counts: its key in JSON, and its noun in the texts: `board.n.COUNTED`.
         needed: the n below which the check says nothing.
-        n: how many votes it stands on.
+        n: the number of votes it is based on.
     """
 
     name: ClassVar[str]

@@ -1,6 +1,6 @@
 """Does the result of a pair hang on one voter?
 
-No test as the others are: it says whether this result, on these votes, hangs on one person.
+No test as the others are: it says whether this result, on these votes, depends on one person.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from arena.stats.outcomes import FIRST_WINS, SECOND_WINS, Pair, votes_of_pair
 from arena.stats.vote_table import Floats, Ints, VoteTable
 
 FEWEST: Final = 10
-# A voter with a smaller share of the votes is not called busy, whatever hangs on them.
+# A voter with a smaller share of the votes is not called busy, even if the result depends on it.
 BUSY_SHARE: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoterConcentration(PairCheckResult):
-    """Whether the result of a pair hangs on one voter.
+    """Whether the result of a pair depends on one voter.
 
     Attributes:
         n: decisive votes of the pair.

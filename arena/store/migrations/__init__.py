@@ -1,7 +1,7 @@
 """Brings a database to the tables of `schema.py`, whatever version of the arena made it.
 
 env.py: what Alembic runs for each upgrade.
-versions/: one file a change of the schema, oldest first.
+versions/: one file per change of the schema, oldest first.
 """
 
 from __future__ import annotations

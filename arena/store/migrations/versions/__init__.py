@@ -1,1 +1,1 @@
-"""One file a change of the schema, oldest first."""
+"""One file per change of the schema, oldest first."""
