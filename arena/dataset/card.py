@@ -6,8 +6,9 @@ The card's text is `card.md.jinja`.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -17,18 +18,18 @@ from arena.dataset.columns import COLUMNS, ExportShape, FileFormat
 _TEMPLATE: Final = Path(__file__).with_name("card.md.jinja")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ExportReport:
-    """What one export wrote.
+    """What one export wrote; its numbers grow while it is being written.
 
     Attributes:
         place: the file; `-` for a stream.
         card: the file's card; None for a stream.
         ties: whether ties give rows of training data too.
+        masked: places that were masked, by kind; None if masking was off.
         rows: how many there are.
         battles: how many were looked at.
         left_out: battles that gave no row, by reason.
-        masked: places that were masked, by kind; None if masking was off.
         models: licences by contestant; empty where unknown.
         sources: rows by where they came from; empty for this arena.
         languages: of the prompts.
@@ -40,13 +41,13 @@ class ExportReport:
     file_format: FileFormat
     ties: bool
     made_at: datetime
-    rows: int
-    battles: int
-    left_out: Mapping[str, int]
     masked: Mapping[str, int] | None
-    models: Mapping[str, str]
-    sources: Mapping[str, int]
-    languages: Mapping[str, int]
+    rows: int = 0
+    battles: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    models: dict[str, str] = field(default_factory=dict)
+    sources: Counter[str] = field(default_factory=Counter)
+    languages: Counter[str] = field(default_factory=Counter)
 
     @property
     def file(self) -> str:

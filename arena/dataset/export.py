@@ -71,21 +71,24 @@ async def export(
         if not isinstance(target, Path):
             raise ExportNeedsFile(format=file_format.value)
         await thread_to_end(need_pyarrow)
-    run = _Run(
+    masker = Masker() if mask else None
+    report = ExportReport(
+        place=str(target) if isinstance(target, Path) else "-",
+        card=card_path(target) if isinstance(target, Path) else None,
         shape=shape,
         file_format=file_format,
-        salt=secrets.token_hex(32) if salt is None else salt,
         ties=ties,
-        masker=Masker() if mask else None,
+        made_at=now(),
+        masked=None if masker is None else masker.counts,
     )
+    run = _Run(report, secrets.token_hex(32) if salt is None else salt, masker)
     if not isinstance(target, Path):
         await run.write(store, target)
-        return run.report("-", None, now())
-    with store_errors(str(target)):
+        return report
+    with store_errors(report.place):
         new = NewFile(target, card_path(target), binary=file_format is FileFormat.PARQUET)
         try:
             await run.write(store, await thread_to_end(new.open))
-            report = run.report(str(target), card_path(target), now())
             await thread_to_end(new.keep, card_text(report))
         finally:
             await thread_to_end(new.close)
@@ -96,25 +99,17 @@ async def export(
 class _Run:
     """One export while it is being written."""
 
-    shape: ExportShape
-    file_format: FileFormat
+    report: ExportReport
     salt: str
-    ties: bool
     masker: Masker | None
-    rows: int = 0
-    battles: int = 0
-    left_out: Counter[str] = field(default_factory=Counter)
-    models: dict[str, str] = field(default_factory=dict)
-    sources: Counter[str] = field(default_factory=Counter)
-    languages: Counter[str] = field(default_factory=Counter)
     _orders: Counter[str] = field(default_factory=Counter)
 
     async def write(self, store: VoteStore, stream: IO[Any]) -> None:
         """Reads, shapes and writes some battles at a time."""
-        size = _GROUP if self.file_format is FileFormat.PARQUET else 1
+        file_format = self.report.file_format
+        size = _GROUP if file_format is FileFormat.PARQUET else 1
         waiting: list[Plain] = []
-        columns = COLUMNS[self.shape]
-        rows = rows_into(stream, self.file_format, columns)
+        rows = rows_into(stream, file_format, COLUMNS[self.report.shape])
         try:
             async for cases in store.iter_records():
                 waiting += await thread_to_end(self._shaped, cases)
@@ -131,40 +126,23 @@ class _Run:
     def _rows_of(
         self, battle: Battle, vote: Vote | None, exclusion: Exclusion | None
     ) -> list[Plain]:
-        self.battles += 1
+        report = self.report
+        report.battles += 1
         voter = voter_hash(self.salt, battle.voter)
         if self.masker is not None:
             battle = self.masker.battle(battle)
             vote = vote and self.masker.vote(vote)
             exclusion = exclusion and self.masker.exclusion(exclusion)
         order = self._orders[voter] + 1
-        made = ROWS[self.shape](Case(battle, vote, exclusion, voter, order, self.ties))
+        made = ROWS[report.shape](Case(battle, vote, exclusion, voter, order, report.ties))
         if isinstance(made, LeftOut):
-            self.left_out[made.value] += 1
+            report.left_out[made.value] += 1
             return []
         self._orders[voter] = order
-        self.rows += len(made)
-        self.sources[battle.source] += len(made)
-        self.languages[battle.language] += len(made)
+        report.rows += len(made)
+        report.sources[battle.source] += len(made)
+        report.languages[battle.language] += len(made)
         for spec in (battle.spec_a, battle.spec_b):
             if spec is not None:
-                self.models[spec.id] = spec.licence or self.models.get(spec.id, "")
+                report.models[spec.id] = spec.licence or report.models.get(spec.id, "")
         return made
-
-    def report(self, place: str, card: Path | None, made_at: datetime) -> ExportReport:
-        """What was written."""
-        return ExportReport(
-            place=place,
-            card=card,
-            shape=self.shape,
-            file_format=self.file_format,
-            ties=self.ties,
-            made_at=made_at,
-            rows=self.rows,
-            battles=self.battles,
-            left_out=dict(self.left_out),
-            masked=None if self.masker is None else dict(self.masker.counts),
-            models=self.models,
-            sources=self.sources,
-            languages=self.languages,
-        )

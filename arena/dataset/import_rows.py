@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -27,12 +26,8 @@ from arena.domain import (
     Vote,
     Winner,
 )
-from arena.store.serialization import (
-    BATTLE,
-    VOTE,
-    RecordError,
-    utc_moment,
-)
+from arena.store.serialization import BATTLE, VOTE, RecordError, utc_moment
+from arena.store.store import BattleRecords
 
 LANGUAGES: Final = ("ja", "en", "other")
 _ID: Final = re.compile(r"[0-9a-f]{32}")
@@ -46,15 +41,6 @@ _LATER: Final[Mapping[str, Any]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """What one row says."""
-
-    battle: Battle
-    vote: Vote | None = None
-    exclusion: Exclusion | None = None
-
-
 def shape_of(row: Mapping[str, Any]) -> ExportShape | None:
     """Which shape a row is of; None for one that can't be imported."""
     if "turns_a" in row:
@@ -62,7 +48,7 @@ def shape_of(row: Mapping[str, Any]) -> ExportShape | None:
     return ExportShape.LMARENA if "evaluation_session_id" in row else None
 
 
-def read_row(shape: ExportShape, row: Mapping[str, Any], source: str) -> Imported:
+def read_row(shape: ExportShape, row: Mapping[str, Any], source: str) -> BattleRecords:
     """What the row says; the same row gives the same battle and voter, wherever it is read.
 
     Args:
@@ -122,13 +108,13 @@ def _value(kind: ColumnKind, value: Any) -> Any:  # noqa: ANN401 - whatever a co
     return value
 
 
-def _check(found: Imported) -> None:
+def _check(found: BattleRecords) -> None:
     """What the types do not say.
 
     Raises:
         RecordError: the statistics could not use it.
     """
-    battle, vote = found.battle, found.vote
+    battle, vote, _ = found
     if not _ID.fullmatch(battle.id):
         raise RecordError(f"id must be 32 hexadecimal digits, not {battle.id[:80]!r}")
     if battle.language not in LANGUAGES:
@@ -145,7 +131,7 @@ def _check(found: Imported) -> None:
         raise RecordError(f"guess must be one of {ids}, not {vote.guess[:80]!r}")
 
 
-def _arena(row: Mapping[str, Any], source: str) -> Imported:
+def _arena(row: Mapping[str, Any], source: str) -> BattleRecords:
     source = row["source"] or source
     same = ("mode", "language", "ui_language", "preset", "params", "spec_a", "spec_b")
     more = ("system_prompt", "flags", "provenance", "answered_at")
@@ -165,7 +151,7 @@ def _arena(row: Mapping[str, Any], source: str) -> Imported:
     names = [battle.spec_a.id, None if battle.spec_b is None else battle.spec_b.id]
     if [row["model_a"], row["model_b"]] != names:
         raise RecordError("model_a and model_b are not those of spec_a and spec_b")
-    return Imported(battle, _arena_vote(row, battle), _arena_exclusion(row, battle))
+    return battle, _arena_vote(row, battle), _arena_exclusion(row, battle)
 
 
 def _arena_vote(row: Mapping[str, Any], battle: Battle) -> Vote | None:
@@ -235,7 +221,7 @@ def _taken(left: list[tuple[Role, str]], role: Role) -> str:
     return left.pop(0)[1]
 
 
-def _lmarena(row: Mapping[str, Any], source: str) -> Imported:
+def _lmarena(row: Mapping[str, Any], source: str) -> BattleRecords:
     given, session = (_text(row[name], name, some=True) for name in ("id", "evaluation_session_id"))
     moment = utc_moment(row["timestamp"], UTC)
     talks = {side: _talk(row[f"conversation_{side}"]) for side in ("a", "b")}
@@ -261,7 +247,7 @@ def _lmarena(row: Mapping[str, Any], source: str) -> Imported:
     if row["winner"] not in tuple(Winner):
         raise RecordError(f"winner must be {' or '.join(Winner)}, not {str(row['winner'])[:80]!r}")
     vote = Vote(battle.id, Winner(row["winner"]), battle.voter, moment, source=source)
-    return Imported(battle, vote)
+    return battle, vote, None
 
 
 def _spec(name: Any, where: str) -> ModelSpec:  # noqa: ANN401

@@ -10,9 +10,10 @@ import asyncio
 import json
 import pickle
 import tempfile
+import threading
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
@@ -26,23 +27,13 @@ from arena.store.queries import ImportedRows
 from arena.store.serialization import RecordError
 from arena.store.store import VoteStore
 
-__all__ = ["BadRowNote", "ImportReport", "import_file"]
-
 _BATCH: Final = 200
 _SHOWN: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
-class BadRowNote:
-    """A row that was left out, and why."""
-
-    row: int
-    problem: str
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ImportReport:
-    """What came of a file.
+    """What came of a file; its numbers grow while it is being read.
 
     Attributes:
         source: what its rows are marked with, but for those that have a source already.
@@ -50,18 +41,17 @@ class ImportReport:
         battles, votes: how many were not here before.
         known: rows whose battle was here, with nothing to add to it.
         bad: how many rows were left out; 0 unless asked for.
-        notes: the first of the bad rows.
+        notes: the first of the bad rows, each with its number and what is wrong.
     """
 
     file: str
-    shape: ExportShape | None
     source: str
-    rows: int
-    battles: int
-    votes: int
-    known: int
-    bad: int
-    notes: tuple[BadRowNote, ...]
+    rows: int = 0
+    battles: int = 0
+    votes: int = 0
+    known: int = 0
+    bad: int = 0
+    notes: list[str] = field(default_factory=list)
 
     @property
     def text(self) -> str:
@@ -70,7 +60,7 @@ class ImportReport:
             f"{self.file}: {self.rows} rows; new: {self.battles} battles, {self.votes} votes, "
             f"marked {self.source}; known: {self.known}; left out: {self.bad}"
         )
-        return "\n".join([head, *(f"  row {note.row}: {note.problem}" for note in self.notes)])
+        return "\n  ".join([head, *self.notes])
 
 
 async def import_file(
@@ -103,40 +93,29 @@ async def import_file(
         raise NotImportable(file=str(path), problem="the source has no name")
     # Rows wait on the disk, ready to be stored: the transaction is short, the memory small.
     with tempfile.TemporaryFile() as spool:
-        reading = _Reading(path, source, skip_bad=skip_bad)
+        report = ImportReport(str(path), source)
+        reading = _Reading(path, report, skip_bad=skip_bad)
         work = asyncio.to_thread(reading.into, spool)
-        await run_to_end(work, on_cancel=reading.stop)
-        added, known = await store.add_imported(partial(_batches, spool))
-    return ImportReport(
-        file=str(path),
-        shape=reading.shape,
-        source=source,
-        rows=reading.rows,
-        battles=added.battles,
-        votes=added.votes,
-        known=known,
-        bad=reading.bad,
-        notes=tuple(reading.notes),
-    )
+        await run_to_end(work, on_cancel=reading.stopped.set)
+        added, report.known = await store.add_imported(partial(_batches, spool))
+    report.battles, report.votes = added.battles, added.votes
+    return report
 
 
 class _Reading:
-    """A file while its rows are checked."""
+    """A file while its rows are checked.
 
-    def __init__(self, path: Path, source: str, *, skip_bad: bool) -> None:
+    Attributes:
+        stopped: set from another thread, it makes `into` return at the next row.
+    """
+
+    def __init__(self, path: Path, report: ImportReport, *, skip_bad: bool) -> None:
         self.path = path
-        self.source = source
+        self.report = report
         self.skip_bad = skip_bad
-        self.stopped = False
+        self.stopped = threading.Event()
         self.shape: ExportShape | None = None
-        self.rows = 0
-        self.bad = 0
-        self.notes: list[BadRowNote] = []
         self._seen: set[str] = set()
-
-    def stop(self) -> None:
-        """Make `into` return at the next row. Safe from another thread."""
-        self.stopped = True
 
     def into(self, spool: IO[bytes]) -> None:
         """Writes the rows of the tables that all good rows become.
@@ -147,13 +126,13 @@ class _Reading:
         batch: list[ImportedRows] = []
         with closing(_rows_of(self.path)) as rows:
             for number, row in rows:
-                if self.stopped:
+                if self.stopped.is_set():
                     return
-                self.rows += 1
+                self.report.rows += 1
                 try:
                     batch.append(self._read(row))
                 except RecordError as error:
-                    self._refuse(number, str(error), error)
+                    self._refuse(number, error)
                 if len(batch) == _BATCH:
                     pickle.dump(batch, spool)
                     batch = []
@@ -172,18 +151,18 @@ class _Reading:
         self.shape = self.shape or shape
         if shape is not self.shape:
             raise RecordError(f"a row of {shape.value} among rows of {self.shape.value}")
-        found = read_row(shape, row, self.source)
-        if found.battle.id in self._seen:
-            raise RecordError(f"the id {found.battle.id} is there twice")
-        self._seen.add(found.battle.id)
-        return ImportedRows.of(found.battle, found.vote, found.exclusion)
+        battle, vote, exclusion = read_row(shape, row, self.report.source)
+        if battle.id in self._seen:
+            raise RecordError(f"the id {battle.id} is there twice")
+        self._seen.add(battle.id)
+        return ImportedRows.of(battle, vote, exclusion)
 
-    def _refuse(self, number: int, problem: str, error: Exception) -> None:
+    def _refuse(self, number: int, error: RecordError) -> None:
         if not self.skip_bad:
-            raise BadRow(file=str(self.path), row=number, problem=problem) from error
-        self.bad += 1
-        if len(self.notes) < _SHOWN:
-            self.notes.append(BadRowNote(number, problem))
+            raise BadRow(file=str(self.path), row=number, problem=str(error)) from error
+        self.report.bad += 1
+        if len(self.report.notes) < _SHOWN:
+            self.report.notes.append(f"row {number}: {error}")
 
 
 def _rows_of(path: Path) -> Generator[tuple[int, Mapping[str, Any] | RecordError], None, None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC
 from typing import Any, Final
 
@@ -44,8 +45,8 @@ def lmarena_row(battle: Battle, vote: Vote, session: str, order: int) -> Plain:
         "winner": vote.winner.value,
         "evaluation_session_id": session,
         "evaluation_order": order,
-        "conversation_a": _parts(battle.conversation_a),
-        "conversation_b": _parts(battle.conversation_b),
+        "conversation_a": messages_of(battle.conversation_a, _part),
+        "conversation_b": messages_of(battle.conversation_b, _part),
         "full_conversation": _turns(battle),
         "conv_metadata": _metadata(battle, texts),
         "category_tag": _tags(battle.category),
@@ -66,12 +67,13 @@ def _part(role: Role, text: str) -> Plain:
     return {"role": role.value, "content": [content]}
 
 
-def _parts(conversation: Conversation) -> list[Plain]:
+def messages_of(conversation: Conversation, message: Callable[[Role, str], Plain]) -> list[Plain]:
+    """The turns as messages; a failed answer's text is what the visitor saw of it."""
     messages: list[Plain] = []
     for turn in conversation:
-        messages.append(_part(Role.USER, turn.prompt))
+        messages.append(message(Role.USER, turn.prompt))
         if turn.answer is not None:
-            messages.append(_part(Role.ASSISTANT, turn.answer.text))
+            messages.append(message(Role.ASSISTANT, turn.answer.text))
     return messages
 
 

@@ -8,10 +8,9 @@ from enum import StrEnum
 from typing import Final
 
 from arena.dataset.columns import ExportShape
-from arena.dataset.lmarena import lmarena_row
+from arena.dataset.lmarena import lmarena_row, messages_of
 from arena.domain import (
     Battle,
-    Conversation,
     Exchange,
     Exclusion,
     Grade,
@@ -71,8 +70,8 @@ def arena_rows(case: Case) -> ShapedRows:
         "model_a": record["spec_a"]["id"],
         "model_b": None if battle.spec_b is None else record["spec_b"]["id"],
         "winner": judged.get("winner"),
-        "conversation_a": _messages(battle.conversation_a),
-        "conversation_b": _messages(battle.conversation_b),
+        "conversation_a": messages_of(battle.conversation_a, _message),
+        "conversation_b": messages_of(battle.conversation_b, _message),
         "category_tag": record["category"],
         "language": record["language"],
         "timestamp": record["created_at"],
@@ -189,19 +188,19 @@ def _verdict(vote: Vote, side: Side, *, ties: bool) -> tuple[bool, str] | None:
 def _last_common(battle: Battle) -> int:
     """The last turn if all that precedes it is the same on both sides; else the first."""
     last = len(battle.conversation_a) - 1
-    before = [_messages(battle.conversation(side)[:last]) for side in battle.sides]
+    before = [messages_of(battle.conversation(side)[:last], _message) for side in battle.sides]
     same = len(battle.conversation_b) - 1 == last and before[0] == before[1]
     return last if same else 0
 
 
-def _asked(battle: Battle, side: Side, turn: int) -> list[dict[str, str]]:
+def _asked(battle: Battle, side: Side, turn: int) -> list[Plain]:
     """What that side was sent for a turn: the visitor's system prompt, the history, the prompt."""
     talk = battle.conversation(side)
     messages = [_message(Role.SYSTEM, battle.system_prompt)] if battle.system_prompt else []
-    return [*messages, *_messages(talk[:turn]), _message(Role.USER, talk[turn].prompt)]
+    return [*messages, *messages_of(talk[:turn], _message), _message(Role.USER, talk[turn].prompt)]
 
 
-def _answer(turn: Exchange) -> list[dict[str, str]]:
+def _answer(turn: Exchange) -> list[Plain]:
     text = "" if turn.answer is None else turn.answer.text
     return [_message(Role.ASSISTANT, text)]
 
@@ -217,18 +216,8 @@ def _learned(vote: Vote, battle: Battle) -> Plain:
     }
 
 
-def _message(role: Role, text: str) -> dict[str, str]:
+def _message(role: Role, text: str) -> Plain:
     return {"role": role.value, "content": clean(text)}
-
-
-def _messages(conversation: Conversation) -> list[dict[str, str]]:
-    """The turns as roles and contents; a failed answer's text is what the visitor saw of it."""
-    messages: list[dict[str, str]] = []
-    for turn in conversation:
-        messages.append(_message(Role.USER, turn.prompt))
-        if turn.answer is not None:
-            messages.append(_message(Role.ASSISTANT, turn.answer.text))
-    return messages
 
 
 def _turn(turn: Plain) -> Plain:

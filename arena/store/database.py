@@ -202,6 +202,23 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+def open_engine(url: str, pool: int = POOL) -> Engine:
+    """As `make_engine`, with the tables brought up to date. Blocks.
+
+    Raises:
+        StoreError: it can't be made, read or written, or a newer arena wrote it.
+    """
+    place = place_of(url)
+    with store_errors(place):
+        engine = make_engine(url, pool)
+        try:
+            upgrade(write_engine(engine), place)
+        except BaseException:
+            engine.dispose()
+            raise
+    return engine
+
+
 class Database:
     """An open database; `read` and `write` run one function in one transaction.
 
@@ -223,20 +240,8 @@ class Database:
 
     @classmethod
     def open(cls, url: str, pool: int) -> Database:
-        """The database at that URL, its folder made and its tables brought up to date. Blocks.
-
-        Raises:
-            StoreError: it can't be made, read or written, or a newer arena wrote it.
-        """
-        place = place_of(url)
-        with store_errors(place):
-            engine = make_engine(url, pool)
-            try:
-                upgrade(write_engine(engine), place)
-            except BaseException:
-                engine.dispose()
-                raise
-        return cls(engine, place, pool)
+        """The database at that URL. Blocks; errors as `open_engine`."""
+        return cls(open_engine(url, pool), place_of(url), pool)
 
     async def read(
         self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs

@@ -11,14 +11,14 @@ import hashlib
 import math
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Connection, Row, Select, or_, select
+from sqlalchemy import Connection, Select, or_, select
 
-from arena.domain import Answer, Battle, Conversation, Side
+from arena.domain import Battle, Conversation, Side
 from arena.stats import leaks
 from arena.stats.vote_table import COLUMNS, VoteFlag, VoteTable
 from arena.store.database import inserting
@@ -136,25 +136,21 @@ def _measures(conversation: Conversation) -> dict[str, Any]:
     answers = [turn.answer for turn in conversation if turn.answer is not None]
     return {
         "chars": sum(len(answer.text) for answer in answers),
-        "tokens": _sum([answer.finished.completion_tokens for answer in answers]),
+        "tokens": _total(sum, [answer.finished.completion_tokens for answer in answers]),
         "ttft": answers[0].finished.ttft_s if answers else None,
         "total": math.fsum(answer.finished.total_s for answer in answers),
-        "cost": _costs(answers),
+        "cost": _total(math.fsum, [answer.cost_usd for answer in answers]),
     }
 
 
-def _costs(answers: Sequence[Answer]) -> float | None:
-    known = [answer.cost_usd for answer in answers if answer.cost_usd is not None]
-    return math.fsum(known) if answers and len(known) == len(answers) else None
-
-
-def _sum(numbers: Sequence[int | None]) -> int | None:
+def _total(add: Callable[[list[Any]], float], numbers: Sequence[float | None]) -> float | None:
+    """The sum; None where there are no numbers, or one is unknown."""
     known = [number for number in numbers if number is not None]
-    return sum(known) if numbers and len(known) == len(numbers) else None
+    return add(known) if numbers and len(known) == len(numbers) else None
 
 
-async def fill(database: Database) -> int:
-    """Computes what is missing or of an older version; for how many battles.
+async def fill(database: Database) -> None:
+    """Computes what is missing or of an older version.
 
     Each batch is read, computed and written by itself: no other work waits for more than one, and
     a task that is cancelled ends after the one in hand.
@@ -162,7 +158,7 @@ async def fill(database: Database) -> int:
     Raises:
         StoreError: the database can't be read or written.
     """
-    number, after = 0, ""
+    after = ""
 
     def step() -> list[dict[str, Any]]:
         due = database.transact(database.reader, _due, after)
@@ -172,8 +168,7 @@ async def fill(database: Database) -> int:
         return rows
 
     while rows := await database.in_thread(step):
-        number, after = number + len(rows), rows[-1]["battle_id"]
-    return number
+        after = rows[-1]["battle_id"]
 
 
 async def vote_table(database: Database) -> VoteTable:
@@ -249,35 +244,30 @@ def _joined() -> Select[Any]:
 
 def vote_columns(connection: Connection) -> dict[str, Any]:
     """One list a column of `VoteTable`, all of one moment."""
-    rows = connection.execute(_joined()).all()
+    found = connection.execute(_joined())
+    names, rows = tuple(found.keys()), found.all()
     if not rows:
         return {name: [] for name in COLUMNS}
     # Votes that came in since the table was filled are few: they are computed here.
-    fresh = _fresh(connection, [row for row in rows if row.is_old])
+    fresh = _computed(connection, {row.battle_id: row.cast_at for row in rows if row.is_old})
+    values = ((*row[: -len(_FOUND)], *fresh[row.battle_id]) if row.is_old else row for row in rows)
     excluded = set(connection.scalars(in_force().with_only_columns(exclusions.c.battle_id)))
-    by_name: dict[str, Sequence[Any]] = dict(
-        zip(rows[0]._fields, zip(*rows, strict=True), strict=True)
-    )
-    found: dict[str, Sequence[Any]] = {name: by_name[name] for name in _FOUND}
-    if fresh:
-        found = _replaced(found, by_name["battle_id"], fresh)
+    by_name = dict(zip(names, zip(*(values if fresh else rows), strict=True), strict=True))
     sides = zip(by_name["guess"], by_name["model_a"], by_name["model_b"], strict=True)
-    guessed = [_guessed(*names) for names in sides]
+    guessed = [_guessed(*side) for side in sides]
     out = int(VoteFlag.EXCLUDED)
+    same = ("winner", "mode", "language", "category", "voter", "signed_in", "prompt", *_MEASURES)
     return {
         "a": list(zip(by_name["model_a"], _known(by_name["served_model_a"]), strict=True)),
         "b": list(zip(by_name["model_b"], _known(by_name["served_model_b"]), strict=True)),
-        **{name: by_name[name] for name in ("winner", "mode", "language", "category", "voter")},
         "cast_at": [moment.timestamp() for moment in by_name["cast_at"]],
-        "signed_in": by_name["signed_in"],
-        "prompt": found["prompt"],
         "flags": [
             flags | guess | (out if battle_id in excluded else 0)
             for flags, guess, battle_id in zip(
-                found["marks"], guessed, by_name["battle_id"], strict=True
+                by_name["marks"], guessed, by_name["battle_id"], strict=True
             )
         ],
-        **{name: found[name] for name in _MEASURES},
+        **{name: by_name[name] for name in same},
     }
 
 
@@ -293,24 +283,13 @@ def _known(served: Sequence[str | None]) -> list[str]:
     return [name or "" for name in served]
 
 
-def _fresh(connection: Connection, rows: Sequence[Row[Any]]) -> dict[str, dict[str, Any]]:
-    moments = {row.battle_id: row.cast_at for row in rows}
+def _computed(
+    connection: Connection, moments: Mapping[str, datetime]
+) -> dict[str, tuple[Any, ...]]:
+    """The features of those battles, whose votes were cast at these moments."""
     ids = list(moments)
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, tuple[Any, ...]] = {}
     for start in range(0, len(ids), BATCH):
         for battle in battles_of(connection, ids[start : start + BATCH]):
-            found[battle.id] = asdict(features_of(battle, moments[battle.id]))
+            found[battle.id] = astuple(features_of(battle, moments[battle.id]))
     return found
-
-
-def _replaced(
-    found: Mapping[str, Sequence[Any]], ids: Sequence[str], fresh: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Sequence[Any]]:
-    """The columns with the fresh values in their places."""
-    return {
-        name: [
-            fresh[battle_id][name] if battle_id in fresh else value
-            for battle_id, value in zip(ids, column, strict=True)
-        ]
-        for name, column in found.items()
-    }

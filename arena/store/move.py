@@ -17,13 +17,12 @@ from arena.errors.store import CopyDiffers, StoreMissing, StoreNotEmpty
 from arena.store.database import (
     file_of,
     is_postgres,
-    make_engine,
+    open_engine,
     place_of,
     read_engine,
     store_errors,
     write_engine,
 )
-from arena.store.migrations import upgrade
 from arena.store.schema import battles, metadata
 from arena.store.serialization import Plain, clean
 
@@ -84,8 +83,7 @@ def _move(source_url: str, target_url: str) -> CopyReport:
     if file is not None and not file.is_file():
         raise StoreMissing(place=source)
     with ExitStack() as stack:
-        old = stack.enter_context(_opened(source_url, source))
-        new = stack.enter_context(_opened(target_url, target))
+        old, new = _opened(stack, source_url), _opened(stack, target_url)
         # Errors while copying are of the target; `_rows` says which are of the source.
         stack.enter_context(store_errors(target))
         reader = stack.enter_context(_patient(read_engine(old)))
@@ -101,17 +99,10 @@ def _move(source_url: str, target_url: str) -> CopyReport:
     )
 
 
-@contextmanager
-def _opened(url: str, place: str) -> Iterator[Engine]:
-    """An engine of that store, its tables up to date."""
-    with store_errors(place):
-        engine = make_engine(url)
-    try:
-        with store_errors(place):
-            upgrade(write_engine(engine), place)
-        yield engine
-    finally:
-        engine.dispose()
+def _opened(stack: ExitStack, url: str) -> Engine:
+    engine = open_engine(url)
+    stack.callback(engine.dispose)
+    return engine
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, and_, func, insert, select, update
+from sqlalchemy import Connection, Select, Table, and_, func, insert, select, update
 
 from arena.domain import Battle, Exclusion, ModelName, Vote
 from arena.errors.battle import (
@@ -198,12 +198,6 @@ def in_force() -> Select[Any]:
     return select(exclusions).join(latest, same).where(exclusions.c.lifted.is_(False))
 
 
-def exclusions_in_force(connection: Connection) -> dict[str, Exclusion]:
-    """The decisions that count, by battle."""
-    rows = connection.execute(in_force()).mappings()
-    return {row["battle_id"]: EXCLUSION.decode(row) for row in rows}
-
-
 def counts(connection: Connection) -> Counts:
     """How many battles and votes there are."""
     number_of_battles = connection.scalar(select(func.count()).select_from(battles)) or 0
@@ -247,10 +241,11 @@ def snapshot(
     """The ids of all battles, oldest first; all votes and the decisions in force, by battle."""
     ordered = select(battles.c.id).order_by(battles.c.created_at, battles.c.id)
     cast = [VOTE.decode(row) for row in connection.execute(select(votes)).mappings()]
+    decided = [EXCLUSION.decode(row) for row in connection.execute(in_force()).mappings()]
     return (
         list(connection.scalars(ordered)),
         {vote.battle_id: vote for vote in cast},
-        exclusions_in_force(connection),
+        {exclusion.battle_id: exclusion for exclusion in decided},
     )
 
 
@@ -279,7 +274,8 @@ def add_imported(
     advisory_lock(connection, _IMPORT_LOCK)
     added = cast = known = 0
     for batch in batches():
-        fresh = _insert_imported(connection, batch, now)
+        rows = [{**one.battle, "updated_at": now} for one in batch]
+        fresh = insert_missing(connection, battles, rows, "id")
         late = _complete(connection, [r for r in batch if r.battle["id"] not in fresh], now)
         chosen = [r for r in batch if r.battle["id"] in fresh | late]
         added += len(fresh)
@@ -288,12 +284,11 @@ def add_imported(
     return Counts(added, cast), known
 
 
-def _insert_imported(
-    connection: Connection, batch: Sequence[ImportedRows], now: datetime
+def insert_missing(
+    connection: Connection, table: Table, rows: Sequence[Plain], key: str
 ) -> set[str]:
-    """Inserts the battles that are not there; their ids."""
-    rows = [{**one.battle, "updated_at": now} for one in batch]
-    new = inserting(connection, battles).on_conflict_do_nothing().returning(battles.c.id)
+    """Inserts the rows that are not there; their keys."""
+    new = inserting(connection, table).on_conflict_do_nothing().returning(table.c[key])
     return set(connection.scalars(new, rows)) if rows else set()
 
 
@@ -319,7 +314,5 @@ def _add_judgements(connection: Connection, batch: Sequence[ImportedRows]) -> in
     if cast:
         connection.execute(insert(votes), cast)
     decided = [one.exclusion for one in batch if one.exclusion is not None]
-    if decided:
-        new = inserting(connection, exclusions).on_conflict_do_nothing()
-        connection.execute(new, decided)
+    insert_missing(connection, exclusions, decided, "battle_id")
     return len(cast)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, select, update
+from sqlalchemy import Connection, select, update
 
 from arena.domain import Battle, Exclusion, Vote
 from arena.store.changes import Record, RecordKey, RecordKind, key_of
-from arena.store.database import advisory_lock, inserting
-from arena.store.queries import Counts
+from arena.store.database import advisory_lock
+from arena.store.queries import Counts, insert_missing
 from arena.store.schema import battles, exclusions, votes
 from arena.store.serialization import (
     EXCLUSION,
@@ -102,31 +102,15 @@ def restore(connection: Connection, what: Found, mark: str | None, now: datetime
     """
     advisory_lock(connection, _LOCK)
     rows = [{**row, "updated_at": now} for _, row in what.battles.values()]
-    added = _insert_missing(connection, battles, rows, "id")
+    added = insert_missing(connection, battles, rows, "id")
     _enrich(connection, {name: what.battles[name] for name in what.battles.keys() - added}, now)
-    new_votes = _insert_missing(
-        connection, votes, _with_battle(connection, what.votes, "votes"), "battle_id"
-    )
-    _insert_missing(
-        connection,
-        exclusions,
-        _with_battle(connection, what.exclusions, "exclusions"),
-        "battle_id",
-    )
+    cast = _with_battle(connection, what.votes, "votes")
+    decided = _with_battle(connection, what.exclusions, "exclusions")
+    new_votes = insert_missing(connection, votes, cast, "battle_id")
+    insert_missing(connection, exclusions, decided, "battle_id")
     if mark is not None:
         set_meta(connection, mark, now.isoformat())
     return Counts(len(added), len(new_votes))
-
-
-def _insert_missing(
-    connection: Connection, table: Table, rows: Iterable[Plain], key: str
-) -> set[str]:
-    """Inserts the rows whose key is not there; the keys that were not."""
-    added: set[str] = set()
-    for batch in _batches(list(rows)):
-        new = inserting(connection, table).on_conflict_do_nothing().returning(table.c[key])
-        added |= set(connection.scalars(new, batch))
-    return added
 
 
 def _enrich(connection: Connection, given: dict[str, tuple[Battle, Plain]], now: datetime) -> None:

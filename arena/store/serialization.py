@@ -8,6 +8,7 @@ which the domain declares for it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final, Generic, TypeVar
 
@@ -21,25 +22,7 @@ T = TypeVar("T")
 Plain = dict[str, Any]
 
 # Fields of a battle that are a column of the same name.
-SAME: Final = (
-    "id",
-    "mode",
-    "language",
-    "ui_language",
-    "category",
-    "voter",
-    "system_prompt",
-    "params",
-    "flags",
-    "provenance",
-    "spec_a",
-    "spec_b",
-    "conversation_a",
-    "conversation_b",
-    "source",
-    "created_at",
-    "answered_at",
-)
+_SAME: Final = tuple(f.name for f in fields(Battle) if f.name != "preset")
 _PARAMS: Final = ("temperature", "top_p", "max_new_tokens", "seed")
 
 
@@ -190,7 +173,7 @@ def battle_row(battle: Battle) -> Plain:
         RecordError: it can't be encoded.
     """
     record = BATTLE.encode(battle)
-    row: Plain = {name: record[name] for name in SAME}
+    row: Plain = {name: record[name] for name in _SAME}
     preset = record["preset"]
     row["preset_id"] = preset["id"] if preset else None
     row["preset_edited"] = bool(preset and preset["edited"])
@@ -221,7 +204,7 @@ def battle_from_row(row: Mapping[Any, Any]) -> Battle:
         RecordError: names the place in the record that is wrong.
     """
     preset = {"id": row["preset_id"], "edited": row["preset_edited"]}
-    record = {name: row[name] for name in SAME}
+    record = {name: row[name] for name in _SAME}
     return BATTLE.decode(record | {"preset": None if row["preset_id"] is None else preset})
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from arena.domain import Battle, Exclusion, Grade, Reason, Vote
 from arena.store import queries, restore, settings_table, usage
-from arena.store.changes import Changes, CopyState, RecordKey, RecordKind
+from arena.store.changes import Changes, CopyState, RecordKey, RecordKind, key_of
 from arena.store.database import POOL, Database, store_errors
 from arena.store.queries import Counts
 from arena.store.usage import FullError, RateWindow, Refusal
@@ -52,42 +52,28 @@ BattleRecords = tuple[Battle, Vote | None, Exclusion | None]
 _Method = Callable[Concatenate["VoteStore", P], Coroutine[Any, Any, T]]
 
 
-def _reading(work: Callable[Concatenate[Connection, P], T]) -> _Method[P, T]:
-    """A method that is one transaction which only reads."""
+def _transaction(
+    work: Callable[Concatenate[Connection, P], T], *, writes: bool = False
+) -> _Method[P, T]:
+    """A method that is one transaction, which only reads unless it `writes`."""
 
     @wraps(work)
     async def method(store: VoteStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await store.database.read(work, *args, **kwargs)
+        run = store.database.write if writes else store.database.read
+        return await run(work, *args, **kwargs)
 
     return method
 
 
-def _writing(work: Callable[Concatenate[Connection, P], T]) -> _Method[P, T]:
-    """A method that is one transaction which writes."""
+def _transaction_now(
+    work: Callable[Concatenate[Connection, datetime, P], T], *, writes: bool = False
+) -> _Method[P, T]:
+    """As `_transaction`, at the moment of the store's clock."""
 
     @wraps(work)
     async def method(store: VoteStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await store.database.write(work, *args, **kwargs)
-
-    return method
-
-
-def _reading_now(work: Callable[Concatenate[Connection, datetime, P], T]) -> _Method[P, T]:
-    """As `_reading`, at the moment of the store's clock."""
-
-    @wraps(work)
-    async def method(store: VoteStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await store.database.read(work, store.clock(), *args, **kwargs)
-
-    return method
-
-
-def _writing_now(work: Callable[Concatenate[Connection, datetime, P], T]) -> _Method[P, T]:
-    """As `_writing`, at the moment of the store's clock."""
-
-    @wraps(work)
-    async def method(store: VoteStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await store.database.write(work, store.clock(), *args, **kwargs)
+        run = store.database.write if writes else store.database.read
+        return await run(work, store.clock(), *args, **kwargs)
 
     return method
 
@@ -142,24 +128,24 @@ class VoteStore:
         self._changes = Changes()
         return self._changes
 
-    get_battle = _reading(queries.get_battle)
-    get_vote = _reading(queries.get_vote)
-    record_keys = _reading(restore.record_keys)
-    records = _reading(restore.read_records)
-    counts = _reading(queries.counts)
-    votes_version = _reading(queries.votes_version)
-    model_names = _reading(queries.model_names)
-    add_imported = _writing_now(queries.add_imported)
+    get_battle = _transaction(queries.get_battle)
+    get_vote = _transaction(queries.get_vote)
+    record_keys = _transaction(restore.record_keys)
+    records = _transaction(restore.read_records)
+    counts = _transaction(queries.counts)
+    votes_version = _transaction(queries.votes_version)
+    model_names = _transaction(queries.model_names)
+    add_imported = _transaction_now(queries.add_imported, writes=True)
 
-    today = _reading_now(usage.today)
-    spent_today = _reading_now(usage.spent_today)
-    count_today = _writing_now(usage.count_today)
-    reserve_spend = _writing_now(usage.reserve_spend)
-    settle_spend = _writing(usage.settle_spend)
+    today = _transaction_now(usage.today)
+    spent_today = _transaction_now(usage.spent_today)
+    count_today = _transaction_now(usage.count_today, writes=True)
+    reserve_spend = _transaction_now(usage.reserve_spend, writes=True)
+    settle_spend = _transaction(usage.settle_spend, writes=True)
 
-    salt = _writing(settings_table.salt)
-    get_meta = _reading(settings_table.get_meta)
-    set_meta = _writing(settings_table.set_meta)
+    salt = _transaction(settings_table.salt, writes=True)
+    get_meta = _transaction(settings_table.get_meta)
+    set_meta = _transaction(settings_table.set_meta, writes=True)
 
     async def add_battle(self, battle: Battle) -> None:
         """Stores a new battle.
@@ -167,8 +153,7 @@ class VoteStore:
         Raises:
             StoreError: also where there is one of that id.
         """
-        key = RecordKey(RecordKind.BATTLE, battle.id)
-        await self._tracked(key, queries.add_battle, battle, self.clock())
+        await self._tracked(key_of(battle), queries.add_battle, battle, self.clock())
 
     async def update_battle(self, battle: Battle) -> None:
         """Replaces the whole record of a battle.
@@ -177,8 +162,7 @@ class VoteStore:
             UnknownBattle: it was never added.
             BattleLocked: it has its vote.
         """
-        key = RecordKey(RecordKind.BATTLE, battle.id)
-        await self._tracked(key, queries.update_battle, battle, self.clock())
+        await self._tracked(key_of(battle), queries.update_battle, battle, self.clock())
 
     async def cast_vote(self, vote: Vote) -> Battle:
         """Stores the only vote of a battle; when this returns, it is on disk.
@@ -193,8 +177,7 @@ class VoteStore:
             AlreadyVoted: it has its vote.
             BadGuess: the guess names neither contestant.
         """
-        key = RecordKey(RecordKind.VOTE, vote.battle_id)
-        return await self._tracked(key, queries.cast_vote, vote)
+        return await self._tracked(key_of(vote), queries.cast_vote, vote)
 
     async def annotate_vote(
         self,
@@ -233,8 +216,7 @@ class VoteStore:
             UnknownBattle: there is no such battle.
             StoreError: also where there is another decision of the same moment.
         """
-        key = RecordKey(RecordKind.EXCLUSION, exclusion.battle_id, exclusion.decided_at)
-        await self._tracked(key, queries.add_exclusion, exclusion)
+        await self._tracked(key_of(exclusion), queries.add_exclusion, exclusion)
 
     async def vote_table(self) -> VoteTable:
         """All votes as of one moment, oldest first, as columns for the statistics.

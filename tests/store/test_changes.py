@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -14,14 +13,6 @@ from arena.store.changes import Changes, CopyState, RecordKey, RecordKind, key_o
 from arena.store.store import VoteStore
 from tests.store_tools import Outside
 from tests.vote_samples import NOON, VOTER, battle, vote
-
-
-@pytest.fixture
-async def store(url: str) -> AsyncIterator[VoteStore]:
-    """The test's store."""
-    opened = VoteStore.open(url, clock=lambda: NOON)
-    yield opened
-    await opened.aclose()
 
 
 @pytest.fixture

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, select, text
 
+from arena.domain import Battle
 from arena.errors.store import StoreError
 from arena.store import queries, settings_table, usage
 from arena.store.postgres import BoundedConnection
@@ -312,17 +314,25 @@ async def test_database_that_has_no_unicode_is_a_typed_error(
     postgres.sql("DROP DATABASE latin")
 
 
+async def while_a_vote_is_cast(
+    made: Battle, work: Coroutine[Any, Any, object], other: VoteStore, outside: Outside
+) -> asyncio.Task[object]:
+    """The task of the work, which had to wait for another app's vote on that battle."""
+    with other.database.writer.begin() as connection:
+        queries.cast_vote(connection, vote(made))
+        task = asyncio.create_task(work)
+        await until(lambda: bool(outside.rows("SELECT 1 FROM pg_locks WHERE NOT granted")))
+    return task
+
+
 async def test_restore_waits_for_a_vote_that_is_being_cast(
     store: VoteStore, other: VoteStore, outside: Outside
 ) -> None:
     """A restore does not replace a battle on which a vote is being cast."""
     made = battle()
     await store.add_battle(made)
-    with other.database.writer.begin() as connection:
-        queries.cast_vote(connection, vote(made))
-        restoring = asyncio.create_task(store.restore([longer(made)], [], [], mark="restored:x"))
-        await until(lambda: bool(outside.rows("SELECT 1 FROM pg_locks WHERE NOT granted")))
-    await restoring
+    restoring = store.restore([longer(made)], [], [], mark="restored:x")
+    await (await while_a_vote_is_cast(made, restoring, other, outside))
     assert await store.get_battle(made.id) == made
 
 
@@ -332,10 +342,7 @@ async def test_answer_waits_for_a_vote_that_is_being_cast(
     """An update waits for a vote that is being cast, and is refused after it."""
     made = battle()
     await store.add_battle(made)
-    with other.database.writer.begin() as connection:
-        queries.cast_vote(connection, vote(made))
-        changing = asyncio.create_task(store.update_battle(longer(made)))
-        await until(lambda: bool(outside.rows("SELECT 1 FROM pg_locks WHERE NOT granted")))
+    changing = await while_a_vote_is_cast(made, store.update_battle(longer(made)), other, outside)
     with pytest.raises(Exception, match="closed"):
         await changing
     assert await store.get_battle(made.id) == made

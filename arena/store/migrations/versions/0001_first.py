@@ -7,8 +7,6 @@ from alembic import op
 
 revision = "0001"
 down_revision = None
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
@@ -80,9 +78,3 @@ def _battles() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_battles"),
     )
     op.create_index("ix_battles_created_at", "battles", ["created_at"])
-
-
-def downgrade() -> None:
-    """Removes the four tables with all that is in them."""
-    for table in ("daily_counts", "meta", "votes", "battles"):
-        op.drop_table(table)

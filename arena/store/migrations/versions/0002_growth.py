@@ -7,8 +7,6 @@ from alembic import op
 
 revision = "0002"
 down_revision = "0001"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
@@ -42,23 +40,10 @@ def upgrade() -> None:
     )
     op.create_index("ix_uses_starts", "uses", ["starts"])
     # The name of a dataset is part of a key, and Postgres keeps to the length.
-    _key_length(64, 160)
-
-
-def downgrade() -> None:
-    """Removes the column and the tables with all that is in them."""
-    _key_length(160, 64)
-    for table in ("uses", "spending", "exclusions"):
-        op.drop_table(table)
-    with op.batch_alter_table("votes") as votes:
-        votes.drop_column("signed_in")
-
-
-def _key_length(old: int, new: int) -> None:
     with op.batch_alter_table("meta") as meta:
         meta.alter_column(
             "key",
-            existing_type=sa.String(old),
-            type_=sa.String(new),
+            existing_type=sa.String(64),
+            type_=sa.String(160),
             existing_nullable=False,
         )

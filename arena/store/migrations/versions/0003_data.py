@@ -7,8 +7,6 @@ from alembic import op
 
 revision = "0003"
 down_revision = "0002"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
@@ -41,15 +39,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("battle_id", name="pk_features"),
         sa.ForeignKeyConstraint(["battle_id"], ["battles.id"], name="fk_features_battle_id"),
     )
-
-
-def downgrade() -> None:
-    """Removes the columns and the table with all that is in them."""
-    op.drop_table("features")
-    for table, columns in (
-        ("votes", ("source", "grade_b", "grade_a")),
-        ("battles", ("answered_at", "source")),
-    ):
-        for column in columns:
-            # In place: a battle that votes refer to must not be copied and dropped.
-            op.drop_column(table, column)
