@@ -340,28 +340,20 @@ def _entry(
                 ModelConfig(
                     slug=slug,
                     label=declared.label or slug,
-                    source=declared.source,
-                    revision=declared.revision,
-                    dtype=declared.dtype,
                     engine=settings.engine,
-                    licence=declared.licence,
                     max_cache_gib=settings.max_cache_gib,
+                    **declared.model_dump(exclude={"kind", "label"}),
                 )
             ),
         )
     base = known.get(declared.of)
     if base is None or base.is_variant:
         raise ValueError(f"of: there is no model {declared.of!r} before it")
-    overrides = {
-        name: value
-        for name, value in (("temperature", declared.temperature), ("top_p", declared.top_p))
-        if value is not None
-    }
     variant = VariantModel(
         base.model,
         suffix=slug,
         label=declared.label,
         system_prompt=declared.system_prompt or None,
-        overrides=overrides,
+        overrides=declared.model_dump(include={"temperature", "top_p"}, exclude_none=True),
     )
     return Entry(slug, variant, stand_in=base.stand_in)

@@ -38,11 +38,6 @@ class VariantModel:
         self._overridden(GenerationParams())
 
     @property
-    def slug(self) -> str:
-        """Stable key, known before the base is loaded."""
-        return f"{getattr(self._base, 'slug', self._base.spec.id)}-{self._suffix}"
-
-    @property
     def spec(self) -> ModelSpec:
         """The base's, with what the variant sets."""
         base = self._base.spec

@@ -79,8 +79,7 @@ class ChatText:
         with self._lock:
             if self._template is None:
                 return self._plain_prompt(messages)
-            messages = self._acceptable(messages)
-            marked = self._render([Message(m.role, _mark(i)) for i, m in enumerate(messages)])
+            messages, marked = self._acceptable(messages)
             allowed = self._controls(self._ids(marked))
             ids: list[int] | None = self._ids(self._render(messages))
             if self._controls(ids or []) != allowed:
@@ -91,8 +90,10 @@ class ChatText:
                 return ids
         raise UnsupportedModel(source=self._source, why=ErrorReason.UNSAFE_TEMPLATE)
 
-    def _acceptable(self, messages: Sequence[Message]) -> Sequence[Message]:
+    def _acceptable(self, messages: Sequence[Message]) -> tuple[Sequence[Message], str]:
         """The same conversation in a form that the template takes and keeps all of.
+
+        Also what the template makes of that form, with a mark in the place of each content.
 
         Raises:
             UnsupportedModel: there is none.
@@ -100,7 +101,7 @@ class ChatText:
         import jinja2
 
         reason = ""
-        accepted: Sequence[Message] | None = None
+        accepted: tuple[Sequence[Message], str] | None = None
         for form in (messages, _system_in_front(messages)):
             marks = [Message(m.role, _mark(i)) for i, m in enumerate(form)]
             try:
@@ -110,8 +111,8 @@ class ChatText:
                 continue
             # Earlier answers may be left out, or cut; what people wrote may not.
             if all(m.content in rendered for m in marks if m.role is not Role.ASSISTANT):
-                return form
-            accepted = accepted or form
+                return form, rendered
+            accepted = accepted or (form, rendered)
         if accepted is not None:  # the template changes contents, marks among them
             return accepted
         raise UnsupportedModel(

@@ -132,13 +132,6 @@ class LoadedEngine:
     notice: str = ""
 
 
-class Receiver(Protocol):
-    """Takes an answer's tokens from the thread that writes them."""
-
-    def push(self, item: Tokens | ModelError) -> None:
-        """Hand over; from any thread."""
-
-
 class Sink:
     """Carries an answer's tokens from an engine's thread to the coroutine that reads them.
 

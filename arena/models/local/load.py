@@ -84,7 +84,7 @@ def _on_transformers(
         stop_ids=loaded.stop_ids,
         source=config.source,
         revision=files.revision,
-        facts=weights.facts(loaded),
+        facts=loaded.facts,
     )
 
 
@@ -101,7 +101,7 @@ def _engine_for(loaded: LoadedWeights, config: ModelConfig, on_crash: CrashHandl
         loaded.model,
         shape=loaded.shape,
         device=device,
-        batching=config.batching and not loaded.spread,
+        batching=not loaded.spread,
         max_cache_gib=config.max_cache_gib,
         on_crash=on_crash,
     )

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from arena.errors.models import OutOfMemory
+from arena.errors.models import EngineCrashed, ModelError, OutOfMemory
 from arena.errors.reasons import ErrorReason
 from arena.models.local.engine import Foreign
 
@@ -19,17 +19,10 @@ MAX_RUNNING = 32
 """Answers that are written at the same time."""
 
 _CGROUPS = (
-    (
-        Path("/sys/fs/cgroup/memory.max"),
-        Path("/sys/fs/cgroup/memory.current"),
-        Path("/sys/fs/cgroup/memory.stat"),
-    ),
-    (
-        Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-        Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-        Path("/sys/fs/cgroup/memory/memory.stat"),
-    ),
+    (Path("/sys/fs/cgroup"), "memory.max", "memory.current"),
+    (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes"),
 )
+"""Of both versions: the folder, and the files of the limit and of what is used."""
 
 
 def gib(size: float) -> str:
@@ -73,11 +66,11 @@ def free_ram() -> int:
     import psutil  # type: ignore[import-untyped]
 
     free = int(psutil.virtual_memory().available)
-    for limit_file, used_file, stat_file in _CGROUPS:
+    for folder, limit_file, used_file in _CGROUPS:
         # Not limited ("max"), not Linux, or not readable: the host's figure stands.
         with suppress(OSError, ValueError):
-            limit, used = int(limit_file.read_text()), int(used_file.read_text())
-            free = min(free, limit - used + _reclaimable(stat_file))
+            limit, used = (int((folder / f).read_text()) for f in (limit_file, used_file))
+            free = min(free, limit - used + _reclaimable(folder / "memory.stat"))
     return max(free - reservations.total, 0)
 
 
@@ -109,14 +102,23 @@ def is_out_of_memory(error: BaseException) -> bool:
     return "out of memory" in words or "can't allocate memory" in words
 
 
-def out_of_memory(error: BaseException, device: str) -> OutOfMemory:
+def out_of_memory(
+    error: BaseException, device: str, remedy: ErrorReason = ErrorReason.DO_SHORTER
+) -> OutOfMemory:
     """The typed error for one that `is_out_of_memory`."""
     return OutOfMemory(
         f"{type(error).__name__}: {error}",
         need=ErrorReason.MORE,
         free=gib(free_memory(device)),
-        remedy=ErrorReason.DO_SHORTER,
+        remedy=remedy,
     )
+
+
+def engine_error(error: Exception, device: str) -> ModelError:
+    """The typed error for whatever ended an answer."""
+    if is_out_of_memory(error):
+        return out_of_memory(error, device)
+    return EngineCrashed(f"{type(error).__name__}: {error}")
 
 
 DEFAULT_CONTEXT = 2048

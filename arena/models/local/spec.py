@@ -30,7 +30,6 @@ class ModelConfig:
         licence: name of the licence, for people.
         stand_in: whether it only serves where another model could not be had.
         max_cache_gib: upper limit of the KV cache.
-        batching: False writes one answer at a time.
         restart_after_s: pause before a dead engine is started again; None leaves that to `start`.
         fetch: gets the files of transformers' form in place of the Hub.
         build_onnx: makes the form that ONNX Runtime GenAI runs, where the model has none.
@@ -46,7 +45,6 @@ class ModelConfig:
     licence: str = ""
     stand_in: bool = False
     max_cache_gib: float | None = None
-    batching: bool = True
     restart_after_s: float | None = RESTART_AFTER_S
     fetch: Fetch | None = None
     build_onnx: Fetch | None = None

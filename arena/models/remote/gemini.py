@@ -85,7 +85,7 @@ class GeminiDialect(Dialect[GeminiClient]):
         found = await outcome(client.sdk.aio.models.get(model=model))
         if isinstance(found, BaseException):
             return self.classify(found)
-        self._facts[model] = model_facts(found, model)
+        self._facts[model] = model_facts(found)
         if model == self.model:
             self.spec = replace(self.spec, context_tokens=found.input_token_limit)
         return None

@@ -69,10 +69,9 @@ def visible_text(candidate: types.Candidate) -> str:
     return "".join(part.text for part in parts if part.text and not part.thought)
 
 
-def model_facts(model: types.Model, name: str) -> dict[str, str]:
+def model_facts(model: types.Model) -> dict[str, str]:
     """What the API says of a model, for the Models tab."""
     facts = {
-        "model": name,
         "version": model.version,
         "input_tokens": model.input_token_limit,
         "output_tokens": model.output_token_limit,

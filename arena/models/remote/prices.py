@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -39,14 +39,12 @@ class Price:
     Attributes:
         usd_in: of the prompt.
         usd_out: of what is generated, thinking included.
-        as_of: the day of the source.
         source: where it was read.
         verified: it was compared with the provider's own page or a bill, or set by the owner.
     """
 
     usd_in: float
     usd_out: float
-    as_of: date = TABLE_DATE
     source: str = TABLE
     verified: bool = False
 
@@ -55,7 +53,7 @@ class Price:
         return {
             "price_in": f"{self.usd_in:g}",
             "price_out": f"{self.usd_out:g}",
-            "price_as_of": self.as_of.isoformat(),
+            "price_as_of": TABLE_DATE.isoformat(),
             "price_source": self.source,
             "price_verified": "yes" if self.verified else "no",
         }
@@ -105,17 +103,13 @@ def overridden(price: Price | None, usd_in: float | None, usd_out: float | None)
     """The price with what the owner set in its place; None while a half of it is not known."""
     if usd_in is None and usd_out is None:
         return price
-    if price is None:
-        if usd_in is None or usd_out is None:
-            return None
-        return Price(usd_in, usd_out, source=OWNER, verified=True)
-    return replace(
-        price,
-        usd_in=price.usd_in if usd_in is None else usd_in,
-        usd_out=price.usd_out if usd_out is None else usd_out,
-        source=OWNER,
-        verified=usd_in is not None and usd_out is not None,
-    )
+    verified = usd_in is not None and usd_out is not None
+    if price is not None:
+        usd_in = price.usd_in if usd_in is None else usd_in
+        usd_out = price.usd_out if usd_out is None else usd_out
+    if usd_in is None or usd_out is None:
+        return None
+    return Price(usd_in, usd_out, source=OWNER, verified=verified)
 
 
 def most_prompt_tokens(messages: Iterable[Message]) -> int:

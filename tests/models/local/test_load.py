@@ -401,11 +401,10 @@ def test_a_container_s_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for name, text in (
         ("max", "3000"),
         ("current", "2500"),
-        ("stat", "anon 1\ninactive_file 400\n"),
+        ("memory.stat", "anon 1\ninactive_file 400\n"),
     ):
         (tmp_path / name).write_text(text)
-    files = (tmp_path / "max", tmp_path / "current", tmp_path / "stat")
-    monkeypatch.setattr(memory, "_CGROUPS", (files,))
+    monkeypatch.setattr(memory, "_CGROUPS", ((tmp_path, "max", "current"),))
     monkeypatch.setattr(memory, "reservations", memory.MemoryReservations())
     assert memory.free_ram() == 900
     (tmp_path / "max").write_text("max\n")

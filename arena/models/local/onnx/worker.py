@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
@@ -92,7 +93,8 @@ def main() -> int:
     # Ctrl-C in a terminal reaches every process there; the arena ends its worker itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection: Connection = Connection(int(sys.argv[1]))
-    try:
+    # The connection closes at the arena's end.
+    with suppress(EOFError, ConnectionError):
         config: WorkerConfig = connection.recv()
         try:
             runner = load(config)
@@ -103,8 +105,6 @@ def main() -> int:
         except Exception as error:  # noqa: BLE001 - the arena logs it and starts another worker
             connection.send(failure(None, error))
             return 1
-    except (EOFError, ConnectionError):
-        return 0
     return 0
 
 

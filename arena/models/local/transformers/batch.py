@@ -21,8 +21,7 @@ from arena.models.local.memory import (
     BLOCK,
     MAX_RUNNING,
     CachePlan,
-    is_out_of_memory,
-    out_of_memory,
+    engine_error,
 )
 from arena.models.local.transformers.sampling import (
     BatchNoise,
@@ -224,7 +223,7 @@ class ContinuousBatchRunner:
 
     def _failed(self, state: Foreign, error: Exception) -> None:
         """In the generation thread: a request failed, nearly always since the thread dies."""
-        typed = self._typed(error)
+        typed = engine_error(error, self._device)
         if not self._stopping and not self._crashed and self._dying():
             self._crashed = True
             log.error("the generation thread died: %s", typed.detail)
@@ -242,11 +241,6 @@ class ContinuousBatchRunner:
             return False
         status = manager.background_thread_status
         return bool(status.local_status != status.DONT_STOP)
-
-    def _typed(self, error: Exception) -> ModelError:
-        if is_out_of_memory(error):
-            return out_of_memory(error, self._device)
-        return EngineCrashed(f"{type(error).__name__}: {error}")
 
     def stop(self) -> None:
         """End the thread and free the cache; blocks for at most a step of the model."""

@@ -157,7 +157,7 @@ class TransformersEngine(Stoppable):
     async def _unbatched(self, request: TokenRequest) -> AsyncGenerator[Tokens, None]:
         sink = Sink()
         runner = self._generate_runner
-        job = runner.submit(request, sink)
+        job = runner.submit(request, sink.push)
         try:
             async with aclosing(sink.stream(lambda: runner.alive)) as batches:
                 async for tokens in batches:

@@ -6,6 +6,7 @@ import copy
 import logging
 import queue
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -13,9 +14,9 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 from transformers.generation.stopping_criteria import StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
-from arena.errors.models import EngineCrashed
-from arena.models.local.engine import Foreign, Receiver, TokenRequest, Tokens, finish_of
-from arena.models.local.memory import is_out_of_memory, out_of_memory
+from arena.errors.models import EngineCrashed, ModelError
+from arena.models.local.engine import Foreign, TokenRequest, Tokens, finish_of
+from arena.models.local.memory import engine_error
 from arena.models.local.transformers.sampling import GenerateSampler
 
 log = logging.getLogger(__name__)
@@ -40,10 +41,10 @@ class _Cancelled(Exception):
 
 @dataclass(slots=True)
 class Job:
-    """A request, its reader, and whether the reader has left."""
+    """A request, what hands its tokens to the reader, and whether the reader has left."""
 
     request: TokenRequest
-    sink: Receiver
+    push: Callable[[Tokens | ModelError], None]
     cancelled: threading.Event = field(default_factory=threading.Event)
 
 
@@ -61,7 +62,7 @@ class _Streamer(BaseStreamer):
             return
         ids = value.flatten().tolist()
         self.last = ids[-1]
-        self._job.sink.push(Tokens(ids))
+        self._job.push(Tokens(ids))
 
     def end(self) -> None:
         """The runner tells the reader how it ended."""
@@ -119,15 +120,19 @@ class GenerateRunner:
         """Whether its thread runs, so that tokens may still come."""
         return self._thread is not None and self._thread.is_alive()
 
-    def submit(self, request: TokenRequest, sink: Receiver) -> Job:
+    def submit(self, request: TokenRequest, push: Callable[[Tokens | ModelError], None]) -> Job:
         """Queue a request behind the others; returns at once.
+
+        Args:
+            request: the answer to write.
+            push: takes its tokens, or the error that ends it, from the runner's thread.
 
         Raises:
             EngineCrashed: the runner was stopped.
         """
         if self._stopped:
             raise EngineCrashed("the generate thread is stopped")
-        job = Job(request, sink)
+        job = Job(request, push)
         self._jobs.put(job)
         return job
 
@@ -144,7 +149,7 @@ class GenerateRunner:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             if self._stopped:
-                job.sink.push(EngineCrashed("the generate thread is stopped"))
+                job.push(EngineCrashed("the generate thread is stopped"))
                 continue
             self._current = job
             self._run(job)
@@ -158,15 +163,12 @@ class GenerateRunner:
         try:
             self._generate(job, streamer)
         except _Cancelled:
-            job.sink.push(EngineCrashed("cancelled"))
+            job.push(EngineCrashed("cancelled"))
         except Exception as error:
             log.warning("an answer of generate failed", exc_info=error)
-            if is_out_of_memory(error):
-                job.sink.push(out_of_memory(error, self._device))
-            else:
-                job.sink.push(EngineCrashed(f"{type(error).__name__}: {error}"))
+            job.push(engine_error(error, self._device))
         else:
-            job.sink.push(Tokens([], finish_of(job.request, streamer.last)))
+            job.push(Tokens([], finish_of(job.request, streamer.last)))
 
     def _generate(self, job: Job, streamer: _Streamer) -> None:
         request = job.request

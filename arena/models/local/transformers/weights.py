@@ -24,6 +24,7 @@ from arena.models.local.memory import (
     free_memory,
     gib,
     is_out_of_memory,
+    out_of_memory,
 )
 from arena.models.local.spec import ZERO_GPU, ModelConfig
 
@@ -42,23 +43,18 @@ class LoadedWeights:
     """A model in memory.
 
     Attributes:
+        precision: short name of the dtype, as it stands in ids.
         spread: its layers lie on more than one device, so that only `generate` can run it.
+        facts: what the Models tab and the record want to know.
     """
 
     model: Foreign
     tokenizer: Foreign
     shape: ModelShape
-    device: str
-    dtype: str
-    attention: str
-    parameters: int
+    precision: str
     stop_ids: frozenset[int]
     spread: bool
-
-    @property
-    def precision(self) -> str:
-        """Short name of the dtype, as it stands in ids."""
-        return PRECISIONS[self.dtype]
+    facts: Mapping[str, str]
 
 
 def load(path: Path, config: ModelConfig) -> LoadedWeights:
@@ -125,6 +121,9 @@ def _read(
 
 
 def _describe(model: Foreign, tokenizer: Foreign, *, device: str, dtype: str) -> LoadedWeights:
+    import torch
+    import transformers
+
     config = model.config.get_text_config()
     window = getattr(config, "sliding_window", None)
     if window is not None and window >= config.max_position_embeddings:
@@ -132,16 +131,30 @@ def _describe(model: Foreign, tokenizer: Foreign, *, device: str, dtype: str) ->
         # give up its sharing of prompts.
         config.sliding_window = None
     devices = set((getattr(model, "hf_device_map", None) or {}).values())
+    shape = ModelShape.of(config, _BYTES[dtype])
+    precision = PRECISIONS[dtype]
+    facts = {
+        "device": device_name(device),
+        "precision": precision,
+        "attention": str(config._attn_implementation),
+        "architecture": type(model).__name__,
+        "parameters": str(sum(parameter.numel() for parameter in model.parameters())),
+        **shape.facts(),
+        "kv_bytes_per_token": str(shape.kv_bytes_per_token),
+        "memory_mib": str(round(model.get_memory_footprint() / 1024**2)),
+        "transformers": transformers.__version__,
+        "torch": str(torch.__version__),
+    }
+    if shape.short_context < shape.context:
+        facts["original_context"] = str(shape.short_context)
     return LoadedWeights(
         model=model,
         tokenizer=tokenizer,
-        shape=ModelShape.of(config, _BYTES[dtype]),
-        device=device,
-        dtype=dtype,
-        attention=str(config._attn_implementation),
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        shape=shape,
+        precision=precision,
         stop_ids=stop_ids(model, tokenizer),
         spread=len(devices) > 1,
+        facts=facts,
     )
 
 
@@ -222,38 +235,9 @@ def check_memory(path: Path, *, dtype: str, device: str) -> int:
 def _explain(error: Exception, config: ModelConfig, device: str) -> ModelError:
     detail = f"{type(error).__name__}: {error}"
     if is_out_of_memory(error):
-        return OutOfMemory(
-            detail,
-            need=ErrorReason.MORE,
-            free=gib(free_memory(device)),
-            remedy=ErrorReason.DO_SMALLER_OR_HALVE,
-        )
+        return out_of_memory(error, device, ErrorReason.DO_SMALLER_OR_HALVE)
     if "trust_remote_code" in str(error):
         return UnsupportedModel(detail, source=config.source, why=ErrorReason.OWN_CODE)
     if "Unrecognized" in str(error) or "does not recognize" in str(error):
         return UnsupportedModel(detail, source=config.source, why=ErrorReason.UNKNOWN_ARCHITECTURE)
     return ModelUnavailable(detail, label=config.label, why=ErrorReason.LOAD_FAILED)
-
-
-def facts(loaded: LoadedWeights) -> dict[str, str]:
-    """What the Models tab and the record want to know."""
-    import torch
-    import transformers
-
-    shape = loaded.shape
-    model = loaded.model
-    found = {
-        "device": device_name(loaded.device),
-        "precision": loaded.precision,
-        "attention": loaded.attention,
-        "architecture": type(model).__name__,
-        "parameters": str(loaded.parameters),
-        **shape.facts(),
-        "kv_bytes_per_token": str(shape.kv_bytes_per_token),
-        "memory_mib": str(round(model.get_memory_footprint() / 1024**2)),
-        "transformers": transformers.__version__,
-        "torch": str(torch.__version__),
-    }
-    if shape.short_context < shape.context:
-        found["original_context"] = str(shape.short_context)
-    return found

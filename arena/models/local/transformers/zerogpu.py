@@ -173,7 +173,7 @@ class ZeroGpuEngine(Stoppable):
         """
         mailbox = _Mailbox()
         self._runner.start()
-        job = self._runner.submit(request, mailbox)
+        job = self._runner.submit(request, mailbox.push)
         try:
             while True:
                 # Asked before the mailbox is emptied: what a dying thread still said is not lost.

@@ -244,7 +244,7 @@ async def test_an_answer_that_is_cancelled_in_its_prefill_frees_the_thread(
         runner = engine._generate_runner
         layer = runner._model.model.layers[0]
         hook = layer.register_forward_pre_hook(lambda *_: hold(reading, go_on))
-        job = runner.submit(request([1] * 50, LONG - 50), sink := Sink())
+        job = runner.submit(request([1] * 50, LONG - 50), (sink := Sink()).push)
         assert await asyncio.to_thread(reading.wait, 20)
         job.cancelled.set()
         hook.remove()

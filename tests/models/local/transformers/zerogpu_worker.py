@@ -1,8 +1,4 @@
-"""Runs `ZeroGpuEngine` in a process of its own, since it forks, and reports what it saw as JSON.
-
-With one thread for torch: a process forked while OpenMP's threads exist hangs at its next use of
-them. A GPU's work needs none of them.
-"""
+"""Runs `ZeroGpuEngine` in a process of its own, since it forks, and reports what it saw as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +10,6 @@ import sys
 import time
 import traceback
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,92 +23,27 @@ from arena.errors.models import ModelError
 from arena.models.base import Ready
 from arena.models.local.engine import TokenRequest
 from arena.models.local.model import LocalModel
-from arena.models.local.spec import ModelConfig
 from arena.models.local.transformers.engine import TransformersEngine
-from arena.models.local.transformers.weights import load
-from arena.models.local.transformers.zerogpu import ZeroGpuEngine
-from tests.models.local.tiny_phi import LONG, SHORT
+from tests.models.local.tiny_phi import LONG
+from tests.models.local.transformers.zerogpu_engine import (
+    CONFIG,
+    ENDLESS,
+    ENGINE,
+    FORWARDS,
+    LOADED,
+    PROMPTS,
+    SEEN,
+    WANTED,
+    alive,
+    collect,
+    failure,
+    in_child,
+    loaded,
+    request,
+    until,
+)
 
-FOLDER = Path(sys.argv[1])
-FORWARDS = FOLDER.parent / "forwards"
-"""Each pass of the model in a forked process leaves a byte here: memory is not shared."""
-PROMPTS = [[40, 41, 42, 43], [60, 7, 61, 8, 62], [100 + i for i in range(SHORT - 8)]]
-NO_STOP = frozenset({9999})
-CONFIG = ModelConfig("t", "T", str(FOLDER), device="cpu", engine="zerogpu")
 Scenario = Callable[[], Awaitable[dict[str, Any]]]
-
-
-def loaded() -> Any:
-    return load(FOLDER, CONFIG)
-
-
-LOADED = loaded()
-LAYER = LOADED.model.model.layers[0]
-ENGINE = ZeroGpuEngine(LOADED.model, shape=LOADED.shape, device="cpu", slots=2)
-SEEN: list[int] = []
-
-
-def request(ids: list[int], count: int = 12, **values: Any) -> TokenRequest:
-    given = {"temperature": 0.0, "top_p": 1.0, "seed": 1, "stop_ids": NO_STOP, **values}
-    return TokenRequest(ids=ids, max_new_tokens=count, **given)
-
-
-WANTED = [
-    request(PROMPTS[0]),
-    request(PROMPTS[1], 20, temperature=1.1, top_p=0.9, seed=7),
-    request(PROMPTS[2], 30),  # crosses the length where LongRoPE changes its factors
-    request(PROMPTS[2] * 2, 20, temperature=0.8, seed=3),  # beyond it from the start
-    request(PROMPTS[0], 9),
-    request(PROMPTS[0], LONG - len(PROMPTS[0]), temperature=1.0, seed=2),
-]
-ENDLESS = request(PROMPTS[0], LONG - len(PROMPTS[0]), temperature=1.0, seed=2)
-
-
-async def collect(engine: Any, wanted: TokenRequest) -> dict[str, Any]:
-    ids: list[int] = []
-    async with asyncio.timeout(60), aclosing(engine.generate(wanted)) as pieces:
-        async for piece in pieces:
-            assert piece.ids or piece.finish
-            ids += piece.ids
-    return {"ids": ids, "finish": piece.finish}
-
-
-async def failure(wanted: TokenRequest) -> dict[str, Any]:
-    try:
-        await collect(ENGINE, wanted)
-    except ModelError as error:
-        return {"code": error.code, "sentence": error.sentence, "remedy": error.remedy_text}
-    return {"code": "none"}
-
-
-@contextmanager
-def in_child(hook: Callable[..., None], layer: Any = LAYER) -> Any:
-    """Done before each pass of the layer, in the forked process."""
-
-    def run(*_: object) -> None:
-        hook()
-
-    handle = layer.register_forward_pre_hook(run)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-async def until(condition: Callable[[], bool]) -> float:
-    began = time.perf_counter()
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - it looks at other processes
-            await asyncio.sleep(0.005)
-    return time.perf_counter() - began
 
 
 async def tokens() -> dict[str, Any]:
