@@ -7,7 +7,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -108,14 +107,6 @@ async def until(so: Callable[[], bool | Awaitable[bool]], seconds: float = 20) -
             return
         await asyncio.sleep(0.01)
     raise AssertionError(f"not so within {seconds} s")
-
-
-@contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """Fails if the block took longer than so many seconds."""
-    begin = time.monotonic()
-    yield
-    assert time.monotonic() - begin < seconds
 
 
 async def pairs_of(store: VoteStore) -> list[tuple[Battle, Vote | None]]:

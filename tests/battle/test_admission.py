@@ -247,7 +247,7 @@ async def test_the_queue_moves_when_a_battle_ends(store: VoteStore) -> None:
     assert slots[0].queue_position == 0
     second = await arena.begin(replace(REQUEST, visitor=Visitor("w" * 64)), slots[0])
     await play(arena, second)
-    await asyncio.wait_for(waiting, 2)
+    await asyncio.wait_for(waiting, 20)
     assert seen[0] == 2
     assert slots[1].queue_position == 0
 

@@ -135,7 +135,7 @@ async def test_no_vote_waits_for_a_push(one: Space, hub: Hub) -> None:
     with hub.held("/commit/"):
         pushing = asyncio.create_task(one.copy.push())
         await one.until(lambda: hub.count("/commit/"))
-        second = await asyncio.wait_for(one.voted(2), 10)  # would wait for the push otherwise
+        second = await asyncio.wait_for(one.voted(2), 60)  # would wait for the push otherwise
         await one.store.annotate_vote(first[0].id, VOTER, comment="more")
         assert not pushing.done()
         assert one.state.unpushed == 6
@@ -216,11 +216,11 @@ async def test_the_end_is_not_held_up(hub: Hub, tmp_path: Path, where: str) -> N
     with hub.held(where):
         before = hub.count(where)
         reads = where == "/resolve/"
-        two = Space(hub, tmp_path / "two", final_s=30 if reads else 0.2)
+        two = Space(hub, tmp_path / "two", final_s=300 if reads else 0.2)
         await two.copy.start()
         await two.until(lambda: where == "/commit/" or hub.count(where) > before)
         await two.voted(1)
-        await asyncio.wait_for(two.copy.aclose(), 25)
+        await asyncio.wait_for(two.copy.aclose(), 60)
         if reads:
             assert two.state.unpushed == 0
             assert await two.store.get_meta(f"restored:{DATASET}") is None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,6 +165,29 @@ def genai_runner(wide_onnx_folder: Path) -> LoggedGenai:
 @pytest.fixture(params=["tiny", "smol"])
 def case(request: pytest.FixtureRequest) -> Case:
     return request.getfixturevalue(request.param)
+
+
+@asynccontextmanager
+async def being_read(stream: AsyncGenerator[Any, None], how: str) -> AsyncIterator[None]:
+    """From its first item on; at the end it is left by `aclose`, or by a `cancel` of its reader."""
+    begun = asyncio.Event()
+    leaving = asyncio.Event()
+
+    async def read() -> None:
+        async with aclosing(stream) as items:
+            async for _ in items:
+                begun.set()
+                if how == "aclose":
+                    await leaving.wait()
+                    return
+
+    reader = asyncio.create_task(read())
+    await asyncio.wait_for(begun.wait(), 60)
+    yield
+    leaving.set()
+    if how == "cancel":
+        reader.cancel()
+    await asyncio.wait([reader])
 
 
 async def answer(

@@ -8,7 +8,6 @@ import json
 import re
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -226,21 +225,19 @@ async def test_a_repository_without_safetensors_is_refused(hub: Hub, tmp_path: P
 
 
 @pytest.mark.parametrize("how", ["refused", "silent"])
-async def test_an_unreachable_hub_is_found_out_within_seconds(
+async def test_an_unreachable_hub_is_found_out(
     hub_cache: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Refused or silent, it takes no longer than REACH_S and the lookup."""
+    """Refused or silent: the start ends although no answer ever comes."""
+    monkeypatch.setattr(download, "REACH_S", 0.5)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         if how == "silent":
             listener.listen()
         point_at(f"http://127.0.0.1:{listener.getsockname()[1]}", monkeypatch)
-        began = time.perf_counter()
         error = await failure(from_hub())
-        took = time.perf_counter() - began
     assert "Hub" in error.sentence
     assert "ARENA_LOCAL_MODEL" in error.remedy_text
-    assert took < 6.0
     assert not in_cache(hub_cache)
 
 

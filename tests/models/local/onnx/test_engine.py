@@ -10,7 +10,9 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
@@ -24,6 +26,7 @@ from arena.models.local.model import LocalModel
 from arena.models.local.onnx import engine as onnx_engine
 from arena.models.local.onnx.engine import OnnxEngine
 from arena.models.local.onnx.folder import describe
+from arena.models.local.onnx.protocol import Cancel, Submit
 from tests.models.conftest import QUESTION, Case, answer, embedded_model, local_model
 from tests.models.local.test_engine_contract import collect, prompts, request, until
 from tests.models.local.test_model import ENDLESS, GREEDY, drain
@@ -296,6 +299,29 @@ async def test_the_stand_in_in_four_bits_answers_rightly(
         assert [both[0][0], both[1][0]] == [alone[0], text], "exact in four bits, too"
     finally:
         await model.aclose()
+
+
+async def test_leaving_tells_the_worker(wide_onnx: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets a `Cancel` with the request's number; what follows is in its scheduler's tests."""
+    sent: list[Any] = []
+    send = Connection.send
+
+    def noting(connection: Connection, item: object) -> None:
+        sent.append(item)
+        send(connection, item)
+
+    monkeypatch.setattr(Connection, "send", noting)
+    worker = psutil.Process(wide_onnx.engine.worker_pid)
+    worker.suspend()  # so that the answer does not end by itself
+    try:
+        reader = asyncio.create_task(collect(wide_onnx.engine, request([5, 6, 7])))
+        await until(lambda: len(sent) == 1, "not begun")
+        reader.cancel()
+        await until(lambda: len(sent) == 2, "not cancelled")
+    finally:
+        worker.resume()
+    assert isinstance(sent[0], Submit)
+    assert sent[1] == Cancel(sent[0].number)
 
 
 async def test_tokens_of_a_cancelled_answer_are_dropped(wide_onnx: Case) -> None:

@@ -248,10 +248,12 @@ def test_cancelled_requests_make_room(runner: LoggedRunner) -> None:
         for number in (1, 2, 3):
             harness.ask(number, words(20, seed=number), 30)
         harness.work(lambda: bool(harness.ids(1)))
+        written = len(harness.ids(1))
         harness.scheduler.add(Cancel(2))
         harness.scheduler.add(Cancel(1))
         harness.scheduler.add(Cancel(99))
         harness.work()
+        assert len(harness.ids(1)) == written
         assert not harness.ids(2)
         assert 1 not in harness.ended()
         assert len(harness.ids(3)) == 30
