@@ -50,7 +50,6 @@ class Rating:
         best_rank, worst_rank: ranks that cannot be ruled out, from 1: every contestant above the
             first or below the last has an interval that does not overlap this one's. Ranks are
             among those of the same component.
-        wins, losses: ties and both-bad as half.
         component: index into `Ranking.components`; ratings of different ones cannot be compared.
         held_by_prior: the votes alone would give no finite rating, e.g. after wins only.
         approximate: fewer than FEW wins or losses, so the interval may hold the truth less often
@@ -61,8 +60,6 @@ class Rating:
     rating: Estimate
     best_rank: int
     worst_rank: int
-    wins: float
-    losses: float
     component: int
     held_by_prior: bool
     approximate: bool
@@ -216,8 +213,6 @@ def _ratings(part: _Fitted, names: Sequence[Contestant], number: int) -> list[Ra
                 rating=Estimate(float(points[i]), float(low[i]), float(high[i])),
                 best_rank=1 + int((low > high[i]).sum()),
                 worst_rank=len(names) - int((high < low[i]).sum()),
-                wins=wins,
-                losses=losses,
                 component=number,
                 held_by_prior=held,
                 approximate=min(wins, losses) < FEW,

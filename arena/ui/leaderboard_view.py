@@ -11,7 +11,7 @@ from html import escape
 from arena.leaderboard.names import SIMULATED
 from arena.leaderboard.report import LeaderboardReport, Standing
 from arena.stats.bias.base import CheckVerdict
-from arena.stats.cells import FEWEST, Cell
+from arena.stats.cells import Cell
 from arena.stats.intervals import Estimate, TwoModels, Verdict
 from arena.ui import leaderboard_words as words
 from arena.ui.i18n import say
@@ -296,12 +296,7 @@ def _cells(report: LeaderboardReport, language: str) -> str:
     columns = ("cell", "decisive", "own_rate", "shrunk", "verdict")
     head = [escape(say(language, f"board.col.{name}").format(**names)) for name in columns]
     rows = [_cell_row(report, cell, language) for cell in found if cell.shown]
-    hidden = len(found) - len(rows)
-    notes = []
-    if rows:
-        notes.append(say(language, "board.cells_note", compared=len(rows)))
-    if hidden:
-        notes.append(many(language, "hidden", hidden, fewest=FEWEST))
+    notes = words.cell_notes(report, language)
     if len(report.standings) > 2:
         notes.append(say(language, "board.cells_note_pair"))
     note = f'<p class="note">{escape(" ".join(notes))}</p>'

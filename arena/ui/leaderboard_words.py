@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from arena.leaderboard.report import Headline, LeaderboardReport
 from arena.stats.bias.base import CheckResult, CheckVerdict, Figure
-from arena.stats.cells import Cell
+from arena.stats.cells import FEWEST, Cell
 from arena.stats.filters import FilterReason
 from arena.stats.intervals import Estimate, TwoModels, Verdict
 from arena.stats.ranking import Rating
@@ -197,6 +197,18 @@ def cell_name(cell: Cell, language: str) -> str:
     return (
         f"{say(language, f'category.{cell.category}')} · {language_name(language, cell.language)}"
     )
+
+
+def cell_notes(report: LeaderboardReport, language: str) -> list[str]:
+    """How many cells are compared, and how many are hidden."""
+    shown = sum(cell.shown for cell in report.cells)
+    hidden = len(report.cells) - shown
+    found = []
+    if shown:
+        found.append(say(language, "board.cells_note", compared=shown))
+    if hidden:
+        found.append(many(language, "hidden", hidden, fewest=FEWEST))
+    return found
 
 
 def verdict(report: LeaderboardReport, found: Verdict, language: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
@@ -280,8 +281,8 @@ def _days(report: LeaderboardReport, language: str) -> Picture | None:
 def _checks(report: LeaderboardReport, language: str) -> Picture | None:
     rows = []
     for found in report.checks:
-        estimate = found.between_equals_share
-        if estimate is not None and found.verdict is not CheckVerdict.TOO_FEW:
+        estimate = found.figures().get(found.pictured)
+        if isinstance(estimate, Estimate) and found.verdict is not CheckVerdict.TOO_FEW:
             name = _plain(say(language, f"board.check.{found.name}.picture"))
             text = f"{name}: {words.share(estimate)}"
             colour = GREY if estimate.holds(0.5) else CLAY
@@ -346,22 +347,14 @@ def _text_places(xs: Sequence[float], ys: Sequence[float]) -> list[str]:
     return places
 
 
-def _speed(report: LeaderboardReport, language: str) -> Picture | None:
-    return _trade_off(report, language, "speed", lambda standing: standing.speed)
-
-
-def _cost(report: LeaderboardReport, language: str) -> Picture | None:
-    return _trade_off(
-        report, language, "cost", lambda s: None if s.cost is None else 1000.0 * s.cost
-    )
-
-
 _MAKERS: Final[Mapping[str, Callable[[LeaderboardReport, str], Picture | None]]] = {
     "cells": _cells,
     "ratings": _ratings,
     "pairs": _pairs,
-    "speed": _speed,
-    "cost": _cost,
+    "speed": partial(_trade_off, name="speed", measure=lambda s: s.speed),
+    "cost": partial(
+        _trade_off, name="cost", measure=lambda s: None if s.cost is None else 1000.0 * s.cost
+    ),
     "days": _days,
     "checks": _checks,
 }

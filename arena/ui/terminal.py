@@ -14,12 +14,10 @@ from rich.text import Text
 from arena.leaderboard.cache import LeaderboardCache
 from arena.leaderboard.report import LeaderboardReport, Standing
 from arena.leaderboard.report_json import report_json
-from arena.stats.cells import FEWEST
 from arena.stats.filters import Rules
 from arena.store.store import VoteStore
 from arena.ui import leaderboard_words as words
 from arena.ui.i18n import say
-from arena.ui.leaderboard_words import many
 
 GAP = "  "
 # Wider than any table: a longer line would be cut.
@@ -160,15 +158,13 @@ def _cells(report: LeaderboardReport, language: str) -> str:
         ]
         for cell in cells
     ]
-    found = report.cells
-    hidden = len(found) - len(cells)
-    notes = [
-        say(language, "board.cells_note", compared=len(cells)) if cells else "",
-        many(language, "hidden", hidden, fewest=FEWEST) if hidden else "",
-    ]
     body = aligned([head, *rows], left=2) if cells else ""
     title = say(language, "board.cells_title", **names)
-    return "\n".join(line for line in _titled(title, body, *notes).split("\n") if line)
+    return "\n".join(
+        line
+        for line in _titled(title, body, *words.cell_notes(report, language)).split("\n")
+        if line
+    )
 
 
 def _checks(report: LeaderboardReport, language: str) -> str:

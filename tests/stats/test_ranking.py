@@ -76,7 +76,6 @@ def test_two_by_hand() -> None:
     apart = 1.959964 * math.sqrt((36 / 13 - 1 / 4) / (36 / 13) ** 2)
     ends = [1 / (1 + 4 / 9 * math.exp(sign * apart)) for sign in (1, -1)]
     assert [rate.low, rate.high] == pytest.approx(ends, abs=1e-6)
-    assert (of(found, A).wins, of(found, A).losses) == (8.5, 3.5)
     assert found.comparable
 
 
@@ -121,7 +120,6 @@ def test_both_bad_is_half_a_win_for_each() -> None:
     """12 both-bads beside 9 to 3 are 15 to 9, and the prior's half: odds 15.5 to 9.5."""
     found = rank(outcomes_of([met(A, B, 9, 3, 0, 12)]))
     assert points(found, A) - points(found, B) == pytest.approx(400 * math.log10(15.5 / 9.5))
-    assert (of(found, A).wins, of(found, A).losses) == (15.0, 9.0)
 
 
 def test_groups_that_never_met_are_not_compared() -> None:
@@ -211,7 +209,6 @@ def test_names_change_nothing_but_names(
             strict=True,
         )
         assert all(a == pytest.approx(b, abs=1e-6) for a, b in pairs)
-        assert (rating.wins, rating.losses) == (same.wins, same.losses)
         assert rating.held_by_prior == same.held_by_prior
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from arena.domain import Category, Mode
 from arena.leaderboard.report import Headline, LeaderboardReport, Selection
 from arena.leaderboard.report_json import report_json
-from arena.stats.bias.base import CheckResult, CheckVerdict
+from arena.stats.bias.base import CheckVerdict
 from arena.stats.filters import FilterReason, Rules, StepName
 from arena.stats.intervals import Estimate, Verdict
 from arena.stats.vote_table import VoteFlag
@@ -146,7 +146,7 @@ def test_every_reason_step_and_verdict_has_its_words(language: str) -> None:
     for found in report([]).checks:
         own = f"board.check.{found.name}"
         keys += [own, f"{own}.seen", f"{own}.none_seen"]
-        if type(found).between_equals_share is not CheckResult.between_equals_share:
+        if found.pictured:
             keys.append(f"{own}.picture")
     keys += [f"category.{category}" for category in Category]
     assert not set(keys) - set(table(language))

@@ -34,12 +34,15 @@ class CheckResult:
         name: the check's key in JSON, and that of its texts: `board.check.NAME`.
         counted: what n counts: its key in JSON, and its noun in the texts: `board.n.COUNTED`.
         needed: the n below which the check says nothing.
+        pictured: the figure that the picture of the checks shows, a share that is one half without
+            the fault; empty if there is none.
         n: the number of votes it is based on.
     """
 
     name: ClassVar[str]
     counted: ClassVar[str] = "decisive"
     needed: ClassVar[int]
+    pictured: ClassVar[str] = ""
 
     verdict: CheckVerdict
     n: int
@@ -48,11 +51,6 @@ class CheckResult:
     def sentence(self) -> str:
         """Which text says it: `board.check.NAME.SENTENCE`, or `board.check.SENTENCE` of all."""
         return self.verdict
-
-    @property
-    def between_equals_share(self) -> Estimate | None:
-        """What the picture of the checks shows: a share that is one half without the fault."""
-        return None
 
     def figures(self) -> dict[str, Figure]:
         """The check's own numbers by name, in order: its keys in JSON and in its texts."""

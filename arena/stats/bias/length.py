@@ -38,14 +38,10 @@ class LengthBias(CheckResult):
 
     name: ClassVar = "length"
     needed: ClassVar = FEWEST
+    pictured: ClassVar = "twice_as_long"
 
     longer_wins: Estimate
     twice_as_long: Estimate | None
-
-    @property
-    def between_equals_share(self) -> Estimate | None:
-        """The longer answer's share."""
-        return self.twice_as_long
 
 
 def length_bias(votes: VoteTable) -> LengthBias:
@@ -79,12 +75,12 @@ def length_bias(votes: VoteTable) -> LengthBias:
             return block
 
         try:
-            fitted = fit_logistic(design, left_won, size + 2)
+            coefficients, covariance = fit_logistic(design, left_won, size + 2)
         except ArithmeticError:
             _log.warning("the check of lengths did not converge", exc_info=True)
             verdict = CheckVerdict.FAILED
         else:
-            half = Z * math.sqrt(float(fitted.covariance[-1, -1]))
-            twice = share_of(float(fitted.coefficients[-1]), half)
+            half = Z * math.sqrt(float(covariance[-1, -1]))
+            twice = share_of(float(coefficients[-1]), half)
             verdict = verdict_on(twice, 0.5, enough=True)
     return LengthBias(verdict=verdict, n=n, longer_wins=longer_wins, twice_as_long=twice)

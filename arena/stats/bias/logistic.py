@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -21,21 +20,16 @@ _CONVERGED: Final = 1e-9
 Design = Callable[[int, int], Floats]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class LogisticFit:
-    """Coefficients, shape (p,), in log-odds, and their covariance, shape (p, p)."""
-
-    coefficients: Floats
-    covariance: Floats
-
-
-def fit_logistic(design: Design, outcome: Bools, columns: int) -> LogisticFit:
+def fit_logistic(design: Design, outcome: Bools, columns: int) -> tuple[Floats, Floats]:
     """The most probable coefficients by Newton's method, with a weak normal prior around 0.
 
     Args:
         design: gives the rows from one index up to another, shape (rows, columns).
         outcome: shape (n,).
         columns: p.
+
+    Returns:
+        The coefficients, shape (p,), in log-odds, and their covariance, shape (p, p).
 
     Raises:
         ArithmeticError: no convergence.
@@ -45,7 +39,7 @@ def fit_logistic(design: Design, outcome: Bools, columns: int) -> LogisticFit:
     for _ in range(_MOST_STEPS):
         step = np.linalg.solve(information, slope)
         if np.abs(step).max() <= _CONVERGED:
-            return LogisticFit(at, np.asarray(np.linalg.inv(information), dtype=np.float64))
+            return at, np.asarray(np.linalg.inv(information), dtype=np.float64)
         for _ in range(40):
             found = _at(design, outcome, at + step)
             if found[0] >= score - 1e-9 * (1.0 + abs(score)):

@@ -29,6 +29,7 @@ class PositionBias(CheckResult):
 
     name: ClassVar = "position"
     needed: ClassVar = FEWEST
+    pictured: ClassVar = "between_equals"
 
     left_wins: Estimate
     between_equals: Estimate | None
@@ -37,11 +38,6 @@ class PositionBias(CheckResult):
     def sentence(self) -> str:
         """That no contestant changed sides is no matter of how many votes there are."""
         return "no_sides" if self.between_equals is None and self.n >= FEWEST else self.verdict
-
-    @property
-    def between_equals_share(self) -> Estimate | None:
-        """The left's share."""
-        return self.between_equals
 
 
 def position_bias(votes: VoteTable) -> PositionBias:
