@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,24 +30,17 @@ log = logging.getLogger("arena")
 CLOSE_SECONDS = 8.0
 
 
+@dataclass(eq=False)
 class Parts:
     """The parts of the process, started and stopped together."""
 
-    def __init__(
-        self,
-        arena: Arena,
-        hub: HubDataset | None,
-        exports: PublicExports,
-        demo: gr.Blocks,
-        settings: Settings,
-    ) -> None:
-        self.arena = arena
-        self.hub = hub
-        self.exports = exports
-        self.demo = demo
-        self.settings = settings
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Task[None] | None = None
+    arena: Arena
+    hub: HubDataset | None
+    exports: PublicExports
+    demo: gr.Blocks
+    settings: Settings
+    _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
+    _stopping: asyncio.Task[None] | None = field(default=None, init=False)
 
     @asynccontextmanager
     async def lifespan(self, _app: object) -> AsyncGenerator[None, None]:

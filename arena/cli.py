@@ -81,11 +81,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _doctor(settings: Settings, _chosen: argparse.Namespace) -> int:
-    from arena.doctor import can_run, examine, report
+    from arena.doctor import can_run, examine
+    from arena.ui.terminal import doctor_text
 
     findings = await examine(settings)
-    print(report(findings))
-    return 0 if can_run(findings) else 1
+    works = can_run(findings)
+    print(doctor_text(findings, can_run=works))
+    return 0 if works else 1
 
 
 async def _leaderboard(settings: Settings, chosen: argparse.Namespace) -> int:

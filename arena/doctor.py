@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -35,7 +34,6 @@ LIBRARIES = (
     "alembic",
 )
 State = Literal["ok", "gap", "bad"]
-MARKS: dict[State, str] = {"ok": "ok ", "gap": "gap", "bad": "BAD"}
 PROMPTS = Path(__file__).parent.parent / "prompts"
 
 
@@ -175,28 +173,6 @@ def _prompts() -> Finding:
     return Finding("prompts", "ok", f"{len(presets)} examples")
 
 
-def report(findings: Sequence[Finding]) -> str:
-    """The table, with the remedy under each gap, and a last line that says what follows."""
-    width = max(_width(finding.name) for finding in findings)
-    lines = []
-    for finding in findings:
-        pad = " " * (width - _width(finding.name))
-        lines.append(f"{MARKS[finding.state]}  {finding.name}{pad}  {finding.value}")
-        if finding.remedy and finding.state != "ok":
-            lines.append(f"     {' ' * width}  -> {finding.remedy}")
-    lines.append("")
-    if can_run(findings):
-        lines.append("The arena can run: a local model answers, and votes are kept.")
-    else:
-        lines.append("The arena can't run yet: see the lines marked BAD.")
-    return "\n".join(lines)
-
-
 def can_run(findings: Sequence[Finding]) -> bool:
     """Whether a battle and a vote are possible."""
     return all(finding.state != "bad" for finding in findings)
-
-
-def _width(text: str) -> int:
-    """Columns in a terminal: a full-width character takes two."""
-    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)

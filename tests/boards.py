@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arena.domain import ModelName, Winner
-from arena.leaderboard.report import LeaderboardReport, Selection, make_report
+from arena.leaderboard.report import EVERYTHING, LeaderboardReport, Selection, make_report
 from arena.stats.bias.base import CheckResult
-from arena.stats.filters import Rules
+from arena.stats.filters import MAIN_RULES, Rules
 from arena.stats.vote_table import Contestant
 from tests.stats.arenas import VoteRow, row, table_of
 
@@ -43,7 +43,7 @@ def votes(  # noqa: PLR0917 - counts, in the order of the leaderboard
 
 
 def report(
-    rows: Sequence[VoteRow], rules: Rules | None = None, selection: Selection | None = None
+    rows: Sequence[VoteRow], rules: Rules = MAIN_RULES, selection: Selection = EVERYTHING
 ) -> LeaderboardReport:
     """What the leaderboard says of these votes."""
     return make_report(table_of(rows), NAMES, rules=rules, selection=selection)

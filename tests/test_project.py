@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from arena.doctor import Finding, can_run, examine, report
+from arena.doctor import Finding, can_run, examine
+from arena.ui.terminal import doctor_text
 from tests.environment import settings_from
 
 ROOT = Path(__file__).parents[1]
@@ -142,7 +143,7 @@ async def test_doctor_says_gaps_and_whether_it_can_run(tmp_path: Path) -> None:
         "ARENA_LOCAL_MODEL": str(tmp_path / "no-model"),
     }
     findings = await examine(settings_from(values))
-    text = report(findings)
+    text = doctor_text(findings, can_run=True)
     assert can_run(findings), text
     assert "ARENA_LOCAL_MODEL" in text
     assert "GEMINI_API_KEY" in text
@@ -151,12 +152,14 @@ async def test_doctor_says_gaps_and_whether_it_can_run(tmp_path: Path) -> None:
         settings_from(values | {"ARENA_DATABASE_URL": f"sqlite:///{tmp_path}/file/arena.db"})
     )
     assert not can_run(broken)
-    assert "BAD  store" in report(broken)
+    assert "BAD  store" in doctor_text(broken, can_run=False)
 
 
 def test_doctor_table_keeps_its_columns() -> None:
     """A full-width character counts as two columns."""
-    lines = report([Finding("推論", "ok", "x"), Finding("abcdef", "gap", "y", "do z")]).splitlines()
+    lines = doctor_text(
+        [Finding("推論", "ok", "x"), Finding("abcdef", "gap", "y", "do z")], can_run=True
+    ).splitlines()
     assert lines[0] == "ok   推論    x"
     assert lines[1] == "gap  abcdef  y"
     assert lines[2].endswith("-> do z")

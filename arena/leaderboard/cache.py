@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 from arena.domain import ModelName
-from arena.leaderboard.report import LeaderboardReport, Selection, make_report
+from arena.leaderboard.report import EVERYTHING, LeaderboardReport, Selection, make_report
 from arena.stats.filters import Rules
 from arena.stats.vote_table import VoteTable
 from arena.store.queries import VotesVersion
@@ -30,19 +30,19 @@ class LeaderboardCache:
         self._names: dict[str, ModelName] = {}
         self._reports: dict[tuple[Rules, Selection], LeaderboardReport] = {}
 
-    async def report(self, rules: Rules, selection: Selection | None = None) -> LeaderboardReport:
+    async def report(self, rules: Rules, selection: Selection = EVERYTHING) -> LeaderboardReport:
         """The leaderboard as it stands now.
 
         Raises:
             StoreError: the votes can't be read.
             BadVote: one of them has a value that is unknown.
         """
-        key = (rules, selection or Selection())
+        key = (rules, selection)
         async with self._lock:
             votes = await self._current_votes()
             if key not in self._reports:
                 made = await asyncio.to_thread(
-                    make_report, votes, self._names, rules=key[0], selection=key[1]
+                    make_report, votes, self._names, rules=rules, selection=selection
                 )
                 while len(self._reports) >= MOST_KEPT:
                     self._reports.pop(next(iter(self._reports)))

@@ -18,7 +18,7 @@ from arena.leaderboard.names import SIMULATED, tell_apart
 from arena.stats.bias.base import CheckResult
 from arena.stats.bias.run import run_checks
 from arena.stats.cells import Cell, cells_of
-from arena.stats.filters import Rules, Step, decide
+from arena.stats.filters import MAIN_RULES, Rules, Step, decide
 from arena.stats.intervals import Estimate, TwoModels, Verdict, two_models, wilson
 from arena.stats.outcomes import Outcomes, Pair, add_up
 from arena.stats.ranking import Ranking, Rating, rank
@@ -46,7 +46,10 @@ class Selection:
     @property
     def narrow(self) -> bool:
         """Whether it leaves anything out."""
-        return self != Selection()
+        return self != EVERYTHING
+
+
+EVERYTHING: Final = Selection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,20 +181,18 @@ def make_report(
     votes: VoteTable,
     names: Mapping[str, ModelName],
     *,
-    rules: Rules | None = None,
-    selection: Selection | None = None,
+    rules: Rules = MAIN_RULES,
+    selection: Selection = EVERYTHING,
 ) -> LeaderboardReport:
     """All numbers of the leaderboard.
 
     Args:
         votes: all of them.
         names: how models are called, by id; one that is missing is called by its id.
-        rules: which votes count; the defaults if None.
+        rules: which votes count.
         selection: which part of the votes is looked at. A pair that is not in the table has no
             votes.
     """
-    rules = Rules() if rules is None else rules
-    selection = Selection() if selection is None else selection
     labels = tell_apart(votes.contestants, names)
     met = _all_pairs(votes, labels)
     votes = votes.take(_selected(votes, selection))

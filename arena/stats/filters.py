@@ -111,6 +111,9 @@ class Rules:
     too_fast: bool = True
 
 
+MAIN_RULES: Final = Rules()
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One level of the funnel.
@@ -144,7 +147,7 @@ class Decision:
         return self.funnel[-1].left
 
 
-def decide(votes: VoteTable, rules: Rules | None = None) -> Decision:
+def decide(votes: VoteTable, rules: Rules = MAIN_RULES) -> Decision:
     """Which votes count under these rules, and why the others do not.
 
     Every reason is looked at for every vote by itself, so no rule can bring a vote back or push
@@ -152,9 +155,8 @@ def decide(votes: VoteTable, rules: Rules | None = None) -> Decision:
 
     Args:
         votes: n of them.
-        rules: the defaults if None.
+        rules: those of the main ranking by default.
     """
-    rules = Rules() if rules is None else rules
     left = np.ones(len(votes), np.bool_)
     funnel = []
     for step, reasons in STEPS.items():

@@ -15,7 +15,7 @@ plots.py: its pictures.
 export_part.py: votes to download.
 api.py: the functions that programs may call.
 health.py: the health page.
-terminal.py: the leaderboard in a terminal.
+terminal.py: the leaderboard, and what the doctor found, in a terminal.
 components.py: what all tabs share: updates as dicts, hidden listeners, HTML parts.
 translator.py: components whose texts follow the page's language.
 i18n.py, texts/: the texts in Japanese and English.

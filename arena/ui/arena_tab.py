@@ -122,13 +122,13 @@ class ArenaTab(ArenaParts):
         try:
             async for text in self._models_awaited(state, wanted):
                 yield self._awaiting(text)
-            if state.waiting:
+            if not state.gave_up():
                 slot = self.arena.admission.queue.acquire()
                 async for position in self.arena.admission.queue_positions(slot):
-                    if not state.waiting:
+                    if state.gave_up():
                         break
                     yield self._awaiting(say(state.language, "wait.line", position=position))
-            if slot is None or not state.waiting:
+            if slot is None or state.gave_up():
                 yield self.settle(state)
                 return
             state.waiting = False
@@ -148,7 +148,7 @@ class ArenaTab(ArenaParts):
             return
         self.arena.registry.restart_failed()
         async for entries in self.arena.wait_for_contestants(wanted):
-            if not state.waiting:
+            if state.gave_up():
                 return
             names = ", ".join(status_view.state_line(e, state.language) for e in entries)
             yield say(state.language, "wait.loading", names=names or "…")

@@ -36,16 +36,14 @@ class LeaderboardTab:
     """Reads the votes when the tab is opened, a filter is set, or the button is pressed."""
 
     def __init__(
-        self, cache: LeaderboardCache, translator: Translator, *, signed_in_only: bool,
-        with_accounts: bool = False, exports: PublicExports | None = None,
+        self, cache: LeaderboardCache, translator: Translator, exports: PublicExports, *,
+        signed_in_only: bool, with_accounts: bool,
     ) -> None:  # fmt: skip
         self.cache = cache
         self.translator = translator
         self.signed_in_only = signed_in_only
         self.with_accounts = with_accounts
-        self.export = (
-            ExportPart(exports, translator) if exports is not None and exports.on else None
-        )
+        self.export = ExportPart(exports, translator) if exports.on else None
 
     def build(self, tabs: gr.HTML, state: gr.State) -> None:
         """Make the components; call inside the panel's context."""

@@ -75,9 +75,9 @@ class Page:
         self.leaderboard = LeaderboardTab(
             leaderboard,
             translator,
+            exports,
             signed_in_only=settings.signed_in_votes_only,
             with_accounts=bool(settings.oauth_client_id),
-            exports=exports,
         )
         self.models = ModelsTab(arena)
         self.api = Api(arena, leaderboard, settings)

@@ -42,7 +42,7 @@ class PageState:
         played: the example of the running battle.
         feedback: what the voter has added to the battle.
         shared: the battle of the link that the page was opened with; its vote is `vote`.
-        waiting: a prompt waits for a model to load, or for a slot; Stop ends it.
+        waiting: a prompt waits for a model to load, or for a slot.
         shown_chips: what the header last said, so that a tick without a change sends nothing.
         saw_leaderboard: it was opened, so another language must reach it.
         shown_cards: as `shown_chips`, for the models' cards.
@@ -73,6 +73,10 @@ class PageState:
             return f"account:{self.account.id}"
         self.visitor = self.visitor or secrets.token_hex(16)
         return self.visitor
+
+    def gave_up(self) -> bool:
+        """Whether Stop has ended the wait. A call, since mypy takes an attribute for unchanged."""
+        return not self.waiting
 
     def forget_battle(self) -> None:
         """Back to an empty page."""

@@ -1,4 +1,4 @@
-"""`python -m arena leaderboard`: the page's sentences and figures, in columns or as JSON."""
+"""What the commands `leaderboard` and `doctor` print: columns, or JSON."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import unicodedata
 from collections.abc import Callable, Sequence
 from io import StringIO
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -19,9 +20,15 @@ from arena.store.store import VoteStore
 from arena.ui import leaderboard_words as words
 from arena.ui.i18n import say
 
+if TYPE_CHECKING:
+    from arena.doctor import Finding, State
+
 GAP = "  "
 # Wider than any table: a longer line would be cut.
 MOST_COLUMNS = 100_000
+MARKS: dict[State, str] = {"ok": "ok ", "gap": "gap", "bad": "BAD"}
+CAN_RUN = "The arena can run: a local model answers, and votes are kept."
+CANNOT_RUN = "The arena can't run yet: see the lines marked BAD."
 StandingColumn = tuple[str, Callable[[Standing], str]]
 
 
@@ -44,6 +51,17 @@ async def leaderboard(
     if as_json:
         return json.dumps(report_json(report), ensure_ascii=False, indent=2, allow_nan=False)
     return report_text(report, language)
+
+
+def doctor_text(findings: Sequence[Finding], *, can_run: bool) -> str:
+    """What `doctor` found, with the remedy under each gap, and a last line on what follows."""
+    rows = []
+    for finding in findings:
+        rows.append((MARKS[finding.state], finding.name, finding.value))
+        if finding.remedy and finding.state != "ok":
+            rows.append(("", "", f"-> {finding.remedy}"))
+    follows = CAN_RUN if can_run else CANNOT_RUN
+    return f"{aligned(rows, left=3)}\n\n{follows}"
 
 
 def report_text(report: LeaderboardReport, language: str) -> str:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from arena.domain import Mode, Winner
 from arena.stats.filters import (
+    MAIN_RULES,
     STEPS,
     FilterReason,
     Rules,
@@ -49,7 +50,7 @@ ROWS = st.lists(
 RULES = st.builds(Rules, **{field.name: st.booleans() for field in fields(Rules)})
 
 
-def counted(rows: list[VoteRow], rules: Rules | None = None) -> list[bool]:
+def counted(rows: list[VoteRow], rules: Rules = MAIN_RULES) -> list[bool]:
     found: list[bool] = decide(table_of(rows), rules).mask.tolist()
     return found
 

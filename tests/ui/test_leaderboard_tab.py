@@ -38,9 +38,10 @@ async def filled(store: VoteStore) -> None:
 
 def made(store: VoteStore, **options: Any) -> LeaderboardTab:
     """The tab inside a page of its own."""
-    options = {"signed_in_only": False, **options}
+    exports = options.pop("exports", PublicExports(store, on=False))
+    options = {"signed_in_only": False, "with_accounts": False, **options}
     with gr.Blocks():
-        tab = LeaderboardTab(LeaderboardCache(store), Translator("en"), **options)
+        tab = LeaderboardTab(LeaderboardCache(store), Translator("en"), exports, **options)
         tab.build(html("", js_on_load="0"), gr.State(PageState()))
     return tab
 
@@ -168,7 +169,6 @@ async def test_votes_are_handed_out_as_a_file(store: VoteStore, tmp_path: Path) 
 async def test_votes_are_not_handed_out_unasked(store: VoteStore) -> None:
     """Without the owner's leave there is no part, and its handler refuses."""
     assert made(store).export is None
-    assert made(store, exports=PublicExports(store, on=False)).export is None
     tab = made(store, exports=PublicExports(store, on=True))
     assert tab.export is not None
     tab.export.exports.on = False
