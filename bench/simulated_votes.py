@@ -16,25 +16,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from arena.domain import (
-    Answer,
-    Battle,
-    Category,
-    Exchange,
-    Finished,
-    FinishReason,
-    Flag,
-    GenerationParams,
-    Mode,
-    ModelSpec,
-    Vote,
-    Winner,
-)
+from arena import domain
 from arena.leaderboard.names import SIMULATED
 from arena.store.store import VoteStore, voter_hash
 
 BATCH = 500
-CATEGORIES = (*Category, Category.FREE, Category.FREE)
+CATEGORIES = (*domain.Category, domain.Category.FREE, domain.Category.FREE)
 PROMPTS = {"en": "Simulated question number {}.", "ja": "模擬の質問 {}。"}
 
 
@@ -59,11 +46,13 @@ class Made:
     tokens: int
 
     @property
-    def spec(self) -> ModelSpec:
+    def spec(self) -> domain.ModelSpec:
         """As the registry would have it."""
         name = f"{self.label} {SIMULATED}"
         slug = self.label.lower().replace(" ", "-")
-        return ModelSpec(f"{slug}-simulated", name, self.provider, name, price_out=self.price)
+        return domain.ModelSpec(
+            f"{slug}-simulated", name, self.provider, name, price_out=self.price
+        )
 
 
 MODELS = (
@@ -75,7 +64,9 @@ MODELS = (
 )
 
 
-def battle_and_vote(models: list[Made], rng: random.Random, now: datetime) -> tuple[Battle, Vote]:
+def battle_and_vote(
+    models: list[Made], rng: random.Random, now: datetime
+) -> tuple[domain.Battle, domain.Vote]:
     """One of each, cast in the last sixty days."""
     a, b = rng.sample(models, 2)
     language = rng.choice(["ja", "ja", "en"])
@@ -84,36 +75,41 @@ def battle_and_vote(models: list[Made], rng: random.Random, now: datetime) -> tu
     odds = (
         a.strength
         - b.strength
-        + (0.8 if category is Category.CODING else 0.0)
+        + (0.8 if category is domain.Category.CODING else 0.0)
         * ((a.provider == "google") - (b.provider == "google"))
     )
     chance = 1.0 / (1.0 + 2.718281828 ** (-odds))
-    winner = Winner.MODEL_A if rng.random() < chance else Winner.MODEL_B
+    winner = domain.Winner.MODEL_A if rng.random() < chance else domain.Winner.MODEL_B
     drawn = rng.random()
     if drawn < 0.22:
-        winner = Winner.TIE if drawn < 0.14 else Winner.BOTH_BAD
+        winner = domain.Winner.TIE if drawn < 0.14 else domain.Winner.BOTH_BAD
     answers = [_answer(made, rng) for made in (a, b)]
-    cut = any(answer.finished.reason is FinishReason.LENGTH for answer in answers)
-    mode = Mode.OPEN if rng.random() < 0.12 else Mode.BLIND
+    cut = any(answer.finished.reason is domain.FinishReason.LENGTH for answer in answers)
+    mode = domain.Mode.OPEN if rng.random() < 0.12 else domain.Mode.BLIND
     flags = {
-        flag for flag, on in ((Flag.OPEN_MODE, mode is Mode.OPEN), (Flag.TRUNCATED, cut)) if on
+        flag
+        for flag, on in (
+            (domain.Flag.OPEN_MODE, mode is domain.Mode.OPEN),
+            (domain.Flag.TRUNCATED, cut),
+        )
+        if on
     }
     voter = voter_hash("simulated", f"voter {int(rng.paretovariate(0.6))}")
     prompt = PROMPTS[language].format(rng.randrange(10_000_000))
-    battle = Battle(
+    battle = domain.Battle(
         id=secrets.token_hex(16),
         mode=mode,
         language=language,
         ui_language=language,
         category=category,
         preset=None,
-        params=GenerationParams(seed=1),
+        params=domain.GenerationParams(seed=1),
         spec_a=a.spec,
         spec_b=b.spec,
         created_at=created,
         voter=voter,
-        conversation_a=(Exchange(prompt, answers[0]),),
-        conversation_b=(Exchange(prompt, answers[1]),),
+        conversation_a=(domain.Exchange(prompt, answers[0]),),
+        conversation_b=(domain.Exchange(prompt, answers[1]),),
         flags=frozenset(flags),
     )
     cast_at = created + timedelta(seconds=rng.uniform(25, 120))
@@ -122,15 +118,15 @@ def battle_and_vote(models: list[Made], rng: random.Random, now: datetime) -> tu
     if rng.random() < 0.25:  # some guess, and see a little through the blind
         known = battle.spec_a if rng.random() < 0.57 else battle.spec_b
         guess = None if known is None else known.id
-    return battle, Vote(battle.id, winner, voter, cast_at, guess=guess, signed_in=signed_in)
+    return battle, domain.Vote(battle.id, winner, voter, cast_at, guess=guess, signed_in=signed_in)
 
 
-def _answer(made: Made, rng: random.Random) -> Answer:
+def _answer(made: Made, rng: random.Random) -> domain.Answer:
     tokens = max(8, int(rng.lognormvariate(0.0, 0.45) * made.tokens))
     speed = made.speed * rng.uniform(0.8, 1.2)
     first = made.first * rng.uniform(0.7, 1.6)
-    finished = Finished(
-        reason=FinishReason.LENGTH if rng.random() < 0.03 else FinishReason.STOP,
+    finished = domain.Finished(
+        reason=domain.FinishReason.LENGTH if rng.random() < 0.03 else domain.FinishReason.STOP,
         prompt_tokens=40,
         completion_tokens=tokens,
         ttft_s=first,
@@ -138,7 +134,7 @@ def _answer(made: Made, rng: random.Random) -> Answer:
         served_model=f"{made.label} {SIMULATED}",
     )
     text = "Simulated answer. " * (tokens // 4 + 1)
-    return Answer(text, finished, tokens * made.price / 1e6)
+    return domain.Answer(text, finished, tokens * made.price / 1e6)
 
 
 async def write(path: Path, models: int, votes: int, seed: int) -> None:
