@@ -24,7 +24,7 @@ async def outcome(work: Awaitable[T]) -> T | BaseException:
     return result
 
 
-class StreamPump(Generic[T]):
+class ReplyReader(Generic[T]):
     """Reads a stream in a task of its own.
 
     Leaving an SDK's stream does not always close its connection; cancelling the task that reads
@@ -74,7 +74,7 @@ class Connection(Generic[ClientT]):
         self._build = build
         self._client: ClientT | None = None
         self._building = asyncio.Lock()
-        self._pumps: set[StreamPump[Any]] = set()
+        self._readers: set[ReplyReader[Any]] = set()
         self.closed = False
 
     async def client(self) -> ClientT:
@@ -100,20 +100,20 @@ class Connection(Generic[ClientT]):
             return self._client
 
     @asynccontextmanager
-    async def reading(self, stream: AsyncIterator[T]) -> AsyncGenerator[StreamPump[T], None]:
+    async def reading(self, stream: AsyncIterator[T]) -> AsyncGenerator[ReplyReader[T], None]:
         """Read a stream; its connection is closed at the end, however that comes."""
-        pump = StreamPump(stream)
-        self._pumps.add(pump)
+        reader = ReplyReader(stream)
+        self._readers.add(reader)
         try:
-            yield pump
+            yield reader
         finally:
-            await pump.aclose()
-            self._pumps.discard(pump)
+            await reader.aclose()
+            self._readers.discard(reader)
 
     async def aclose(self) -> None:
         """Stop every stream and close the client; safe to call twice."""
         self.closed = True
-        await asyncio.gather(*(pump.aclose() for pump in tuple(self._pumps)))
+        await asyncio.gather(*(reader.aclose() for reader in tuple(self._readers)))
         async with self._building:  # a client that is being built right now is closed too
             client, self._client = self._client, None
         if client is not None:

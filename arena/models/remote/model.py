@@ -38,7 +38,7 @@ from arena.models.base import (
     StreamEvent,
     Unavailable,
 )
-from arena.models.remote.connection import Connection, SharedTask, StreamPump
+from arena.models.remote.connection import Connection, ReplyReader, SharedTask
 from arena.models.remote.dialect import Attempt, ChatRequest, Client, Dialect, Endings, ReplyChunk
 from arena.models.remote.failure import RemoteFailure, retry_wait
 from arena.models.remote.quota import MeteredCall, Quota
@@ -213,12 +213,12 @@ class RemoteModel:
             request = self._dialect.request(attempt)
             call = await self._quota.admit(attempt.model, messages, request.max_tokens)
             reply = _Reply(served=attempt.model)
-            async with self._connection.reading(client.stream(request)) as pump:
-                while (chunk := await _next(pump, reply)) is not None:
+            async with self._connection.reading(client.stream(request)) as reader:
+                while (chunk := await _next(reader, reply)) is not None:
                     if text := reply.add(chunk):
                         ttft_s = self._clock() - begun if ttft_s is None else ttft_s
                         yield Delta(text)
-            end = self._end_of(pump, reply)
+            end = self._end_of(reader, reply)
             cost = reply.cost(call, end)
             await call.settle(cost)
             if isinstance(end, FinishReason):
@@ -274,9 +274,11 @@ class RemoteModel:
             main_failure=main_failure,
         )
 
-    def _end_of(self, pump: StreamPump[ReplyChunk], reply: _Reply) -> FinishReason | RemoteFailure:
+    def _end_of(
+        self, reader: ReplyReader[ReplyChunk], reply: _Reply
+    ) -> FinishReason | RemoteFailure:
         """How a request ended; after the finish reason a broken connection does not matter."""
-        failure = None if reply.finish else pump.failure(self._dialect.classify)
+        failure = None if reply.finish else reader.failure(self._dialect.classify)
         end = failure or reply.ending(self._dialect.endings)
         if not isinstance(end, RemoteFailure):
             return end
@@ -343,10 +345,10 @@ class RemoteModel:
         )
 
 
-async def _next(pump: StreamPump[ReplyChunk], reply: _Reply) -> ReplyChunk | None:
+async def _next(reader: ReplyReader[ReplyChunk], reply: _Reply) -> ReplyChunk | None:
     """The next chunk. After the finish reason only the counts are awaited, and not for long."""
     try:
         async with asyncio.timeout(USAGE_WAIT_S if reply.finish else None):
-            return await pump.next()
+            return await reader.next()
     except TimeoutError:
         return None

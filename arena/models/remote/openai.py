@@ -25,7 +25,7 @@ from arena.errors.models import (
 )
 from arena.models.models_file import OpenAiEntry
 from arena.models.remote.budget import Budget, UsageStore
-from arena.models.remote.connection import StreamPump, outcome
+from arena.models.remote.connection import ReplyReader, outcome
 from arena.models.remote.dialect import Attempt, ChatRequest, Dialect, sampling_of, split_system
 from arena.models.remote.failure import RemoteFailure, plain_error, shortened
 from arena.models.remote.model import RemoteModel
@@ -113,11 +113,11 @@ class OpenAiDialect(Dialect[OpenAiClient]):
         )
         body = {**request.body, self._entry.max_tokens_name: FIRST_WORD_TOKENS}
         request = replace(request, body=body)
-        async with aclosing(StreamPump(client.stream(request))) as pump:
-            if await pump.next() is not None:
+        async with aclosing(ReplyReader(client.stream(request))) as reader:
+            if await reader.next() is not None:
                 return None
         ended = RemoteFailure(StreamBroken, "the stream ended before it began")
-        return pump.failure(self.classify) or ended
+        return reader.failure(self.classify) or ended
 
     def request(self, attempt: Attempt) -> ChatRequest:
         """See `Dialect`."""

@@ -1,4 +1,4 @@
-"""What all remote models share: the pump, the connection, the shared start."""
+"""What all remote models share: the reader, the connection, the shared start."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from arena.errors.models import ModelUnavailable, StreamBroken
-from arena.models.remote.connection import Connection, SharedTask, StreamPump
+from arena.models.remote.connection import Connection, ReplyReader, SharedTask
 from arena.models.remote.dialect import ReplyChunk
 from arena.models.remote.failure import RemoteFailure
 
@@ -59,33 +59,33 @@ def connection(opened: Opened) -> Connection[Opened]:
     return Connection(label="X", package="x", build=lambda: opened)
 
 
-async def test_a_closed_pump_has_closed_its_stream() -> None:
-    """Closing the pump returns when the stream is closed; a closed one has no more pieces."""
+async def test_a_closed_reader_has_closed_its_stream() -> None:
+    """Closing the reader returns when the stream is closed; a closed one has no more pieces."""
     source = Source()
-    pump = StreamPump(source.pieces())
-    assert await pump.next() == "first"
+    reader = ReplyReader(source.pieces())
+    assert await reader.next() == "first"
 
-    await pump.aclose()
+    await reader.aclose()
 
     assert source.closed
-    assert await pump.next() is None
-    failure = pump.failure(broken)
+    assert await reader.next() is None
+    failure = reader.failure(broken)
     assert failure is not None
     assert failure.detail == "the model was closed"
 
 
-async def test_why_a_pump_ended() -> None:
+async def test_why_a_reader_ended() -> None:
     """The reader learns the error that ended the stream."""
 
     async def fail() -> AsyncIterator[str]:
         raise OSError("no route")
         yield ""
 
-    pump = StreamPump(fail())
-    assert await pump.next() is None
-    await pump.aclose()
+    reader = ReplyReader(fail())
+    assert await reader.next() is None
+    await reader.aclose()
 
-    failure = pump.failure(broken)
+    failure = reader.failure(broken)
     assert failure is not None
     assert failure.detail == "no route"
 
@@ -102,11 +102,11 @@ async def test_a_stream_that_fails_while_it_is_closed() -> None:
 
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-    pump = StreamPump(pieces())
-    assert await pump.next() == "first"
+    reader = ReplyReader(pieces())
+    assert await reader.next() == "first"
 
-    await pump.aclose()
-    del pump
+    await reader.aclose()
+    del reader
     gc.collect()
     await asyncio.sleep(0)
 
@@ -127,8 +127,8 @@ async def test_closing_ends_streams_before_the_client() -> None:
     await shared.client()
 
     async def read() -> None:
-        async with shared.reading(source.pieces()) as pump:
-            while await pump.next() is not None:
+        async with shared.reading(source.pieces()) as reader:
+            while await reader.next() is not None:
                 begun.set()
 
     begun = asyncio.Event()
