@@ -33,8 +33,6 @@ from tests.models.local.tiny_phi import SHORT
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[4]
 FAKE = Path(__file__).parent / "fake_spaces"
-SOON_S = 4.0
-"""Half a second, and what a busy machine adds to it; each wrong way takes ten or more."""
 
 
 def environment(home: Path, *paths: Path, **more: str) -> dict[str, str]:
@@ -103,7 +101,7 @@ def test_leaving_between_two_outputs_ends_the_process(report: dict[str, Any]) ->
     """Closing the stream ends the use of the GPU."""
     found = seen(report, "left_early")
     assert found["was_alive"]
-    assert found["took"] < SOON_S
+    assert found["forwards"] == 4, "the pass that was under way is the last"
     assert found["open"] == 0
 
 
@@ -111,8 +109,7 @@ def test_leaving_during_a_step_ends_the_process(report: dict[str, Any]) -> None:
     """The thread that is inside the step closes the generator after it."""
     found = seen(report, "cancelled_in_a_step")
     assert found["cancelled"]
-    assert found["took"] < SOON_S
-    assert found["gone"] < 8.0, "it went on with the second half of the pass"
+    assert found["second_halves"] == 0, "it went on with the second half of the pass"
     assert found["open"] == 0
 
 
@@ -127,11 +124,9 @@ def test_the_gpu_is_given_back_idle(report: dict[str, Any]) -> None:
 def test_leaving_the_queue_neither_waits_nor_writes(report: dict[str, Any]) -> None:
     """A cancelled wait for a GPU ends at once, and the GPU that comes later is not used."""
     found = seen(report, "cancelled_in_the_queue")
-    assert found["took"] < SOON_S
     assert found["waiting"] == 1
-    assert found["written"] < 50, "it was to be left as soon as the GPU came"
+    assert found["written"] <= 4, "it was to be left as soon as the GPU came"
     assert found["again"] == 12, "the place is free again"
-    assert found["forwards"] > found["written"]
 
 
 def test_a_lost_process_is_an_error_of_one_answer(report: dict[str, Any]) -> None:
@@ -179,9 +174,7 @@ def test_answers_are_written_side_by_side(report: dict[str, Any]) -> None:
 def test_the_engine_stops_under_its_readers(report: dict[str, Any]) -> None:
     """They get an error, the process ends, and the engine can start again."""
     found = seen(report, "stopped")
-    assert found["took"] < SOON_S
     assert found["ended"]["code"] == found["after"]["code"] == EngineCrashed.code
-    assert not found["alive"]
     assert len(found["again"]["ids"]) == 12
 
 
