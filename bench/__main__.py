@@ -5,6 +5,8 @@ are right.
 
 `python -m bench consumers`: our exports, read by the tools that they are for.
 
+`python -m bench latency`: how soon a slot is free again, and how long the event loop is held.
+
 `python -m bench engines`: our engines against the ways in which people run the same model.
 """
 
@@ -43,6 +45,13 @@ def consumers(chosen: argparse.Namespace) -> str:
     return run(chosen)
 
 
+def latency(chosen: argparse.Namespace) -> str:
+    """Needs a minute."""
+    from bench.latency import run
+
+    return run(chosen.pairs)
+
+
 def engines(chosen: argparse.Namespace) -> str:
     """Needs minutes to hours, by the number of visitors and of pairs."""
     from bench.engines import run
@@ -56,6 +65,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], str]] = {
     "stats": stats,
     "coverage": coverage,
     "consumers": consumers,
+    "latency": latency,
     "engines": engines,
 }
 
