@@ -160,7 +160,7 @@ async def _store(settings: Settings) -> Finding:
         await store.aclose()
     # A server's address may hold a password; its place does not.
     is_file = settings.database_url.startswith("sqlite")
-    address = settings.database_url if is_file else store.database.place
+    address = settings.database_url if is_file else store.place
     value = f"{address}: {counts.battles} battles, {counts.votes} votes"
     return Finding("store", "ok", value)
 

@@ -45,7 +45,7 @@ def _networks(value: str) -> str:
 Switch = Annotated[bool, Field(description="1 or 0", examples=["1"])]
 AtLeast0 = Annotated[int, Field(ge=0, description="a whole number, 0 or more")]
 AtLeast1 = Annotated[int, Field(ge=1, description="a whole number, 1 or more")]
-Dollars = Annotated[float | None, Field(ge=0, examples=["2.50"])]
+Dollars = Annotated[float | None, Field(ge=0, allow_inf_nan=False, examples=["2.50"])]
 Networks = Annotated[
     str,
     AfterValidator(_networks),
@@ -126,6 +126,7 @@ class Settings(BaseSettings):
     max_cache_gib: float | None = Field(
         default=None,
         gt=0,
+        allow_inf_nan=False,
         description="a number of GiB above 0, or nothing to take it from the free memory",
         examples=["4"],
     )

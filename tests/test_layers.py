@@ -131,8 +131,8 @@ PACKAGES = sorted(path.parent for path in (ROOT / "arena").rglob("__init__.py"))
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
 def test_every_package_says_what_its_files_are(package: Path) -> None:
     """The docstring of a package is the map of its folder: each file and folder is in it."""
-    if package.name == "versions":
-        return  # the files' names say it
+    if package.name in ("versions", "bias"):
+        return  # one file per change and one per check: their names and first lines say it
     text = (package / "__init__.py").read_text(encoding="utf-8")
     docstring = ast.get_docstring(ast.parse(text)) or ""
     names = {path.name for path in package.iterdir()} - {"__init__.py", "__pycache__"}

@@ -30,7 +30,7 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils._http import default_client_factory
 from huggingface_hub.utils.tqdm import silent_tqdm
 
-from arena.domain import Battle
+from arena.domain import Battle, Vote
 from arena.errors.reasons import ErrorReason
 from arena.errors.store import BackupFailed
 from arena.store.changes import Record, RecordKey, RecordKind, key_of
@@ -62,11 +62,13 @@ class Version(NamedTuple):
         answers: how many answers a battle holds, so that a clock that is wrong costs none.
         at: the moment before the record was read from the store.
         digest: of the record's content.
+        words: how much a voter has added to a vote.
     """
 
     answers: int
     at: datetime
     digest: bytes
+    words: int
 
 
 def encode_line(record: Record, at: datetime) -> bytes:
@@ -96,7 +98,7 @@ def decode_line(line: bytes) -> tuple[Record, Version]:
     if at.tzinfo is None:
         raise RecordError("a moment without a time zone")
     record: Record = _SERIALIZERS[kind].decode(plain)
-    return record, Version(_answers(record), at, _digest(plain))
+    return record, Version(_answers(record), at, _digest(plain), _words(record))
 
 
 _JSON: Final[dict[str, Any]] = {
@@ -116,6 +118,13 @@ def encode_lines(records: Sequence[Record], at: datetime) -> list[bytes]:
 
 def _answers(record: Record) -> int:
     return answers_in(record) if isinstance(record, Battle) else 0
+
+
+def _words(record: Record) -> int:
+    if not isinstance(record, Vote):
+        return 0
+    words = (record.comment, record.guess, record.grade_a, record.grade_b)
+    return len(record.reasons) + sum(word is not None for word in words)
 
 
 def _digest(plain: Mapping[str, Any]) -> bytes:
@@ -166,12 +175,19 @@ def read_records(
 
 
 def lacking(newest: Mapping[RecordKey, Version], records: Sequence[Record]) -> list[RecordKey]:
-    """Those that the copy does not have, or has otherwise and with no more answers."""
+    """Those that the copy does not have, or has otherwise and no fuller.
+
+    A record that the copy has fuller is of an old disk: another process has added to it since.
+    """
     found = []
     for record in records:
         key = key_of(record)
         known, digest = newest.get(key), _digest(_SERIALIZERS[key.kind].encode(record))
-        if known is None or (known.digest != digest and known.answers <= _answers(record)):
+        if known is None or (
+            known.digest != digest
+            and known.answers <= _answers(record)
+            and known.words <= _words(record)
+        ):
             found.append(key)
     return found
 

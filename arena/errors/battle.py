@@ -124,7 +124,7 @@ class ArenaBusy(LimitError):
 class RateExceeded(LimitError):
     """A visitor begins more battles in a minute than the owner allows."""
 
-    code = "too_fast"
+    code = "rate_exceeded"
     message = "At most {limit} battles a minute are allowed."
     remedy = "Try again in {wait}."
 

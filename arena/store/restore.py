@@ -25,7 +25,6 @@ from arena.store.serialization import (
     exclusion_row,
     vote_row,
 )
-from arena.store.settings_table import set_meta
 
 _log = logging.getLogger(__name__)
 _BATCH = 200
@@ -94,8 +93,8 @@ def answers_in(battle: Battle) -> int:
     return sum((turn.answer is not None) + len(turn.failed) for talk in both for turn in talk)
 
 
-def restore(connection: Connection, what: Found, mark: str | None, now: datetime) -> Counts:
-    """Inserts what is missing and sets the mark, if any; how much was inserted.
+def restore(connection: Connection, what: Found, now: datetime) -> Counts:
+    """Inserts what is missing; how much was inserted.
 
     A battle that is there is replaced only by a record with more answers, and only while it has no
     vote. A vote or a decision without its battle is left out, and logged.
@@ -108,8 +107,6 @@ def restore(connection: Connection, what: Found, mark: str | None, now: datetime
     decided = _with_battle(connection, what.exclusions, "exclusions")
     new_votes = insert_missing(connection, votes, cast, "battle_id")
     insert_missing(connection, exclusions, decided, "battle_id")
-    if mark is not None:
-        set_meta(connection, mark, now.isoformat())
     return Counts(len(added), len(new_votes))
 
 

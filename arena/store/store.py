@@ -252,14 +252,12 @@ class VoteStore:
         battles: Sequence[Battle],
         votes: Sequence[Vote],
         exclusions: Sequence[Exclusion],
-        *,
-        mark: str | None = None,
     ) -> Counts:
-        """Puts back what a copy holds, in one transaction, which also sets the mark in `meta`.
+        """Puts back what a copy holds, in one transaction.
 
         A battle that is there stays, unless the given one has more answers and there is no vote.
         A vote or a decision that is there stays. What belongs to a battle that is neither given
-        nor there is left out. Doing it again changes nothing but the mark's time. What is put back
+        nor there is left out. Doing it again changes nothing. What is put back
         is no change to copy.
 
         Returns:
@@ -270,7 +268,7 @@ class VoteStore:
             with store_errors(self.place):
                 found = restore.found(battles, votes, exclusions)
             return self.database.transact(
-                self.database.writer, restore.restore, found, mark, self.clock()
+                self.database.writer, restore.restore, found, self.clock()
             )
 
         return await self.database.in_thread(work)

@@ -101,6 +101,22 @@ async def test_store_and_copy_each_get_what_they_lack(hub: Hub, tmp_path: Path) 
     assert hub.votes() == {mine.id, *(b.id for b in theirs)}
 
 
+async def test_an_old_disk_does_not_undo_what_was_added_to_a_vote(hub: Hub, tmp_path: Path) -> None:
+    """A process that starts on an older disk pushes no vote that the copy has with more words."""
+    async with space(hub, tmp_path / "one") as one:
+        (made,) = await one.voted()
+        await one.copy.push()
+        async with space(hub, tmp_path / "old"):
+            pass
+        await one.store.annotate_vote(made.id, made.voter, comment="better")
+    async with space(hub, tmp_path / "old"):
+        pass
+    async with space(hub, tmp_path / "new") as new:
+        cast = await new.store.get_vote(made.id)
+    assert cast is not None
+    assert cast.comment == "better"
+
+
 async def test_processes_share_a_dataset(hub: Hub, tmp_path: Path) -> None:
     """Each push is a file of its own, which no other process writes."""
     async with space(hub, tmp_path / "one") as one, space(hub, tmp_path / "two") as two:

@@ -50,7 +50,7 @@ async def filled(url: str) -> VoteStore:
     talk = (Exchange("問い\u2028😀", answer("a" * 5000), (failed,)), Exchange("次", answer()))
     made = [battle(created_at=NOON + timedelta(microseconds=n)) for n in range(230)]
     made += [battle(conversation_a=talk, conversation_b=talk), battle("phi", None, preset=None)]
-    await store.restore(made, [vote(one, "tie") for one in made[::2]], [], mark="restored:x")
+    await store.restore(made, [vote(one, "tie") for one in made[::2]], [])
     noted = vote(made[1], reasons=("clear",), comment="良い", guess="phi", signed_in=True)
     await store.cast_vote(noted)
     await store.add_exclusion(Exclusion(made[1].id, "x", NOON))
@@ -122,7 +122,7 @@ def test_whatever_a_visitor_writes_arrives(
 
     async def there() -> None:
         store = VoteStore.open(source)
-        await store.restore(made, [], [], mark="restored:x")
+        await store.restore(made, [], [])
         await store.aclose()
         target = postgres.url(new_database())
         await copy_database(source, target)

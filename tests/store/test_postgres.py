@@ -331,7 +331,7 @@ async def test_restore_waits_for_a_vote_that_is_being_cast(
     """A restore does not replace a battle on which a vote is being cast."""
     made = battle()
     await store.add_battle(made)
-    restoring = store.restore([longer(made)], [], [], mark="restored:x")
+    restoring = store.restore([longer(made)], [], [])
     await (await while_a_vote_is_cast(made, restoring, other, outside))
     assert await store.get_battle(made.id) == made
 

@@ -16,8 +16,6 @@ from arena.store.store import VoteStore
 from tests.store_tools import Outside, excluded_in, pairs_of, tally
 from tests.vote_samples import NOON, VOTER, answer, battle, vote
 
-MARK = "restored:owner/votes"
-
 
 def begun(**changes: object) -> Battle:
     """A battle whose answers have not ended."""
@@ -44,25 +42,17 @@ async def test_empty_store_gets_it_all_and_a_second_time_nothing(store: VoteStor
     votes = [vote(made[0], "tie", comment="良い", signed_in=True), vote(made[2])]
     out = [Exclusion(made[2].id, "x", NOON), Exclusion(made[0].id, "y", NOON)]
     out.append(Exclusion(made[0].id, "", NOON + timedelta(minutes=1), lifted=True))
-    assert await store.get_meta(MARK) is None
-    assert await store.restore(made, votes, out, mark=MARK) == Counts(3, 2)
+    assert await store.restore(made, votes, out) == Counts(3, 2)
     first = await everything(store)
     assert first == (
         [(made[0], votes[0]), (made[1], None), (made[2], votes[1])],
         {made[2].id: out[0]},
         Counts(3, 2),
     )
-    assert await store.get_meta(MARK) is not None
     # Lines of a copy repeat, and come in any order.
-    again = await store.restore(made[::-1] * 2, votes[::-1] * 2, out[::-1] * 2, mark=MARK)
+    again = await store.restore(made[::-1] * 2, votes[::-1] * 2, out[::-1] * 2)
     assert again == Counts(0, 0)
     assert await everything(store) == first
-
-
-async def test_nothing_to_restore_is_marked_too(store: VoteStore) -> None:
-    """The mark is set also where there was nothing to restore."""
-    assert await store.restore([], [], [], mark=MARK) == Counts(0, 0)
-    assert await store.get_meta(MARK) == NOON.isoformat()
 
 
 async def test_richer_record_wins_until_the_vote(store: VoteStore) -> None:
@@ -70,14 +60,14 @@ async def test_richer_record_wins_until_the_vote(store: VoteStore) -> None:
     poor = begun()
     rich = battle(id=poor.id)
     await store.add_battle(poor)
-    assert await store.restore([rich], [], [], mark=MARK) == Counts(0, 0)
+    assert await store.restore([rich], [], []) == Counts(0, 0)
     assert await store.get_battle(poor.id) == rich
-    await store.restore([poor, replace(rich, system_prompt="other")], [], [], mark=MARK)
+    await store.restore([poor, replace(rich, system_prompt="other")], [], [])
     assert await store.get_battle(poor.id) == rich
     cast = vote(rich, "tie", comment="mine")
     await store.cast_vote(cast)
     later = longer(rich)
-    await store.restore([later], [replace(cast, comment="theirs")], [], mark=MARK)
+    await store.restore([later], [replace(cast, comment="theirs")], [])
     assert await store.get_battle(poor.id) == rich
     assert await store.get_vote(poor.id) == cast
 
@@ -87,7 +77,7 @@ async def test_vote_arrives_with_the_record_that_it_is_about(store: VoteStore) -
     poor = begun()
     rich = battle(id=poor.id)
     await store.add_battle(poor)
-    assert await store.restore([rich], [vote(rich)], [], mark=MARK) == Counts(0, 1)
+    assert await store.restore([rich], [vote(rich)], []) == Counts(0, 1)
     assert await store.get_battle(poor.id) == rich
     assert await tally(store) == {"phi gemini model_a": 1}
 
@@ -99,31 +89,30 @@ async def test_what_has_no_battle_is_left_out(
     lost, kept = battle(), battle()
     ballots_, out = [vote(lost), vote(kept)], [Exclusion(lost.id, "x", NOON)]
     with caplog.at_level(logging.WARNING):
-        assert await store.restore([kept], ballots_, out, mark=MARK) == Counts(1, 1)
+        assert await store.restore([kept], ballots_, out) == Counts(1, 1)
     assert "1 votes of the copy have no battle" in caplog.text
     assert "1 exclusions of the copy have no battle" in caplog.text
     assert VOTER not in caplog.text
 
 
 async def test_it_is_one_transaction(store: VoteStore, outside: Outside) -> None:
-    """A restore that fails leaves nothing, and no mark."""
+    """A restore that fails leaves nothing."""
     made = battle()
     with pytest.raises(StoreError):
-        await store.restore([made], [replace(vote(made), winner="x")], [], mark=MARK)
+        await store.restore([made], [replace(vote(made), winner="x")], [])
     outside.rows("ALTER TABLE exclusions RENAME TO hidden")
     with pytest.raises(StoreError):
-        await store.restore([made], [vote(made)], [Exclusion(made.id, "x", NOON)], mark=MARK)
+        await store.restore([made], [vote(made)], [Exclusion(made.id, "x", NOON)])
     assert await store.counts() == Counts(0, 0)
-    assert await store.get_meta(MARK) is None
     outside.rows("ALTER TABLE hidden RENAME TO exclusions")
-    assert await store.restore([made], [vote(made)], [], mark=MARK) == Counts(1, 1)
+    assert await store.restore([made], [vote(made)], []) == Counts(1, 1)
 
 
 async def test_more_than_one_batch(store: VoteStore) -> None:
     """The counts are those of all batches."""
     made = [battle(created_at=NOON + timedelta(seconds=n)) for n in range(450)]
-    assert await store.restore(made[:300], [], [], mark=MARK) == Counts(300, 0)
-    counts = await store.restore(made, [vote(one) for one in made], [], mark=MARK)
+    assert await store.restore(made[:300], [], []) == Counts(300, 0)
+    counts = await store.restore(made, [vote(one) for one in made], [])
     assert counts == Counts(150, 450)
     assert [found for found, _ in await pairs_of(store)] == made
 

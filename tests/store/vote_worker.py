@@ -65,7 +65,7 @@ async def spend(store: VoteStore, limit: str) -> None:
 
 async def restore(store: VoteStore) -> None:
     made = [battle(id=f"{n:032x}") for n in range(60)]
-    counts = await store.restore(made, [vote(one) for one in made], [], mark="restored:x")
+    counts = await store.restore(made, [vote(one) for one in made], [])
     say(f"{counts.battles} {counts.votes}")
 
 
