@@ -21,6 +21,7 @@ from arena.errors.models import ContextTooLong
 from arena.models.base import Ready
 from arena.models.local.engine import TokenEngine, TokenRequest, Tokens
 from tests.models.conftest import Case, being_read
+from tests.models.local.open_requests import open_requests
 from tests.models.local.tiny_phi import LONG, SHORT
 
 PROMPTS = ["What is the capital", "Write a for loop in Python", "日本の首都", "The quick brown fox"]
@@ -165,7 +166,7 @@ async def test_leaving_frees_the_slot(case: Case, how: str) -> None:
     """
     async with being_read(case.engine.generate(request([5, 6, 7], SHORT - 3)), how):
         pass
-    await until(lambda: case.engine.open_requests == 0, "still open")
+    await until(lambda: open_requests(case.engine) == 0, "still open")
     assert len(await collect(case.engine, request([5, 6, 7], 1))) == 1
 
 
@@ -178,7 +179,7 @@ async def test_leaving_before_the_first_token_is_no_leak(case: Case) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    await until(lambda: case.engine.open_requests == 0, "still open")
+    await until(lambda: open_requests(case.engine) == 0, "still open")
     ids = prompts(case)[0]
     assert await collect(case.engine, request(ids, 8)) == case.greedy(ids, 8)
 

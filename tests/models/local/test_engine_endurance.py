@@ -20,6 +20,7 @@ from arena.models.local.onnx.client import typed
 from arena.models.local.onnx.engine import OnnxEngine
 from arena.models.local.onnx.scheduler import failure
 from tests.models.conftest import Case, answer, local_model
+from tests.models.local.open_requests import num_waiting, open_requests
 from tests.models.local.test_engine_contract import collect, first_piece, prompts, request, until
 from tests.models.local.tiny_phi import LONG, SHORT
 
@@ -68,7 +69,7 @@ def resident(case: Case) -> int:
 def nothing_is_held(case: Case) -> bool:
     """Whether no place, page or book entry belongs to anybody."""
     engine = case.engine
-    if engine.open_requests:
+    if open_requests(engine):
         return False
     if isinstance(engine, OnnxEngine):
         return True  # what it holds is in the worker; see the tests of its scheduler
@@ -82,7 +83,7 @@ def nothing_is_held(case: Case) -> bool:
         pool.num_free_sectors == pool.num_sectors
         and batch.semaphore.free_slots == MAX_RUNNING
         and batch.semaphore.free_capacity == batch.cache_tokens // BLOCK
-        and not batch.semaphore.num_waiting
+        and not num_waiting(batch.semaphore)
     )
 
 

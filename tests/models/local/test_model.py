@@ -20,6 +20,7 @@ from arena.models.local.chat_template import ChatText
 from arena.models.local.model import RESTARTS, LocalModel
 from arena.models.variant import VariantModel
 from tests.models.conftest import QUESTION, Case, answer, being_read, local_model
+from tests.models.local.open_requests import num_waiting, open_requests
 from tests.models.local.test_engine_contract import until
 from tests.models.local.tiny_phi import LONG
 
@@ -201,7 +202,7 @@ async def test_leaving_frees_the_slot_at_the_next_pass(
     async with being_read(own.stream(QUESTION, params), how):
         begun = passes.begun
     await until(lambda: is_idle(engine), "not freed")
-    assert engine.open_requests == 0
+    assert open_requests(engine) == 0
     assert passes.begun <= begun + 2 < params.max_new_tokens
     assert (await answer(own, QUESTION, GREEDY))[0]
 
@@ -211,7 +212,7 @@ async def test_leaving_while_waiting_for_a_slot_frees_nothing_twice(own: LocalMo
     engine = internals(own)
     inside = engine._batch.semaphore.acquire(engine._batch.cache_tokens // 256)
     task = asyncio.create_task(answer(own, QUESTION, GREEDY))
-    await until(lambda: engine._batch.semaphore.num_waiting, "never asked")
+    await until(lambda: num_waiting(engine._batch.semaphore), "never asked")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     engine._batch.semaphore.release(engine._batch.cache_tokens // 256, inside)

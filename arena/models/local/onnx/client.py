@@ -95,11 +95,6 @@ class WorkerLink:
         """Of the process; 0 before there is one."""
         return 0 if self._process is None else self._process.pid
 
-    @property
-    def open_requests(self) -> int:
-        """Requests whose tokens are still read."""
-        return len(self._sinks)
-
     def submit(self, number: int, request: TokenRequest, sink: Sink) -> None:
         """Begin an answer; returns at once.
 

@@ -95,11 +95,6 @@ class OnnxEngine(Stoppable):
         stop_with_main_thread(self)
 
     @property
-    def open_requests(self) -> int:
-        """Requests whose tokens are still read."""
-        return 0 if self._link is None else self._link.open_requests
-
-    @property
     def worker_pid(self) -> int:
         """Id of the worker process, which may have ended; 0 before the first start."""
         return 0 if self._link is None else self._link.pid

@@ -62,9 +62,6 @@ class _Router:
     def forget(self, request_id: str) -> None:
         self._deliver.pop(request_id, None)
 
-    def __len__(self) -> int:
-        return len(self._deliver)
-
     def deliver(self, output: Foreign) -> None:
         deliver = self._deliver.get(output.request_id)
         if deliver is not None:
@@ -171,11 +168,6 @@ class ContinuousBatchRunner:
     def running(self) -> bool:
         """Whether the generation thread lives."""
         return self._manager is not None and not self._crashed and bool(self._manager.is_running())
-
-    @property
-    def open_requests(self) -> int:
-        """Requests whose tokens are still read."""
-        return len(self._router)
 
     def submit(self, request_id: str, request: TokenRequest, sink: Sink) -> None:
         """Begin to write an answer; returns at once.

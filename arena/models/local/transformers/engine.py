@@ -67,11 +67,6 @@ class TransformersEngine(Stoppable):
         """`one_at_a_time` where answers wait for each other."""
         return "" if self._batch is not None else "one_at_a_time"
 
-    @property
-    def open_requests(self) -> int:
-        """Requests in the shared batch whose tokens are still read."""
-        return 0 if self._batch is None else self._batch.open_requests
-
     def facts(self) -> Mapping[str, str]:
         """Engine and cache."""
         if self._batch is None:

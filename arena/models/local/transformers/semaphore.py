@@ -23,11 +23,6 @@ class WeightedSemaphore:
         self._waiting: deque[tuple[int, Future[None]]] = deque()
         self._lock = threading.Lock()
 
-    @property
-    def num_waiting(self) -> int:
-        """How many wait."""
-        return len(self._waiting)
-
     def acquire(self, weight: int) -> Future[None]:
         """A future that is done once it is held; give it back with `release`."""
         permit: Future[None] = Future()

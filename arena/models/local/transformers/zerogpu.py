@@ -137,11 +137,6 @@ class ZeroGpuEngine(Stoppable):
         self._stopped = False
         stop_with_main_thread(self)
 
-    @property
-    def open_requests(self) -> int:
-        """Calls that have not ended."""
-        return len(self._calls)
-
     def facts(self) -> Mapping[str, str]:
         """The engine."""
         return {"engine": "transformers-zerogpu"}

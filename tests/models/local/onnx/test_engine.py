@@ -28,6 +28,7 @@ from arena.models.local.onnx.engine import OnnxEngine
 from arena.models.local.onnx.folder import describe
 from arena.models.local.onnx.protocol import Cancel, Submit
 from tests.models.conftest import QUESTION, Case, answer, embedded_model, local_model
+from tests.models.local.open_requests import open_requests
 from tests.models.local.test_engine_contract import collect, prompts, request, until
 from tests.models.local.test_model import ENDLESS, GREEDY, drain
 from tests.models.local.tiny_phi import LONG
@@ -112,7 +113,7 @@ async def test_closing_leaves_no_process(wide_onnx_folder: Path) -> None:
             pass
     with pytest.raises(EngineCrashed):
         await collect(engine, request([5]))
-    assert engine.open_requests == 0
+    assert open_requests(engine) == 0
     await asyncio.to_thread(engine.start)
     assert len(await collect(engine, request([5], 3))) == 3
     engine.stop()
@@ -331,4 +332,4 @@ async def test_tokens_of_a_cancelled_answer_are_dropped(wide_onnx: Case) -> None
         async with aclosing(wide_onnx.engine.generate(request(ids[0], 100))) as pieces:
             await anext(pieces)
     assert await collect(wide_onnx.engine, request(ids[1], 9)) == wide_onnx.greedy(ids[1], 9)
-    assert wide_onnx.engine.open_requests == 0
+    assert open_requests(wide_onnx.engine) == 0

@@ -22,6 +22,7 @@ from arena.models.local.transformers.engine import TransformersEngine
 from arena.models.local.transformers.single import clone_sharing_weights
 from arena.models.local.transformers.weights import LoadedWeights, load
 from tests.models.conftest import Case
+from tests.models.local.open_requests import open_requests
 from tests.models.local.tiny_phi import LONG, SHORT
 
 PROMPTS = ["What is the capital", "Write a for loop in Python", "日本の首都", "The quick brown fox"]
@@ -132,7 +133,7 @@ async def test_a_long_request_runs_outside_the_batch(tiny: Case) -> None:
     for longer, batched in ((0, 1), (1, 0)):
         stream = tiny.engine.generate(request(ids[0], SHORT - len(ids[0]) + longer))
         await anext(stream)
-        assert tiny.engine.open_requests == batched
+        assert open_requests(tiny.engine) == batched
         await stream.aclose()
 
 

@@ -24,6 +24,7 @@ from arena.models.base import Ready
 from arena.models.local.engine import TokenRequest
 from arena.models.local.model import LocalModel
 from arena.models.local.transformers.engine import TransformersEngine
+from tests.models.local.open_requests import open_requests
 from tests.models.local.tiny_phi import LONG
 from tests.models.local.transformers.zerogpu_engine import (
     CONFIG,
@@ -116,7 +117,7 @@ async def left_early() -> dict[str, Any]:
         await pieces.aclose()
         await until(lambda: not alive(pid))
     forwards = FORWARDS.stat().st_size
-    return {"was_alive": was_alive, "forwards": forwards, "open": ENGINE.open_requests}
+    return {"was_alive": was_alive, "forwards": forwards, "open": open_requests(ENGINE)}
 
 
 async def cancelled_in_a_step() -> dict[str, Any]:
@@ -135,7 +136,7 @@ async def cancelled_in_a_step() -> dict[str, Any]:
     return {
         "cancelled": reader.cancelled(),
         "second_halves": FORWARDS.stat().st_size,
-        "open": ENGINE.open_requests,
+        "open": open_requests(ENGINE),
     }
 
 
@@ -153,7 +154,7 @@ async def given_back_idle() -> dict[str, Any]:
         pieces = ENGINE.generate(ENDLESS)
         await anext(pieces)
         await pieces.aclose()
-        await until(lambda: not ENGINE.open_requests)
+        await until(lambda: not open_requests(ENGINE))
         marks = FORWARDS.stat().st_size
         alive_after = alive(spaces.platform.calls[-1].pid)
     spaces.platform.keep = False
@@ -166,13 +167,13 @@ async def cancelled_in_the_queue() -> dict[str, Any]:
     spaces.platform.free.clear()
     with in_child(until_left):
         reader = asyncio.create_task(collect(ENGINE, ENDLESS))
-        await until(lambda: bool(ENGINE.open_requests))
+        await until(lambda: bool(open_requests(ENGINE)))
         await until(next(iter(ENGINE._calls))._lock.locked)
         reader.cancel()
         await asyncio.wait([reader])
-        waiting = ENGINE.open_requests
+        waiting = open_requests(ENGINE)
         spaces.platform.free.set()
-        await until(lambda: not ENGINE.open_requests)
+        await until(lambda: not open_requests(ENGINE))
     written = FORWARDS.stat().st_size
     again = await collect(ENGINE, WANTED[0])
     return {
