@@ -153,7 +153,7 @@ async def write(path: Path, models: int, votes: int, seed: int) -> None:
                 for _ in range(min(BATCH, votes - begin))
             ]
             battles, cast = [battle for battle, _ in made], [vote for _, vote in made]
-            await store.restore(battles, cast, (), mark=f"simulated {begin}")
+            await store.restore(battles, cast, ())
     finally:
         await store.aclose()
 
