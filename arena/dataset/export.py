@@ -42,6 +42,7 @@ async def export(
     ties: bool = False,
     salt: str | None = None,
     mask: bool = False,
+    voted_only: bool = False,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> ExportReport:
     """Writes the battles, oldest first, as of one moment, while votes may come in.
@@ -60,6 +61,8 @@ async def export(
         ties: whether ties give rows of training data too.
         salt: of the voters' second hash; None draws one that is kept nowhere.
         mask: whether what may lead to a person is masked, see `arena.dataset.pii`.
+        voted_only: whether battles without a vote are left out of rows, counts and card: for
+            readers who must not learn before the vote who plays on which side.
         now: the moment that the card tells.
 
     Raises:
@@ -81,7 +84,7 @@ async def export(
         made_at=now(),
         masked=None if masker is None else masker.counts,
     )
-    run = _Run(report, secrets.token_hex(32) if salt is None else salt, masker)
+    run = _Run(report, secrets.token_hex(32) if salt is None else salt, masker, voted_only)
     if not isinstance(target, Path):
         await run.write(store, target)
         return report
@@ -102,6 +105,7 @@ class _Run:
     report: ExportReport
     salt: str
     masker: Masker | None
+    voted_only: bool
     _orders: Counter[str] = field(default_factory=Counter)
 
     async def write(self, store: VoteStore, stream: IO[Any]) -> None:
@@ -111,7 +115,7 @@ class _Run:
         waiting: list[Plain] = []
         rows = rows_into(stream, file_format, COLUMNS[self.report.shape])
         try:
-            async for cases in store.iter_records():
+            async for cases in store.iter_records(voted_only=self.voted_only):
                 waiting += await thread_to_end(self._shaped, cases)
                 if len(waiting) >= size:
                     await thread_to_end(rows.write, waiting)

@@ -1,7 +1,8 @@
 """An export that visitors may ask for, where the owner allows it.
 
 It is what `python -m arena export --mask` writes, with its card, in one zip file. What may lead to
-a person is always masked, and voters have another hash in each file.
+a person is always masked, and voters have another hash in each file. Battles without a vote are
+not in it: their voters must not learn who plays on which side.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from arena.store.store import VoteStore
 FRESH_S: Final = 60.0
 # How long a visitor waits for another one's export.
 WAIT_S: Final = 60.0
-# An export reads every record; more of them are for the command, beside the page.
+# Battles with a vote; more of them are for the command, beside the page.
 MOST_BATTLES: Final = 200_000
 
 
@@ -105,7 +106,7 @@ class PublicExports:
                 await thread_to_end(shutil.rmtree, file.path.parent, ignore_errors=True)
 
     async def _written(self, shape: ExportShape, file_format: FileFormat) -> PublicFile:
-        battles = (await self._store.counts()).battles
+        battles = (await self._store.counts()).votes  # those in the file: each has one
         if battles > MOST_BATTLES:
             raise ExportTooLarge(battles=f"{battles:,}", most=f"{MOST_BATTLES:,}")
         folder = Path(
@@ -114,8 +115,8 @@ class PublicExports:
         try:
             rows = folder / f"arena-votes-{shape}.{file_format}"
             report = await export(
-                self._store, rows, shape=shape, file_format=file_format, mask=True
-            )
+                self._store, rows, shape=shape, file_format=file_format, mask=True, voted_only=True,
+            )  # fmt: skip
             packed = await thread_to_end(_packed, rows)
         except BaseException:
             await thread_to_end(shutil.rmtree, folder, ignore_errors=True)

@@ -273,15 +273,20 @@ class VoteStore:
 
         return await self.database.in_thread(work)
 
-    async def iter_records(self) -> AsyncIterator[list[BattleRecords]]:
-        """Every battle with its vote and the decision in force, oldest first, some at a time.
+    async def iter_records(self, *, voted_only: bool = False) -> AsyncIterator[list[BattleRecords]]:
+        """Battles with their votes and the decisions in force, oldest first, some at a time.
 
         As of the moment this starts: the list of battles, all votes and all decisions are read at
         once, the battles in batches after that. A battle with a vote can't change any more, and no
         lock is held while the caller works. One without a vote may be given as it was a little
         later.
+
+        Args:
+            voted_only: whether battles without a vote are left out.
         """
         ids, cast, excluded = await self.database.read(queries.snapshot)
+        if voted_only:
+            ids = [one for one in ids if one in cast]
         for start in range(0, len(ids), _EXPORT_BATCH):
             batch = ids[start : start + _EXPORT_BATCH]
             found = await self.database.read(queries.battles_of, batch)

@@ -1,4 +1,9 @@
-"""The models' cards. Pure: no Gradio, no I/O."""
+"""The models' cards. Pure: no Gradio, no I/O.
+
+A visitor sees what a model is. What moves with the answers that are being written (throughput, the
+day's cost) would tell who plays on which side, and remedies are for the owner: both are the
+owner's alone.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +22,26 @@ from arena.ui.status_view import status_words
 HIDDEN_FACTS = ("price_", "kv_bytes")
 
 
-def models_html(registry: Registry, language: str, store_card: str = "") -> str:
+def models_html(
+    registry: Registry, language: str, store_card: str = "", *, owner: bool = False
+) -> str:
     """A card a contestant, with its facts; a built-in variant only while it can play."""
     shown = [entry for entry in registry.entries if entry.ready or not entry.fallback_variant]
-    cards = "".join(_model_card(entry, language) for entry in shown)
+    cards = "".join(_model_card(entry, language, owner=owner) for entry in shown)
     return f'<div class="cards">{cards}{store_card}</div>'
 
 
+def votes_html(votes: int, language: str) -> str:
+    """A visitor's card about the votes: how many. Battles without a vote are no public number."""
+    rows = {"store.votes": str(votes)}
+    return _card(say(language, "store.title"), rows, language, attributes=' id="store"')
+
+
 def store_html(place: str, counts: Counts, copy: CopyState, language: str, now: float) -> str:
-    """A card about the votes: how many, where, and how their copy stands.
+    """The owner's card about the votes: how many, where, and how their copy stands.
 
     Args:
-        place: the store's; only its kind is shown, since the page may be public.
+        place: the store's, in words.
         counts: what it holds.
         copy: how the copy stands; an empty place means that there is none.
         language: of the page.
@@ -37,7 +50,7 @@ def store_html(place: str, counts: Counts, copy: CopyState, language: str, now: 
     rows = {
         "store.battles": str(counts.battles),
         "store.votes": str(counts.votes),
-        "store.place": "Postgres" if place.startswith("postgresql") else "SQLite",
+        "store.place": place,
         "store.copy": copy.place or say(language, "store.no_copy"),
     }
     if copy.place:
@@ -59,12 +72,12 @@ def copy_words(copy: CopyState, language: str, now: float) -> str:
     return say(language, "store.pushed", minutes=int(max(0.0, now - copy.pushed_at) // 60))
 
 
-def _model_card(entry: Entry, language: str) -> str:
+def _model_card(entry: Entry, language: str, *, owner: bool) -> str:
     spec = entry.model.spec
     words, remedy = status_words(entry.model.status(), spec, language)
     rows = {
         "models.state": words,
-        "models.remedy": remedy,
+        "models.remedy": remedy if owner else "",
         "models.id": spec.id,
         "models.variant_of": spec.variant_of or "",
         "models.source": spec.source,
@@ -75,9 +88,10 @@ def _model_card(entry: Entry, language: str) -> str:
         shown = {k: v for k, v in entry.facts.items() if not k.startswith(HIDDEN_FACTS)}
         rows |= {f"fact.{key}": value for key, value in shown.items()}
         rows |= cache_rows(entry.facts, language)
-    if entry.ready and isinstance(entry.model, Measured):
-        rows |= _throughput(entry.model.throughput(), language)
-    return _card(spec.label, rows | _money(entry, language), language)
+    rows |= _price(entry, language)
+    if owner:
+        rows |= _live(entry, language)
+    return _card(spec.label, rows, language)
 
 
 def _throughput(measured: Throughput, language: str) -> dict[str, str]:
@@ -92,16 +106,12 @@ def _throughput(measured: Throughput, language: str) -> dict[str, str]:
     return rows
 
 
-def _money(entry: Entry, language: str) -> dict[str, str]:
-    """What it costs and has cost today; nothing for what runs here."""
-    spec, model = entry.model.spec, entry.model
-    if not spec.price_in and not spec.price_out:
-        return {}
-    facts = entry.facts
-    price = say(language, "money.price", into=f"{spec.price_in:g}", out=f"{spec.price_out:g}")
-    if facts.get("price_verified") == "no":
-        price = f"{price} {say(language, 'money.unverified', day=facts['price_as_of'])}"
-    rows = {"models.price": price}
+def _live(entry: Entry, language: str) -> dict[str, str]:
+    """What moves with the answers: what it is doing now, and what it has cost today."""
+    model = entry.model
+    rows = {}
+    if entry.ready and isinstance(model, Measured):
+        rows |= _throughput(model.throughput(), language)
     expenses = model.expenses() if isinstance(model, Metered) else None
     if expenses is not None:
         limit = expenses.limit_usd
@@ -109,6 +119,18 @@ def _money(entry: Entry, language: str) -> dict[str, str]:
         today = f"{expenses.today_usd:.4f}"
         rows["models.today"] = say(language, key, today=today, limit=f"{limit or 0:g}")
     return rows
+
+
+def _price(entry: Entry, language: str) -> dict[str, str]:
+    """What it costs; nothing for what runs here."""
+    spec = entry.model.spec
+    if not spec.price_in and not spec.price_out:
+        return {}
+    facts = entry.facts
+    price = say(language, "money.price", into=f"{spec.price_in:g}", out=f"{spec.price_out:g}")
+    if facts.get("price_verified") == "no":
+        price = f"{price} {say(language, 'money.unverified', day=facts['price_as_of'])}"
+    return {"models.price": price}
 
 
 def _card(title: str, rows: dict[str, str], language: str, attributes: str = "") -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import gradio as gr
@@ -10,7 +9,7 @@ import gradio as gr
 from arena.battle.arena import Arena
 from arena.errors.base import ArenaError
 from arena.ui.components import PRIVATE, Updates, html
-from arena.ui.model_cards import models_html, store_html
+from arena.ui.model_cards import models_html, votes_html
 from arena.ui.page_state import PageState
 from arena.ui.status_view import error_notice
 
@@ -54,6 +53,4 @@ class ModelsTab:
             counts = await store.counts()
         except ArenaError as error:
             return error_notice(language, error) + models_html(registry, language)
-        copy = store.copy_state()
-        card = store_html(store.place, counts, copy, language, time.time())
-        return models_html(registry, language, card)
+        return models_html(registry, language, votes_html(counts.votes, language))

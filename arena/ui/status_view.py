@@ -20,13 +20,10 @@ def chips_html(registry: Registry, language: str) -> str:
 
 def _chip(entry: Entry, language: str) -> str:
     status = entry.model.status()
-    words, remedy = status_words(status, entry.model.spec, language)
+    words, _ = status_words(status, entry.model.spec, language)
     light = {Ready: "ok", Loading: "wait", Unavailable: "warn", Dormant: "off"}[type(status)]
-    title = escape(f"{words} {remedy}".strip(), quote=True)
     text = f"{escape(entry.model.spec.label)} · {escape(words)}"
-    return (
-        f'<span class="chip {light}" id="status-{entry.slug}" title="{title}"><i></i>{text}</span>'
-    )
+    return f'<span class="chip {light}" id="status-{entry.slug}"><i></i>{text}</span>'
 
 
 def state_line(entry: Entry, language: str) -> str:
@@ -36,7 +33,7 @@ def state_line(entry: Entry, language: str) -> str:
 
 
 def status_words(status: ModelStatus, spec: ModelSpec, language: str) -> tuple[str, str]:
-    """A few words for a chip, and the remedy where there is something to do."""
+    """A few words for everybody, and for the owner what is wrong and what to do."""
     if isinstance(status, Loading):
         words = say_or(language, f"status.{status.step}", say(language, "status.loading"))
         if status.progress is not None:
@@ -53,17 +50,12 @@ def status_words(status: ModelStatus, spec: ModelSpec, language: str) -> tuple[s
         until = status.error.values.get("until")
         if until is not None:  # a cap of the day: the owner meant it so
             return say(language, "status.spent", until=until), f"{message} {remedy}"
-        variable = status.error.values.get("variable")
-        if variable is None:
-            return say(language, "status.unavailable"), f"{message} {remedy}"
-        suggestion = status.error.values.get("suggestion")
-        setting = f"{variable}={suggestion}" if suggestion else variable
-        return say(language, "status.set", variable=setting), f"{message} {remedy}"
+        return say(language, "status.unavailable"), f"{message} {remedy}"
     return say(language, "status.dormant"), ""
 
 
 def banner_html(registry: Registry, language: str) -> str:
-    """The model that answers in place of the wanted one, and why; empty if none does."""
+    """The model that answers in place of the wanted one; empty if none does."""
     primary = next((e for e in registry.entries if e.primary), None)
     stand_in = next((e for e in registry.entries if e.stand_in and not e.is_variant), None)
     if primary is None or stand_in is None:
@@ -73,12 +65,7 @@ def banner_html(registry: Registry, language: str) -> str:
     if isinstance(status, Unavailable):
         lead = say(language, "banner.stand_in", **names)
         extra = say(language, "banner.english", **names) if language == "ja" else ""
-        message, remedy = error_texts(language, status.error)
-        return (
-            f'<div class="banner"><span>{escape(lead)} {escape(extra)}</span>'
-            f"<details><summary>{escape(say(language, 'banner.how'))}</summary>"
-            f"<p>{escape(message)}<br>{escape(remedy)}</p></details></div>"
-        )
+        return f'<div class="banner"><span>{escape(lead)} {escape(extra)}</span></div>'
     if registry.stand_in_offered:
         text = escape(say(language, "banner.loading", **names))
         return f'<div class="banner"><span>{text}</span></div>'

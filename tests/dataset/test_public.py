@@ -154,3 +154,22 @@ async def test_failed_file_leaves_nothing(
     assert folders(tmp_path) == []
     monkeypatch.undo()
     assert (await exports.make(ExportShape.ARENA, FileFormat.JSONL)).report.rows == 1
+
+
+@pytest.mark.parametrize("shape", list(ExportShape))
+async def test_battle_without_a_vote_is_in_no_public_file(
+    store: VoteStore, tmp_path: Path, shape: ExportShape
+) -> None:
+    """Before the vote neither rows, counts nor card of a public file know of a battle."""
+    await voted(store)
+    waiting = battle("secret-left", "secret-right")
+    await store.add_battle(waiting)
+    exports = PublicExports(store, on=True, folder=tmp_path)
+    file = await exports.make(shape, FileFormat.JSONL)
+    assert file.report.battles == 1
+    assert "no_vote" not in file.report.left_out
+    with zipfile.ZipFile(file.path) as packed:
+        assert b"secret" not in b"".join(packed.read(name) for name in packed.namelist())
+    await store.cast_vote(vote(waiting))
+    later = PublicExports(store, on=True, folder=tmp_path)
+    assert (await later.make(shape, FileFormat.JSONL)).report.battles == 2

@@ -251,17 +251,19 @@ def test_language_is_the_visitors_choice_first(
 # --- header, presets, visits -------------------------------------------------------------------
 
 
-def test_chip_says_state_and_what_to_set() -> None:
-    """A chip has the model's state and, where one helps, the variable to set."""
+def test_chip_says_name_and_state_and_leaves_the_remedy_to_the_owner() -> None:
+    """A chip has the model's name and state; what the owner could set is not a visitor's matter."""
     model = ScriptedModel("gemini", ["x"])
     registry = Registry([Entry("gemini", model)])
     model.state = Unavailable(KeyMissing(label="Gemini", variable="GEMINI_API_KEY"))
-    assert "GEMINI_API_KEY を設定" in status_view.chips_html(registry, "ja")
+    assert "Gemini · 使えません<" in status_view.chips_html(registry, "ja")
     model.state = Unavailable(KeyRejected("no", variable="GEMINI_API_KEY"))
-    assert "does not accept the key" in status_view.chips_html(registry, "en")
+    assert "key" not in status_view.chips_html(registry, "en")
     quota = NoFreeQuota(model="pro", variable="GEMINI_MODEL", suggestion="gemini-flash-latest")
     model.state = Unavailable(quota)
-    assert "· set GEMINI_MODEL=gemini-flash-latest<" in status_view.chips_html(registry, "en")
+    assert "GEMINI_MODEL" not in status_view.chips_html(registry, "en")
+    _, todo = status_view.status_words(model.state, model.spec, "en")
+    assert "set GEMINI_MODEL=gemini-flash-latest" in todo
     model.state = Loading(0.43, "download")
     assert "43%" in status_view.chips_html(registry, "ja")
     model.state = Ready({"device": "cuda:0"}, notice="one_at_a_time")
