@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from arena.domain import Delta, Finished, GenerationParams, Message, ModelSpec
@@ -48,9 +49,14 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """Cannot answer; the error says why and what to do."""
+    """Cannot answer; the error says why and what to do.
+
+    Attributes:
+        retry_at: when it is tried again by itself, UTC; None where it is not. For the owner.
+    """
 
     error: ArenaError
+    retry_at: datetime | None = None
 
 
 ModelStatus = Dormant | Loading | Ready | Unavailable
@@ -77,6 +83,15 @@ class Metered(Protocol):
 
     def expenses(self) -> Expenses | None:
         """What it has cost today, when that was last looked at; None where nothing is paid."""
+
+
+@runtime_checkable
+class Recovering(Protocol):
+    """A contestant that knows when to try again after a failure."""
+
+    @property
+    def retry_due(self) -> bool:
+        """Whether it is unavailable, and `start` should be called now."""
 
 
 @runtime_checkable

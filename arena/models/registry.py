@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
@@ -14,7 +14,15 @@ from pathlib import Path
 from arena.domain import slug_of
 from arena.errors.battle import NoContestants
 from arena.errors.models import EngineCrashed, NetworkFailed, Overloaded, RateLimited
-from arena.models.base import ChatModel, Dormant, Loading, Metered, ModelStatus, Ready, Unavailable
+from arena.models.base import (
+    ChatModel,
+    Dormant,
+    Loading,
+    Metered,
+    Ready,
+    Recovering,
+    Unavailable,
+)
 from arena.models.local.embedded import embedded_config
 from arena.models.local.model import LocalModel
 from arena.models.local.spec import ModelConfig
@@ -32,6 +40,9 @@ from arena.models.variant import VariantModel
 from arena.settings import EMBEDDED, Settings
 
 log = logging.getLogger(__name__)
+
+RETRY_POLL_S = 1.0
+"""How often it is looked which contestants are to be tried again."""
 
 PHI = "microsoft/Phi-4-mini-instruct"
 STEPS_SUFFIX, STEPS_LABEL = "steps", "step by step"
@@ -82,16 +93,28 @@ class Entry:
 
 
 class Registry:
-    """All contestants: starts them, and draws pairs from those that are ready."""
+    """All contestants: starts them, and draws pairs from those that are ready.
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    Args:
+        entries: the contestants.
+        sleep: waits between two looks at those that failed.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         slugs = [entry.slug for entry in entries]
         twice = {slug for slug in slugs if slugs.count(slug) > 1}
         if twice:
             raise ValueError(f"slugs must differ: {sorted(twice)}")
         self.entries = tuple(entries)
         self._by_slug = {entry.slug: entry for entry in entries}
+        self._sleep = sleep
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._retrying: asyncio.Task[None] | None = None
 
     def __getitem__(self, slug: str) -> Entry:
         return self._by_slug[slug]
@@ -101,8 +124,10 @@ class Registry:
         return self._by_slug.get(slug or "")
 
     def start(self) -> None:
-        """Begin to start everything that should run; returns at once."""
+        """Begin to start everything that should run, and to retry it; returns at once."""
         self._begin("start", self._start_all)
+        if self._retrying is None:
+            self._retrying = asyncio.create_task(self._retry_when_due())
 
     async def started(self) -> None:
         """Wait until every start has ended, well or badly."""
@@ -159,10 +184,36 @@ class Registry:
         await asyncio.gather(*(model.refresh() for model in metered))
 
     def restart_failed(self) -> None:
-        """Start again what a passing fault made unavailable; returns at once."""
-        failed = [e for e in self.entries if not e.is_variant and _passing(e.model.status())]
+        """Start again what a passing fault made unavailable; returns at once.
+
+        A contestant that knows when to try again is started when that time has come.
+        """
+        failed = [e for e in self.entries if not e.is_variant and _passing(e.model)]
         if failed:
             self._begin("restart", partial(self._start_each, failed))
+
+    async def try_again(self, slug: str | None = None) -> None:
+        """Start what is unavailable now, whatever its next time is; returns when that has ended.
+
+        Args:
+            slug: the only one to try; None tries all of them.
+        """
+        wanted = self.entries if slug is None else [self[slug]]
+        failed = [e for e in wanted if isinstance(e.model.status(), Unavailable)]
+        await self._start_each([e for e in failed if not e.is_variant])
+
+    async def _retry_when_due(self) -> None:
+        """Start those whose time has come, for as long as the arena runs. No battle waits for it.
+
+        Polled: the next time may change with each answer, and a look costs nothing.
+        """
+        while True:
+            await self._sleep(RETRY_POLL_S)
+            models = [e.model for e in self.entries if not e.is_variant]
+            due = [m for m in models if isinstance(m, Recovering) and m.retry_due]
+            for failed in await asyncio.gather(*(m.start() for m in due), return_exceptions=True):
+                if isinstance(failed, Exception):
+                    log.error("a start failed unexpectedly", exc_info=failed)
 
     async def _start_each(self, entries: Sequence[Entry]) -> None:
         await asyncio.gather(*(entry.model.start() for entry in entries))
@@ -225,14 +276,18 @@ class Registry:
 
     async def aclose(self) -> None:
         """Stop every model."""
-        for task in self._tasks.values():
+        tasks = [*self._tasks.values(), *([self._retrying] if self._retrying else ())]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(entry.model.aclose() for entry in self.entries))
 
 
-def _passing(status: ModelStatus) -> bool:
+def _passing(model: ChatModel) -> bool:
     """Whether a model that failed may well work when it is started again."""
+    if isinstance(model, Recovering):
+        return model.retry_due
+    status = model.status()
     passing = (EngineCrashed, NetworkFailed, Overloaded, RateLimited)
     return isinstance(status, Unavailable) and isinstance(status.error, passing)
 

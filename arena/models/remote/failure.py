@@ -51,6 +51,11 @@ class RemoteFailure:
         """Whether it stays until the owner changes the key, model, billing or engine."""
         return issubclass(self.kind, KeyRejected | ModelGone | NoFreeQuota | EngineUnreachable)
 
+    @property
+    def rests(self) -> bool:
+        """Whether the provider is left alone for a while: it stays, or a wait was asked for."""
+        return self.lasting or self.wait_s is not None
+
 
 def refusal(kind: type[ModelError], detail: str, wait_s: float | None = None) -> RemoteFailure:
     """The failure of a request that was answered with an error.

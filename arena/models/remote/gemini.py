@@ -31,6 +31,8 @@ KEY_VARIABLE = "GEMINI_API_KEY"
 USUAL_MODELS = ("gemini-flash-latest", "gemini-pro-latest")
 """Named first, and where the API cannot be asked which models the key may call."""
 
+CHECK_S = 10.0
+"""How long the model's facts are awaited."""
 NAMES_S = 5.0
 """How long the list of models is awaited, which only makes a remedy better."""
 
@@ -82,7 +84,7 @@ class GeminiDialect(Dialect[GeminiClient]):
     async def check(self, client: GeminiClient, model: str) -> RemoteFailure | None:
         """Ask for the model's facts."""
         self._names = []
-        found = await outcome(client.sdk.aio.models.get(model=model))
+        found = await outcome(asyncio.wait_for(client.sdk.aio.models.get(model=model), CHECK_S))
         if isinstance(found, BaseException):
             return self.classify(found)
         self._facts[model] = model_facts(found)

@@ -1,6 +1,8 @@
 """A contestant behind an address: its requests, retries, fallback, caps and status.
 
-What differs between APIs is its `Dialect`. Nothing is sent again once visible text has come, and
+What differs between APIs is its `Dialect`. After a failure that lasts, or several that pass, the
+provider rests; then it is asked without charge whether key and model can be used, and one answer
+is the trial (see `CircuitBreaker`). Nothing is sent again once visible text has come, and
 no other model than the configured fallback ever answers. Errors are raised without a cause: the
 SDK's own exceptions hold the request, whose headers hold the key.
 """
@@ -9,16 +11,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import random
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from arena.domain import Delta, Finished, FinishReason, GenerationParams, Message, ModelSpec
+from arena.errors.base import ArenaError
 from arena.errors.models import (
-    BadReply,
     ContentBlocked,
     ModelError,
     ModelGone,
@@ -38,10 +44,13 @@ from arena.models.base import (
     StreamEvent,
     Unavailable,
 )
+from arena.models.remote.breaker import CircuitBreaker, Permit
+from arena.models.remote.budget import utc_now
 from arena.models.remote.connection import Connection, ReplyReader, SharedTask
-from arena.models.remote.dialect import Attempt, ChatRequest, Client, Dialect, Endings, ReplyChunk
+from arena.models.remote.dialect import Attempt, ChatRequest, Client, Dialect, ReplyChunk
 from arena.models.remote.failure import RemoteFailure, retry_wait
-from arena.models.remote.quota import MeteredCall, Quota
+from arena.models.remote.quota import Quota
+from arena.models.remote.reply import Reply
 
 log = logging.getLogger(__name__)
 
@@ -49,63 +58,10 @@ SILENCE_S = 120.0
 """How long a provider may send nothing; a model that thinks is silent long."""
 USAGE_WAIT_S = 2.0
 """How long the token counts are awaited after the finish reason."""
-MAIN_MODEL_RESTS_S = 900.0
-"""How long the fallback answers without the main model being asked first."""
 
 _FALLBACK_FOR = (ModelGone, NoFreeQuota, Overloaded, RateLimited)
-
-
-@dataclass(slots=True)
-class _Reply:
-    """What one request has brought so far.
-
-    Attributes:
-        served: the model version that answers.
-        text_seen: whether visible text has come; from then on nothing is sent again.
-        finish: the provider's finish reason, empty while there is none.
-    """
-
-    served: str
-    text_seen: bool = False
-    finish: str = ""
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    thinking_tokens: int | None = None
-
-    def add(self, chunk: ReplyChunk) -> str:
-        """Keep what the chunk says, and return its visible text."""
-        self.served = chunk.served or self.served
-        self.finish = chunk.finish or self.finish
-        self.text_seen = self.text_seen or bool(chunk.text)
-        for name in ("prompt_tokens", "completion_tokens", "thinking_tokens"):
-            if (count := getattr(chunk, name)) is not None:
-                setattr(self, name, count)
-        return chunk.text
-
-    def ending(self, endings: Endings) -> FinishReason | RemoteFailure:
-        """How it ended, once the stream is over."""
-        if not self.finish:
-            return RemoteFailure(
-                StreamBroken, "the stream ended without a finish reason", again=True
-            )
-        meaning = endings.get(self.finish, BadReply)
-        if isinstance(meaning, FinishReason):
-            return meaning
-        return RemoteFailure(meaning, f"finish reason {self.finish[:100]}")
-
-    def cost(self, call: MeteredCall, end: FinishReason | RemoteFailure) -> float | None:
-        """US dollars; None where it is not known.
-
-        A request that was refused costs nothing. What is billed of one that broke after its
-        beginning is not known.
-        """
-        if isinstance(end, RemoteFailure):
-            return 0.0 if end.refused and not self.text_seen else None
-        visible = self.completion_tokens
-        if visible is None and end is FinishReason.BLOCKED:
-            visible = 0
-        generated = None if visible is None else visible + (self.thinking_tokens or 0)
-        return call.usd(self.served, self.prompt_tokens, generated)
+# What a provider does to every prompt; other failures may be this prompt's own.
+_PROVIDER_FAULTS = (NetworkFailed, Overloaded, RateLimited, StreamBroken)
 
 
 class RemoteModel:
@@ -117,6 +73,8 @@ class RemoteModel:
         silence_s: how long the provider may send nothing.
         clock: seconds that never go back.
         sleep: waits between repeated requests.
+        rng: draws how much longer a rest is.
+        now: the wall clock, UTC; only to say when it is tried again.
     """
 
     def __init__(
@@ -127,11 +85,16 @@ class RemoteModel:
         silence_s: float = SILENCE_S,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        rng: random.Random | None = None,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._dialect = dialect
         self._quota = quota or Quota()
         self._clock = clock
         self._sleep = sleep
+        self._now = now
+        self._rng = rng or random.Random()  # noqa: S311 -- no secret
+        self._rested()
         self._status = self._idle_status()
         self._connection: Connection[Client] = Connection(
             label=dialect.spec.label,
@@ -140,7 +103,6 @@ class RemoteModel:
         )
         self._checking = SharedTask()
         self._refused: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
-        self._main_resting: tuple[RemoteFailure, float] | None = None
 
     @property
     def spec(self) -> ModelSpec:
@@ -161,7 +123,15 @@ class RemoteModel:
             refusal = self._quota.refusal(self._dialect.model)
             if refusal is not None:
                 return Unavailable(refusal)
+            if not self._breaker.allows:  # another answer is the trial
+                return self._resting()
         return self._status
+
+    @property
+    def retry_due(self) -> bool:
+        """See `Recovering`."""
+        failed = isinstance(self._status, Unavailable) and not self._breaker.closed
+        return failed and self._breaker.allows and not self._checking.running
 
     def expenses(self) -> Expenses | None:
         """What it has cost today; None where that is not counted."""
@@ -182,12 +152,14 @@ class RemoteModel:
         await self._checking.run(self._check)
 
     async def _check(self) -> None:
-        self._status = Loading()
-        self._main_resting = None
+        if self._breaker.closed:  # otherwise no battle waits for it
+            self._status = Loading()
+        self._breaker.end_wait()
+        self._main_breaker.end_wait()
         try:
             client = await self._connection.client()
         except ModelUnavailable as error:
-            self._status = Unavailable(error)
+            self._rest(error)
             return
         dialect, fallback = self._dialect, self._dialect.fallback_model
         failure = await dialect.check(client, dialect.model)
@@ -199,20 +171,53 @@ class RemoteModel:
             if await dialect.check(client, fallback) is None:
                 self._set_ready(fallback)
                 return
-        self._status = Unavailable(await dialect.error(client, failure, dialect.model, 0))
+        error = await dialect.error(client, failure, dialect.model, 0)
+        self._rest(error, wait_s=failure.wait_s)
 
     async def stream(
         self, messages: Sequence[Message], params: GenerationParams
     ) -> AsyncGenerator[StreamEvent, None]:
-        """Answer; see `ChatModel`. `ttft_s` and `total_s` count repeated requests in."""
+        """Answer; see `ChatModel`. `ttft_s` and `total_s` count repeated requests in.
+
+        Raises:
+            ModelError: also while the provider rests, without asking it.
+        """
         begun = self._clock()
+        permit = await self._permit()
+        main_permit = self._main_breaker.enter()
+        try:
+            attempt = self._first_attempt(messages, params, main=main_permit is not None)
+            async with aclosing(self._answer(attempt, begun)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            self._breaker.leave(permit)
+            if main_permit is not None:
+                self._main_breaker.leave(main_permit)
+
+    async def _permit(self) -> Permit:
+        """Leave to ask the provider; where it rested, after a check that costs nothing.
+
+        Raises:
+            ModelError: there is no usable key, or the provider rests.
+        """
+        if (fault := self._dialect.key_fault()) is not None:
+            raise fault
+        if self.retry_due or (self._checking.running and not self._breaker.closed):
+            await self.start()
+        permit = self._breaker.enter()
+        if permit is None:
+            raise self._resting().error.with_traceback(None)
+        return permit
+
+    async def _answer(self, attempt: Attempt, begun: float) -> AsyncGenerator[StreamEvent, None]:
+        """All requests for one answer, beginning with this attempt."""
         ttft_s: float | None = None
-        attempt = self._first_attempt(messages, params)
         while True:
             client = await self._client()
             request = self._dialect.request(attempt)
-            call = await self._quota.admit(attempt.model, messages, request.max_tokens)
-            reply = _Reply(served=attempt.model)
+            call = await self._quota.admit(attempt.model, attempt.messages, request.max_tokens)
+            reply = Reply(served=attempt.model)
             async with self._connection.reading(client.stream(request)) as reader:
                 while (chunk := await _next(reader, reply)) is not None:
                     if text := reply.add(chunk):
@@ -224,6 +229,9 @@ class RemoteModel:
             if isinstance(end, FinishReason):
                 self._refused[attempt.model] |= attempt.without
                 self._set_ready(attempt.model, reply.served)
+                self._breaker.succeeded()
+                if attempt.model == self._dialect.model:
+                    self._main_breaker.succeeded()
                 yield Finished(
                     reason=end,
                     error_code=ContentBlocked.code if end is FinishReason.BLOCKED else None,
@@ -247,6 +255,15 @@ class RemoteModel:
         await self._checking.cancel()
         await self._connection.aclose()
         self._status = self._idle_status()
+        self._rested()
+
+    def _rested(self) -> None:
+        """No failure is known, of the contestant and of its main model."""
+        self._breaker = CircuitBreaker(self._clock, self._rng)
+        self._main_breaker = CircuitBreaker(self._clock, self._rng)
+        self._last_error: ArenaError = ModelError()
+        self._retry_at: datetime | None = None
+        self._main_failure: RemoteFailure | None = None
 
     def _idle_status(self) -> ModelStatus:
         fault = self._dialect.key_fault()
@@ -262,20 +279,22 @@ class RemoteModel:
             raise fault
         return await self._connection.client()
 
-    def _first_attempt(self, messages: Sequence[Message], params: GenerationParams) -> Attempt:
-        model, fallback, main_failure = self._dialect.model, self._dialect.fallback_model, None
-        if fallback and self._main_resting and self._clock() < self._main_resting[1]:
-            model, main_failure = fallback, self._main_resting[0]
+    def _first_attempt(
+        self, messages: Sequence[Message], params: GenerationParams, *, main: bool
+    ) -> Attempt:
+        """The first request; `main` says whether the main model may be asked."""
+        fallback = self._dialect.fallback_model
+        model = self._dialect.model if main or fallback is None else fallback
         return Attempt(
             model=model,
             messages=messages,
             params=params,
             without=self._refused[model],
-            main_failure=main_failure,
+            main_failure=None if model == self._dialect.model else self._main_failure,
         )
 
     def _end_of(
-        self, reader: ReplyReader[ReplyChunk], reply: _Reply
+        self, reader: ReplyReader[ReplyChunk], reply: Reply
     ) -> FinishReason | RemoteFailure:
         """How a request ended; after the finish reason a broken connection does not matter."""
         failure = None if reply.finish else reader.failure(self._dialect.classify)
@@ -312,14 +331,32 @@ class RemoteModel:
         if fallback is None or attempt.model == fallback or not helps:
             raise await self._given_up(client, attempt, request, failure)
         log.warning("%s: %s takes over: %s", label, fallback, failure.detail)
-        if failure.lasting:
-            self._rest_main_model(failure)
+        self._rest_main_model(failure)
         without = self._refused[fallback]
         return replace(attempt, model=fallback, without=without, retries=0, main_failure=failure)
 
     def _rest_main_model(self, failure: RemoteFailure) -> None:
-        """Let the fallback answer for a while without asking the main model each time."""
-        self._main_resting = (failure, self._clock() + MAIN_MODEL_RESTS_S)
+        """The fallback answers for the main model, which then rests like the contestant."""
+        self._main_failure = failure
+        self._main_breaker.failed(at_once=failure.rests, wait_s=failure.wait_s)
+
+    def _rest(
+        self, error: ArenaError, *, at_once: bool = True, wait_s: float | None = None
+    ) -> None:
+        """Count a failure of the provider; where the breaker opens, it is the status."""
+        self._breaker.failed(at_once=at_once, wait_s=wait_s)
+        if self._breaker.closed or self._connection.closed:
+            return
+        self._last_error = error
+        self._retry_at = self._now() + timedelta(seconds=self._breaker.wait_s)
+        self._status = self._resting()
+
+    def _resting(self) -> Unavailable:
+        """Why nobody is asked, and until when; a named wait is what is left of it."""
+        error = self._last_error
+        if isinstance(error, RateLimited) and self._breaker.wait_s:
+            error = RateLimited(error.detail, wait=f"{math.ceil(self._breaker.wait_s)} s")
+        return Unavailable(error, self._retry_at)
 
     async def _given_up(
         self, client: Client, attempt: Attempt, request: ChatRequest, failure: RemoteFailure
@@ -332,8 +369,8 @@ class RemoteModel:
         if attempt.main_failure is not None and failure.lasting:
             model, failure = self._dialect.model, attempt.main_failure
         error = await self._dialect.error(client, failure, model, request.max_tokens)
-        if failure.lasting and not self._connection.closed:
-            self._status = Unavailable(error)
+        if failure.lasting or issubclass(failure.kind, _PROVIDER_FAULTS):
+            self._rest(error, at_once=failure.rests, wait_s=failure.wait_s)
         return error
 
     def _set_ready(self, model: str, served: str = "") -> None:
@@ -345,7 +382,7 @@ class RemoteModel:
         )
 
 
-async def _next(reader: ReplyReader[ReplyChunk], reply: _Reply) -> ReplyChunk | None:
+async def _next(reader: ReplyReader[ReplyChunk], reply: Reply) -> ReplyChunk | None:
     """The next chunk. After the finish reason only the counts are awaited, and not for long."""
     try:
         async with asyncio.timeout(USAGE_WAIT_S if reply.finish else None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -14,6 +15,7 @@ from arena.domain import Finished, GenerationParams, Message, Role
 from arena.errors.models import ModelError
 from arena.models.base import ChatModel, Unavailable
 from arena.models.models_file import OpenAiEntry
+from arena.models.remote.budget import utc_now
 from arena.models.remote.dialect import Dialect
 from arena.models.remote.gemini import GeminiDialect
 from arena.models.remote.model import RemoteModel
@@ -42,6 +44,13 @@ class FakeTime:
         self.now += seconds
 
 
+class NoJitter(random.Random):
+    """Waits are exactly as long as their constants."""
+
+    def random(self) -> float:
+        return 0.0
+
+
 class Api:
     """One API: its loopback server, and models that talk to it.
 
@@ -67,6 +76,7 @@ class Api:
         sleep: Any = None,
         silence_s: float = 60.0,
         quota: Any = None,
+        now: Any = utc_now,
         key: Any = ...,
         **dialect: Any,
     ) -> RemoteModel:
@@ -77,6 +87,8 @@ class Api:
             silence_s=silence_s,
             clock=self.time.clock,
             sleep=sleep or self.time.sleep,
+            rng=NoJitter(),
+            now=now,
         )
         self._made.append(model)
         return model

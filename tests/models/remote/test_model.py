@@ -19,7 +19,7 @@ from arena.errors.models import (
     RequestRefused,
     StreamBroken,
 )
-from arena.models.base import ChatModel, Dormant, Metered, Sending
+from arena.models.base import ChatModel, Metered, Recovering, Sending
 from arena.models.remote import model as remote_model
 from tests.models.remote.apis import ASK, PARAMS, Api, failing, read
 from tests.models.remote.loopback import HangUp, Pause, Reply, Reset, soon
@@ -44,7 +44,7 @@ async def test_text_and_usage(api: Api) -> None:
     assert finished.served_model == api.wire.chunk("x").get("model", "gemini-test-001")
     counts = (finished.prompt_tokens, finished.completion_tokens, finished.thinking_tokens)
     assert counts == (12, 34, 56)
-    for contract in (ChatModel, Metered, Sending):
+    for contract in (ChatModel, Metered, Recovering, Sending):
         assert isinstance(model, contract)
 
 
@@ -177,15 +177,13 @@ async def test_a_long_wait_is_the_visitors_choice(
 ) -> None:
     """A wait that is long or unknown is not waited for; the error names it."""
     api.server.default = api.wire.busy(seconds)
-    model = api.make()
 
-    error = await failing(model)
+    error = await failing(api.make())
 
     assert type(error) is RateLimited
     assert error.values["wait"] == wait
     assert api.time.slept == []
     assert len(api.server.asked) == 1
-    assert isinstance(model.status(), Dormant)  # busy for a moment is no reason to leave the pool
 
 
 async def test_waits_are_bounded_together(api: Api) -> None:

@@ -180,7 +180,7 @@ async def test_a_failed_start_is_not_final(api: Api) -> None:
 
 
 async def test_answers_move_the_status(api: Api) -> None:
-    """A refused key closes the model until an answer succeeds; an overloaded one does not."""
+    """A refused key closes the model until it is accepted again; an overloaded one does not."""
     model = api.make()
     await model.start()
     overloaded = api.wire.fails(503)
@@ -192,6 +192,7 @@ async def test_answers_move_the_status(api: Api) -> None:
     error = await failing(model)
     assert unavailable(model) is error
 
+    api.time.now += 3
     _, finished = await read(model)
     status = model.status()
     assert isinstance(status, Ready)

@@ -127,6 +127,7 @@ async def test_the_registry_revives_an_engine_that_comes_later(openai: OpenAiApi
     later = OpenAiServer()
     later.port = port
     async with later:
+        openai.time.now += 3
         registry.restart_failed()
         await soon(later.arrival(for_text=False))
         await model.start()  # joins the start that is going on
