@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from arena.battle.arena import Arena
     from arena.dataset.hub import HubDataset
     from arena.dataset.public import PublicExports
+    from arena.ui.owner import Owner
 
 HERE = Path(__file__).parent
 log = logging.getLogger("arena")
@@ -39,6 +40,7 @@ class Parts:
     exports: PublicExports
     demo: gr.Blocks
     settings: Settings
+    owner: Owner
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _stopping: asyncio.Task[None] | None = field(default=None, init=False)
 
@@ -112,8 +114,8 @@ def compose(settings: Settings) -> Parts:
     if settings.zero_gpu:
         arena.registry.load_before_launch()
     exports = PublicExports(store, on=settings.public_export)
-    demo = Page(arena, presets, settings, exports).build()
-    return Parts(arena, hub, exports, demo, settings)
+    page = Page(arena, presets, settings, exports)
+    return Parts(arena, hub, exports, page.build(), settings, page.owner)
 
 
 def salt_of(settings: Settings) -> str | None:
@@ -141,10 +143,18 @@ def main() -> None:
         signal.signal(number, lambda *_: ended.set())
     # The peers from which the server believes X-Forwarded-For. Empty: none; unset: this machine.
     os.environ["FORWARDED_ALLOW_IPS"] = parts.settings.trusted_proxies
-    server = {"lifespan": parts.lifespan, "routes": health_routes(parts.arena)}
+    routes = [*health_routes(parts.arena), parts.owner.route()]
+    server = {"lifespan": parts.lifespan, "routes": routes}
     options: dict[str, Any] = launch_options()
     demo.queue(default_concurrency_limit=None, api_open=False)
     demo.launch(prevent_thread_lock=True, app_kwargs=server, **options)
+    host = parts.settings.space_host
+    base = f"https://{host.split(',')[0].strip()}/" if host else demo.local_url
+    sys.stdout.write(
+        f"* Owner: {parts.owner.link(base)}\n"
+        "  (costs, remedies and 'try again' on the Models tab; keep the link to yourself)\n"
+    )
+    sys.stdout.flush()
     ended.wait()
     parts.end()
     demo.server.config.timeout_graceful_shutdown = 1  # open pages keep their connections

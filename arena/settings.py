@@ -164,6 +164,7 @@ class Settings(BaseSettings):
     )
     database_pool: AtLeast1 = 10
     space_id: str | None = Field(default=None, examples=["your-name/your-space"])
+    space_host: str | None = Field(default=None, examples=["your-name-your-space.hf.space"])
     hf_token: SecretStr | None = Field(default=None, examples=["hf_your-token"])
     votes_dataset: str | None = Field(
         default=None,
@@ -178,6 +179,12 @@ class Settings(BaseSettings):
         default=None,
         min_length=16,
         description="at least 16 characters, or nothing to have one drawn and kept in the store",
+        examples=["a-long-random-text"],
+    )
+    owner_key: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="at least 16 characters, or nothing to have one drawn at each start",
         examples=["a-long-random-text"],
     )
     limits: Limits = Field(default=Limits(), alias="ARENA_MAX")

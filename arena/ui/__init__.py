@@ -9,6 +9,7 @@ feedback.py, feedback_view.py: guess, reasons, grades and comment of a voter.
 presets_view.py: the examples, and what to look for when judging.
 status_view.py: chips, banner, notices, the account's link.
 models_tab.py, model_cards.py, memory_view.py: the Models tab and its cards.
+owner.py: who runs the arena, and so sees costs, remedies and counters.
 leaderboard_tab.py: the Leaderboard tab and its filters.
 leaderboard_view.py, leaderboard_words.py: its tables and sentences.
 plots.py: its pictures.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from html import escape
 
-from arena.models.base import Measured, Metered
+from arena.models.base import Measured, Metered, Unavailable
 from arena.models.registry import Entry, Registry
 from arena.models.throughput import Throughput
 from arena.store.changes import CopyState
@@ -29,6 +29,11 @@ def models_html(
     shown = [entry for entry in registry.entries if entry.ready or not entry.fallback_variant]
     cards = "".join(_model_card(entry, language, owner=owner) for entry in shown)
     return f'<div class="cards">{cards}{store_card}</div>'
+
+
+def visitor_html(language: str) -> str:
+    """Where the owner finds what visitors don't see."""
+    return f'<p class="note">{escape(say(language, "models.owner_hint"))}</p>'
 
 
 def votes_html(votes: int, language: str) -> str:
@@ -74,7 +79,8 @@ def copy_words(copy: CopyState, language: str, now: float) -> str:
 
 def _model_card(entry: Entry, language: str, *, owner: bool) -> str:
     spec = entry.model.spec
-    words, remedy = status_words(entry.model.status(), spec, language)
+    status = entry.model.status()
+    words, remedy = status_words(status, spec, language)
     rows = {
         "models.state": words,
         "models.remedy": remedy if owner else "",
@@ -89,9 +95,12 @@ def _model_card(entry: Entry, language: str, *, owner: bool) -> str:
         rows |= {f"fact.{key}": value for key, value in shown.items()}
         rows |= cache_rows(entry.facts, language)
     rows |= _price(entry, language)
+    button = ""
     if owner:
         rows |= _live(entry, language)
-    return _card(spec.label, rows, language)
+        if isinstance(status, Unavailable) and not entry.is_variant:
+            button = _try_again(entry.slug, language)
+    return _card(spec.label, rows, language, button=button)
 
 
 def _throughput(measured: Throughput, language: str) -> dict[str, str]:
@@ -133,9 +142,19 @@ def _price(entry: Entry, language: str) -> dict[str, str]:
     return {"models.price": price}
 
 
-def _card(title: str, rows: dict[str, str], language: str, attributes: str = "") -> str:
+def _try_again(slug: str, language: str) -> str:
+    return (
+        f'<button type="button" class="tag" data-slug="{escape(slug, quote=True)}">'
+        f"{escape(say(language, 'retry'))}</button>"
+    )
+
+
+def _card(
+    title: str, rows: dict[str, str], language: str, attributes: str = "", button: str = ""
+) -> str:
     cells = "".join(_fact(key, value, language) for key, value in rows.items() if value)
-    return f'<section class="card"{attributes}><h3>{escape(title)}</h3><dl>{cells}</dl></section>'
+    head = f"<h3>{escape(title)}</h3>{button}"
+    return f'<section class="card"{attributes}>{head}<dl>{cells}</dl></section>'
 
 
 def _fact(key: str, value: str, language: str) -> str:

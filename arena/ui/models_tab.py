@@ -1,7 +1,8 @@
-"""The facts of every model, read from what is loaded, and the state of the votes."""
+"""The facts of every model, read from what is loaded; for the owner also costs and remedies."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import gradio as gr
@@ -9,7 +10,8 @@ import gradio as gr
 from arena.battle.arena import Arena
 from arena.errors.base import ArenaError
 from arena.ui.components import PRIVATE, Updates, html
-from arena.ui.model_cards import models_html, votes_html
+from arena.ui.model_cards import models_html, store_html, visitor_html, votes_html
+from arena.ui.owner import Owner
 from arena.ui.page_state import PageState
 from arena.ui.status_view import error_notice
 
@@ -19,38 +21,63 @@ TICK_SECONDS = 2.0
 class ModelsTab:
     """Reads the models' states when the tab is opened, and again while it is."""
 
-    def __init__(self, arena: Arena) -> None:
+    def __init__(self, arena: Arena, owner: Owner) -> None:
         self.arena = arena
+        self.owner = owner
 
     def build(self, tabs: gr.HTML, state: gr.State) -> None:
         """Make the components; call inside the panel's context."""
-        self.cards = html(elem_id="models")
+        self.cards = html(elem_id="models", js_on_load="arenaModels(element, trigger)")
         self.timer = gr.Timer(TICK_SECONDS, active=False)
         tabs.select(self.on_show, [state], [self.cards, self.timer], **PRIVATE)
         self.timer.tick(self.on_tick, [state], [self.cards], queue=False, **PRIVATE)
+        self.cards.select(self.on_try_again, [state], [self.cards], **PRIVATE)
 
-    async def on_show(self, state: PageState, event: gr.EventData) -> Updates:
+    async def on_show(
+        self, state: PageState, event: gr.EventData, request: gr.Request,
+        profile: gr.OAuthProfile | None,
+    ) -> Updates:  # fmt: skip
         """A tab was opened: this one shows what is now, and keeps on; the others end that."""
         opened = getattr(event, "tab", "") == "models"
         if not opened:
             return {self.timer: gr.Timer(active=False)}
-        state.shown_cards = await self._cards(state.language)
+        state.shown_cards = await self._cards(state, request, profile)
         return {self.cards: state.shown_cards, self.timer: gr.Timer(active=True)}
 
-    async def on_tick(self, state: PageState) -> Any:  # noqa: ANN401 -- or nothing
+    async def on_tick(
+        self, state: PageState, request: gr.Request, profile: gr.OAuthProfile | None
+    ) -> Any:  # noqa: ANN401 -- or nothing
         """The cards, if anything on them has changed."""
-        cards = await self._cards(state.language)
+        cards = await self._cards(state, request, profile)
         if cards == state.shown_cards:
             return gr.skip()
         state.shown_cards = cards
         return cards
 
-    async def _cards(self, language: str) -> str:
+    async def on_try_again(
+        self, state: PageState, event: gr.EventData, request: gr.Request,
+        profile: gr.OAuthProfile | None,
+    ) -> str:  # fmt: skip
+        """The owner has the cause out of the way; nobody else can ask for it."""
+        slug = str(getattr(event, "slug", ""))
+        if self.owner.knows(request, profile) and self.arena.registry.find(slug) is not None:
+            self.arena.registry.restart_failed()
+        state.shown_cards = await self._cards(state, request, profile)
+        return state.shown_cards
+
+    async def _cards(
+        self, state: PageState, request: gr.Request, profile: gr.OAuthProfile | None
+    ) -> str:
         """A card a model, and one about the votes."""
-        store, registry = self.arena.store, self.arena.registry
+        store, registry, language = self.arena.store, self.arena.registry, state.language
+        owner = self.owner.knows(request, profile)
+        lead = "" if owner else visitor_html(language)
         try:
             await registry.refresh()
             counts = await store.counts()
         except ArenaError as error:
-            return error_notice(language, error) + models_html(registry, language)
-        return models_html(registry, language, votes_html(counts.votes, language))
+            return lead + error_notice(language, error) + models_html(registry, language)
+        card = votes_html(counts.votes, language)
+        if owner:
+            card = store_html(store.place, counts, store.copy_state(), language, time.time())
+        return lead + models_html(registry, language, card, owner=owner)

@@ -100,6 +100,14 @@
       trigger("select", {preset: button.dataset.preset});
     });
   };
+  window.arenaModels = (element, trigger) => {
+    element.addEventListener("click", (event) => {
+      const button = event.target.closest("button[data-slug]");
+      if (!button) return;
+      button.disabled = true;
+      trigger("select", {slug: button.dataset.slug});
+    });
+  };
   window.arenaFeedback = (element, trigger) => {
     const send = (kind, value) => trigger("select", {kind, value});
     element.addEventListener("click", (event) => {

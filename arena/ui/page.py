@@ -19,6 +19,7 @@ from arena.ui.components import PRIVATE, Updates, html, merge_updates
 from arena.ui.i18n import choose_language, say
 from arena.ui.leaderboard_tab import LeaderboardTab
 from arena.ui.models_tab import ModelsTab
+from arena.ui.owner import owner_of
 from arena.ui.page_state import PageState, account_of, random_id
 from arena.ui.status_view import account_html, banner_html, chips_html
 from arena.ui.translator import Translator
@@ -79,7 +80,8 @@ class Page:
             signed_in_only=settings.signed_in_votes_only,
             with_accounts=bool(settings.oauth_client_id),
         )
-        self.models = ModelsTab(arena)
+        self.owner = owner_of(settings)
+        self.models = ModelsTab(arena, self.owner)
         self.api = Api(arena, leaderboard, settings)
 
     def build(self) -> gr.Blocks:

@@ -1,0 +1,87 @@
+"""Gradio's real HTTP traffic without a socket: the page's server and its browsers on one loop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import gradio as gr
+import httpx
+from starlette.routing import Route
+
+from arena.ui.page import Page
+
+ADDRESS = "http://arena.test"
+JOIN, DATA = "/gradio_api/queue/join", "/gradio_api/queue/data"
+
+
+class Browser:
+    """One open page.
+
+    Attributes:
+        http: its client, with its cookies.
+        session_hash: of the page.
+    """
+
+    def __init__(self, demo: gr.Blocks, http: httpx.AsyncClient, session_hash: str) -> None:
+        self.http = http
+        self.session_hash = session_hash
+        self._demo = demo
+
+    def _listener(self, name: str) -> int:
+        """The number of the listener that this method is."""
+        names = {n: getattr(f.fn, "__qualname__", "") for n, f in self._demo.fns.items()}
+        (found,) = [n for n, of in names.items() if of.endswith(name)]
+        return found
+
+    async def call(self, name: str, *inputs: object, event: object = None) -> str:
+        """All bytes that the server sends for one event of a listener, as text.
+
+        Args:
+            name: the end of the handler's qualified name.
+            inputs: values of the components; what the state stands for is never sent.
+            event: what the component's script sent.
+        """
+        number = self._listener(name)
+        body = {
+            "data": [None, *inputs], "fn_index": number, "session_hash": self.session_hash,
+            "event_data": event, "trigger_id": None,
+        }  # fmt: skip
+        joined = await self.http.post(JOIN, json=body)
+        joined.raise_for_status()
+        stream = await self.http.get(DATA, params={"session_hash": self.session_hash})
+        return joined.text + stream.text
+
+
+def outputs(sent: str) -> list[Any]:
+    """The values of the last update in the bytes of one event."""
+    lines = [json.loads(one[6:]) for one in sent.splitlines() if one.startswith("data: ")]
+    (done,) = [line for line in lines if line["msg"] == "process_completed"]
+    assert done["success"], done
+    found: list[Any] = done["output"]["data"]
+    return found
+
+
+@asynccontextmanager
+async def serving(page: Page, routes: Sequence[Route] = ()) -> AsyncGenerator[gr.routes.App, None]:
+    """The page's server; it must be entered and left in one task."""
+    demo = page.build()
+    demo.queue(default_concurrency_limit=None, api_open=False)
+    app = gr.routes.App.create_app(demo, app_kwargs={"routes": list(routes)})
+    async with app.router.lifespan_context(app):
+        demo.run_startup_events()
+        yield app
+
+
+@asynccontextmanager
+async def browser(
+    app: gr.routes.App, session_hash: str, cookies: Mapping[str, str] | None = None
+) -> AsyncGenerator[Browser, None]:
+    """A page that is open."""
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(
+        transport=transport, base_url=ADDRESS, cookies=dict(cookies or {})
+    ) as http:
+        yield Browser(app.get_blocks(), http, session_hash)
