@@ -12,7 +12,7 @@ from typing import Literal
 
 from arena.errors.base import ArenaError
 from arena.models.base import Ready, Unavailable
-from arena.models.local.device import choose_attention, choose_device, choose_dtype
+from arena.models.local.device import choose_attention, choose_device, choose_dtypes
 from arena.models.local.embedded import find_gguf, is_converted
 from arena.models.local.load import weights_whereabouts
 from arena.models.local.memory import free_memory, free_ram, gib
@@ -84,7 +84,7 @@ def _package(name: str, package: str, missing: State, remedy: str) -> Finding:
 def _hardware(settings: Settings) -> list[Finding]:
     """Device, memory, number format and attention that the local model would get."""
     device = choose_device()
-    dtype = choose_dtype(settings.local_dtype, device)
+    dtype = choose_dtypes(settings.local_dtype, device)[0]
     common = [
         Finding("memory free", "ok", gib(free_ram())),
         Finding("number format", "ok", dtype),

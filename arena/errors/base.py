@@ -9,6 +9,7 @@
     │   ├── UnsupportedModel     this kind of file would load wrongly
     │   ├── OutOfMemory          the device's memory is full, at load or while generating
     │   ├── EngineCrashed        the generation thread died
+    │   ├── NotFinite            the model's scores are no finite numbers
     │   ├── QuotaSpent           a shared GPU gives this visitor no more time
     │   ├── ContextTooLong       prompt and answer do not fit the model's context
     │   ├── CacheTooSmall        prompt and answer do not fit the engine's cache

@@ -45,6 +45,17 @@ class EngineCrashed(ModelError):
     remedy = "Try again: the engine is being restarted. The log has the reason."
 
 
+class NotFinite(ModelError):
+    """The model's scores are not finite: a weight is broken, or its number format overflows."""
+
+    code = "not_finite"
+    message = "The local model computed something that is not a number."
+    remedy = (
+        "Set ARENA_LOCAL_DTYPE=float32; if it stays, a weight is broken: get the files again, or "
+        "choose another model"
+    )
+
+
 class QuotaSpent(ModelError):
     """The visitor's own share of a shared GPU is spent; the owner's is not."""
 

@@ -56,15 +56,20 @@ def choose_device_map(device: str, need: int) -> str | dict[str, str]:
     return {"": best} if need <= free_memory(best) else "auto"
 
 
-def choose_dtype(setting: str, device: str) -> str:
-    """The dtype's name: as set, or what the device computes best."""
+def choose_dtypes(setting: str, device: str) -> tuple[str, ...]:
+    """Names of dtypes, the best first; the next is for a model that overflows in the one before.
+
+    As set, or what the device computes best. A GPU that only imitates bfloat16 gets float16, which
+    it computes several times faster, but whose largest number is 65,504.
+    """
     if setting != "auto":
-        return setting
+        return (setting,)
     if device != "cuda":
-        return "float32"
+        return ("float32",)
     import torch
 
-    return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+    native = torch.cuda.is_bf16_supported(including_emulation=False)
+    return ("bfloat16",) if native else ("float16", "float32")
 
 
 def choose_attention(device: str, dtype: str) -> str:

@@ -116,6 +116,8 @@ def out_of_memory(
 
 def engine_error(error: Exception, device: str) -> ModelError:
     """The typed error for whatever ended an answer."""
+    if isinstance(error, ModelError):
+        return error
     if is_out_of_memory(error):
         return out_of_memory(error, device)
     return EngineCrashed(f"{type(error).__name__}: {error}")

@@ -16,7 +16,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from arena.errors.models import EngineCrashed, ModelError
+from arena.errors.models import EngineCrashed, ModelError, NotFinite, OutOfMemory
 from arena.models.local.engine import Sink, TokenRequest
 from arena.models.local.memory import out_of_memory
 from arena.models.local.onnx.protocol import (
@@ -194,8 +194,10 @@ class WorkerLink:
 
 def typed(failure: WorkerFailure) -> ModelError:
     """What a worker reports, as an error with a remedy."""
-    if failure.out_of_memory:
+    if failure.code == OutOfMemory.code:
         return out_of_memory(MemoryError(failure.detail), "cpu")
+    if failure.code == NotFinite.code:
+        return NotFinite(failure.detail)
     return EngineCrashed(failure.detail)
 
 

@@ -113,10 +113,14 @@ class NewTokens:
 
 @dataclass(frozen=True, slots=True)
 class WorkerFailure:
-    """An answer failed, or with the number None the worker itself."""
+    """An answer failed, or with the number None the worker itself.
+
+    Attributes:
+        code: of the `ModelError` that it is.
+    """
 
     number: int | None
-    out_of_memory: bool
+    code: str
     detail: str
 
 

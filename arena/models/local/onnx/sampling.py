@@ -7,6 +7,7 @@ The hash behind the noise is shared, and so a seed gives the same draw in both; 
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -33,9 +34,15 @@ def draw(logits: Floats, *, temperature: float, top_p: float, seed: int, positio
         top_p: draws only from the likeliest tokens whose probabilities reach it together.
         seed: with the position it determines the draw.
         position: of the new token, counted from the beginning of the prompt.
+
+    Raises:
+        ArithmeticError: a logit is no number or infinite; minus infinity excludes its token.
     """
+    best = logits.argmax()  # of any with a nan, the nan
+    if not math.isfinite(logits[best]):
+        raise ArithmeticError(f"the best logit is {logits[best]}")
     if temperature == 0.0:
-        return int(logits.argmax())
+        return int(best)
     logits = logits / np.float32(max(temperature, LOWEST_TEMPERATURE))
     key = draw_key(seed, position)
     ids = nucleus(logits, top_p) if top_p < 1.0 else _contenders(logits, key)

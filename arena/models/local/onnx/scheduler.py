@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from arena.errors.models import EngineCrashed, NotFinite, OutOfMemory
 from arena.models.local.engine import TokenRequest, Tokens, finish_of
 from arena.models.local.onnx.prefix_cache import CachedPrefix, PrefixCache
 from arena.models.local.onnx.protocol import (
@@ -66,7 +67,11 @@ class ScheduledRequest:
         return self.decoding
 
     def draw(self, config: WorkerConfig) -> Tokens:
-        """The next token, from the logits of what was computed."""
+        """The next token, from the logits of what was computed.
+
+        Raises:
+            ArithmeticError: they are not finite.
+        """
         assert self.sequence is not None  # noqa: S101 - it has just been computed
         request = self.request
         token = draw(
@@ -153,15 +158,23 @@ class Scheduler:
                 for scheduled in batch:
                     self._compute([scheduled])
                 return
-            self.running.remove(batch[0])
-            self._send(failure(batch[0].number, error))
+            self._fail(batch[0], error)
             return
         for scheduled in batch:
-            tokens = scheduled.draw(self._config)
+            try:
+                tokens = scheduled.draw(self._config)
+            except ArithmeticError as error:
+                self._fail(scheduled, error)
+                continue
             if tokens.finish is not None:
                 self.running.remove(scheduled)
                 self._keep(scheduled)
             self._send(NewTokens(scheduled.number, tokens))
+
+    def _fail(self, scheduled: ScheduledRequest, error: Exception) -> None:
+        """Its sequence is not kept: nobody knows what it holds."""
+        self.running.remove(scheduled)
+        self._send(failure(scheduled.number, error))
 
     def _next_round(self) -> deque[list[ScheduledRequest]]:
         """All that decode, in batches as large as may be, and at most two that prefill.
@@ -228,7 +241,9 @@ class Scheduler:
 def failure(number: int | None, error: BaseException) -> WorkerFailure:
     """In words for the log; without any text of the visitor."""
     detail = f"{type(error).__name__}: {error}"
-    out_of_memory = isinstance(error, MemoryError) or any(
-        sign in detail for sign in _ALLOCATION_ERRORS
-    )
-    return WorkerFailure(number, out_of_memory, detail[:DETAIL_CHARACTERS])
+    code = EngineCrashed.code
+    if isinstance(error, MemoryError) or any(sign in detail for sign in _ALLOCATION_ERRORS):
+        code = OutOfMemory.code
+    elif isinstance(error, ArithmeticError):
+        code = NotFinite.code
+    return WorkerFailure(number, code, detail[:DETAIL_CHARACTERS])

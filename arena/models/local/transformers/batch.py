@@ -15,7 +15,7 @@ from transformers import GenerationConfig, LogitsProcessorList
 from transformers.generation.configuration_utils import ContinuousBatchingConfig
 from transformers.generation.continuous_batching.requests import RequestStatus
 
-from arena.errors.models import EngineCrashed, ModelError
+from arena.errors.models import EngineCrashed, ModelError, NotFinite
 from arena.models.local.engine import Foreign, Sink, TokenRequest, Tokens, finish_of
 from arena.models.local.memory import (
     BLOCK,
@@ -27,7 +27,9 @@ from arena.models.local.transformers.sampling import (
     BatchNoise,
     BatchNucleus,
     BatchTemperature,
+    check_finite,
     sampling_values,
+    take_best,
 )
 from arena.models.local.transformers.semaphore import WeightedSemaphore
 
@@ -131,6 +133,7 @@ class ContinuousBatchRunner:
             safety_margin=0.0,
             per_request_processors=True,
             auto_switch_to_flash=False,
+            return_logprobs=True,  # the place of the best scores, see `take_best`
         )
         # Greedy, since the noise does the sampling; the stop tokens come with each request.
         generation = GenerationConfig(  # type: ignore[no-untyped-call]
@@ -147,6 +150,9 @@ class ContinuousBatchRunner:
         processors.do_processing = True
         processors._retrieve_processors_kwargs()
         manager.output_router = self._router
+        # Made here and not by `warmup`, which may record what is called at each step.
+        manager.batch_processor = manager._create_batch_processor()
+        manager.batch_processor.model_runner._sample = take_best
         return manager
 
     def _warm_up(self) -> None:
@@ -163,6 +169,8 @@ class ContinuousBatchRunner:
             self._router.forget("warm-up")
         if output.status != RequestStatus.FINISHED:
             raise EngineCrashed(f"the warm-up failed: {output.error}")
+        for best in output.logprobs:
+            check_finite(best)
 
     @property
     def running(self) -> bool:
@@ -180,6 +188,13 @@ class ContinuousBatchRunner:
         def deliver(output: Foreign) -> None:
             nonlocal seen
             fresh = output.generated_tokens[seen:]
+            try:
+                for best in output.logprobs[seen:]:
+                    check_finite(best)
+            except NotFinite as error:
+                self.cancel(request_id)
+                sink.push(error)
+                return
             seen += len(fresh)
             finished = output.status == RequestStatus.FINISHED
             last = output.generated_tokens[-1] if output.generated_tokens else None

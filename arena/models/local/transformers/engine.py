@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 from arena.concurrency import Stoppable, stop_with_main_thread
-from arena.errors.models import CacheTooSmall, EngineCrashed, OutOfMemory
+from arena.errors.models import CacheTooSmall, EngineCrashed, NotFinite, OutOfMemory
 from arena.models.local.engine import (
     CrashHandler,
     Foreign,
@@ -78,6 +78,7 @@ class TransformersEngine(Stoppable):
 
         Raises:
             OutOfMemory: there is no room for a cache.
+            NotFinite: the model's scores are no numbers.
             EngineCrashed: continuous batching worked before, and no longer does.
         """
         self._generate_runner.start()
@@ -92,7 +93,7 @@ class TransformersEngine(Stoppable):
             )
             batch = ContinuousBatchRunner(self._model, plan, self._device, self._on_crash)
             batch.start()
-        except OutOfMemory:
+        except (OutOfMemory, NotFinite):
             self.stop()
             raise
         except Exception as error:

@@ -6,12 +6,15 @@ noise is stands in `noise.py`.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from transformers import LogitsProcessor
 from transformers.generation.continuous_batching.cb_logits_processors import (
     ContinuousBatchingLogitsProcessor,
 )
 
+from arena.errors.models import NotFinite
 from arena.models.local.engine import Foreign
 from arena.models.local.noise import (
     BELOW_ONE,
@@ -73,14 +76,31 @@ def add_noise(scores: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
     return torch.where((keys == GREEDY).unsqueeze(-1), scores, scores + noise)
 
 
+def check_finite(best: float) -> None:
+    """Refuse scores of which one is no number or infinite; the largest of them tells.
+
+    The largest of any scores with a nan is a nan. A score of minus infinity excludes its token,
+    which is allowed.
+
+    Raises:
+        NotFinite: the token would mean nothing.
+    """
+    if not math.isfinite(best):
+        raise NotFinite(f"the best score is {best}")
+
+
 class GenerateSampler(LogitsProcessor):
-    """For `generate(do_sample=False)` with one request."""
+    """For `generate(do_sample=False)` with one request.
+
+    Raises `NotFinite` for scores that are not finite.
+    """
 
     def __init__(self, *, temperature: float, top_p: float, seed: int) -> None:
         self._temperature, self._seed = sampling_values(temperature, seed)
         self._top_p = float(top_p)
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # noqa: D102
+        check_finite(scores.max().item())
         scores = scores.float() / self._temperature
         top_p = torch.tensor([self._top_p], device=scores.device)
         key = key_of(self._seed, int(input_ids.shape[-1]))
@@ -154,3 +174,18 @@ class BatchNoise(ContinuousBatchingLogitsProcessor):
     def __call__(self, scores: torch.Tensor, tensor_arg: torch.Tensor) -> torch.Tensor:
         """The scores, row by row."""
         return add_noise(scores, tensor_arg[: scores.size(0)])
+
+
+def take_best(scores: torch.Tensor, output_ids: torch.Tensor) -> None:
+    """In place of a `ModelRunner`'s `_sample`: each row's best token, and its score.
+
+    The score goes where log probabilities would, as the bits of an int32: the host reads it with
+    the token, without waiting for the device once more. See `check_finite`.
+
+    Args:
+        scores: shape (1, rows, vocabulary), float32.
+        output_ids: shape (2, rows or more), int32.
+    """
+    best, tokens = scores[0].max(dim=-1)
+    output_ids[0, : len(tokens)].copy_(tokens)
+    output_ids[1, : len(tokens)].copy_(best.view(torch.int32))

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from arena.errors.models import ModelError, ModelUnavailable, OutOfMemory, UnsupportedModel
+from arena.errors.models import (
+    ModelError,
+    ModelUnavailable,
+    NotFinite,
+    OutOfMemory,
+    UnsupportedModel,
+)
 from arena.errors.reasons import ErrorReason
 from arena.models.local.device import (
     choose_attention,
     choose_device,
     choose_device_map,
-    choose_dtype,
+    choose_dtypes,
     device_name,
 )
 from arena.models.local.download import weight_files
@@ -34,6 +40,8 @@ PRECISIONS: Mapping[str, str] = {"float32": "f32", "bfloat16": "bf16", "float16"
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _WEIGHTS_FACTOR = 1.1
 """What weights take in memory, of what they are by their number of parameters."""
+TRIAL = "Why is 2 + 2 = 4? Explain. 偶数と奇数を足すと?\n```python\nfor i in range(3):\n"
+"""What a freshly loaded model reads once; short, since a large model on a CPU takes seconds."""
 _WRONG_GGUF = ("phi3",)
 """Architectures whose GGUF files transformers reads without their LongRoPE factors."""
 
@@ -58,7 +66,7 @@ class LoadedWeights:
 
 
 def load(path: Path, config: ModelConfig) -> LoadedWeights:
-    """Read weights and tokenizer; blocks for seconds to minutes.
+    """Read weights and tokenizer, and try them once; blocks for seconds to minutes.
 
     Args:
         path: a folder or a .gguf file.
@@ -67,12 +75,25 @@ def load(path: Path, config: ModelConfig) -> LoadedWeights:
     Raises:
         UnsupportedModel: it would load wrongly, or needs code of its own.
         OutOfMemory: it does not fit.
+        NotFinite: it computes no finite numbers, in any dtype that it may have.
         ModelUnavailable: the files are broken.
     """
     device = choose_device() if config.device == "auto" else config.device
-    dtype = choose_dtype(config.dtype, device)
     if path.suffix == ".gguf":
         refuse_wrong_gguf(path, config.source)
+    first, *others = choose_dtypes(config.dtype, device)
+    try:
+        return _load_as(first, path, config, device)
+    except NotFinite:
+        if not others:
+            raise
+    # Here, what was loaded is gone with the error: the weights may not fit twice.
+    log.warning("%s: not finite in %s, so it is loaded in %s", config.label, first, others[0])
+    loaded = _load_as(others[0], path, config, device)
+    return replace(loaded, facts={**loaded.facts, "not_finite": PRECISIONS[first]})
+
+
+def _load_as(dtype: str, path: Path, config: ModelConfig, device: str) -> LoadedWeights:
     need = check_memory(path, dtype=dtype, device=device)
     attention = choose_attention(device, dtype)
     # transformers reads from threads of its own, for which ZeroGPU does not imitate a GPU: there
@@ -83,11 +104,13 @@ def load(path: Path, config: ModelConfig) -> LoadedWeights:
         tokenizer, model = _read(path, dtype=dtype, device_map=device_map, attention=attention)
         if through_ram:
             model.to(device)
+        if not through_ram:  # there is no GPU yet
+            try_once(model, tokenizer)
     except ModelError:
         raise
     except Exception as error:
         raise _explain(error, config, device) from error
-    return _describe(model, tokenizer, device=device, dtype=dtype)
+    return describe(model, tokenizer, device=device, dtype=dtype)
 
 
 def _read(
@@ -120,7 +143,24 @@ def _read(
     return tokenizer, model.requires_grad_(requires_grad=False)
 
 
-def _describe(model: Foreign, tokenizer: Foreign, *, device: str, dtype: str) -> LoadedWeights:
+def try_once(model: Foreign, tokenizer: Foreign) -> None:
+    """One pass over a little text.
+
+    Raises:
+        NotFinite: a score of it is no finite number.
+    """
+    import torch
+
+    from arena.models.local.transformers.sampling import check_finite
+
+    ids = torch.tensor([tokenizer(TRIAL, add_special_tokens=False)["input_ids"]])
+    with torch.inference_mode():
+        logits = model(input_ids=ids.to(model.device), use_cache=False).logits
+    check_finite(logits.max().item())
+
+
+def describe(model: Foreign, tokenizer: Foreign, *, device: str, dtype: str) -> LoadedWeights:
+    """A model that is in memory, with its sizes."""
     import torch
     import transformers
 

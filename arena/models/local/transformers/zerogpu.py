@@ -33,6 +33,7 @@ from arena.errors.models import (
     CacheTooSmall,
     EngineCrashed,
     ModelError,
+    NotFinite,
     OutOfMemory,
     Overloaded,
     QuotaSpent,
@@ -78,6 +79,10 @@ def gpu_seconds(request: TokenRequest) -> int:
     return min(LONGEST_S, max(SHORTEST_S, math.ceil(FORK_S + reading + writing)))
 
 
+_SENT: Mapping[str, type[ModelError]] = {e.code: e for e in (OutOfMemory, NotFinite)}
+"""What a failure there can be, beside a crash, by code."""
+
+
 @dataclass(frozen=True, slots=True)
 class GpuFailure:
     """A typed error in plain values: an exception with keyword arguments cannot be pickled."""
@@ -93,8 +98,7 @@ class GpuFailure:
 
     def error(self) -> ModelError:
         """The error again."""
-        kind = OutOfMemory if self.code == OutOfMemory.code else EngineCrashed
-        return kind(self.detail, **self.values)
+        return _SENT.get(self.code, EngineCrashed)(self.detail, **self.values)
 
 
 GpuOutput: TypeAlias = Tokens | GpuFailure
@@ -189,7 +193,7 @@ class ZeroGpuEngine(Stoppable):
         Raises:
             QuotaSpent: the visitor has no GPU time left.
             Overloaded: no GPU came free.
-            OutOfMemory, EngineCrashed: it broke on its way.
+            OutOfMemory, NotFinite, EngineCrashed: it broke on its way.
         """
         permit = self._semaphore.acquire(1)
         try:

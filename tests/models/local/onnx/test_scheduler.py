@@ -5,14 +5,17 @@ from __future__ import annotations
 import gc
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from arena.domain import FinishReason
+from arena.errors.models import EngineCrashed, NotFinite, OutOfMemory
 from arena.models.local.engine import TokenRequest
 from arena.models.local.onnx.prefix_cache import PrefixCache
 from arena.models.local.onnx.protocol import Cancel, NewTokens, Submit
+from arena.models.local.onnx.sampling import Floats
 from arena.models.local.onnx.worker import IDLE_S, serve
 from tests.models.local.onnx.harness import (
     CHUNK,
@@ -295,7 +298,7 @@ def test_memory_that_runs_out_fails_that_answer_alone(
         harness.ask(2, words(40), 10)
         harness.work()
         (failed,) = harness.failed()
-        assert (failed.number, failed.out_of_memory) == (2, True)
+        assert (failed.number, failed.code) == (2, OutOfMemory.code)
         assert len(harness.ids(1)) == 10
         assert not harness.scheduler.busy
 
@@ -308,8 +311,39 @@ def test_a_request_that_fails_leaves_the_others(runner: LoggedRunner) -> None:
         harness.work()
         (failed,) = harness.failed()
         assert failed.number == 2
-        assert not failed.out_of_memory
+        assert failed.code == EngineCrashed.code
         assert len(harness.ids(1)) == 10
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+def test_logits_that_are_not_finite_fail_that_answer_alone(
+    runner: LoggedRunner, value: float, temperature: float
+) -> None:
+    """No token is drawn from them, and its sequence is not kept for the next turn."""
+    with Harness(runner) as harness:
+        harness.ask(1, words(4), 10, temperature=temperature)
+        harness.ask(2, words(6, seed=1), 10, temperature=temperature)
+        harness.work(lambda: len(harness.ids(2)) == 3)
+        sequence = harness.scheduler.running[1].sequence
+        assert sequence is not None
+        logits = sequence.logits
+
+        def spoilt() -> Floats:
+            found = logits().copy()
+            found[17] = value
+            return found
+
+        sequence.logits = spoilt  # type: ignore[method-assign]
+        harness.work()
+        (failed,) = harness.failed()
+        assert (failed.number, failed.code) == (2, NotFinite.code)
+        assert len(harness.ids(2)) == 3
+        assert harness.ids(1) == fresh(runner, words(4), 10, temperature=temperature)
+        free = harness.scheduler.free_tokens
+        harness.scheduler.prefix_cache.drop_oldest()
+        assert harness.scheduler.free_tokens > free, "the other's sequence is kept"
+        assert not harness.scheduler.prefix_cache.drop_oldest()
 
 
 def test_a_stop_token_is_the_last_of_an_answer(runner: LoggedRunner) -> None:

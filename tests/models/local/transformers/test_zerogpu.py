@@ -18,6 +18,7 @@ from arena.errors.models import (
     ContextTooLong,
     EngineCrashed,
     ModelUnavailable,
+    NotFinite,
     OutOfMemory,
     QuotaSpent,
 )
@@ -79,6 +80,13 @@ def test_the_end_has_its_reason(report: dict[str, Any]) -> None:
     assert {answer["finish"] for answer in cut} == {FinishReason.LENGTH}
     assert stopped["finish"] == FinishReason.STOP
     assert stopped["ids"] == cut[0]["ids"][:5]
+
+
+def test_scores_that_are_not_finite_end_the_answer(report: dict[str, Any]) -> None:
+    """The error comes out of the forked process as itself; nothing is written after it."""
+    found = seen(report, "not_finite")
+    assert found["failed_with"]["code"] == NotFinite.code
+    assert found["passes"] == 4
 
 
 def test_nothing_is_shared_with_the_process(report: dict[str, Any]) -> None:

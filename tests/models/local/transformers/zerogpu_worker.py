@@ -230,6 +230,23 @@ def _full() -> None:
     raise RuntimeError("CUDA error: out of memory")
 
 
+async def not_finite() -> dict[str, Any]:
+    """The numbers go wrong in the forked process, from the fourth pass on."""
+    FORWARDS.write_bytes(b"")
+
+    def spoil(_: object, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        _append(FORWARDS)
+        spoilt = FORWARDS.stat().st_size > 3
+        return (args[0] * torch.nan, *args[1:]) if spoilt else args
+
+    handle = LOADED.model.model.layers[0].register_forward_pre_hook(spoil)
+    try:
+        failed = await failure(WANTED[0])
+    finally:
+        handle.remove()
+    return {"failed_with": failed, "passes": FORWARDS.stat().st_size}
+
+
 async def refused() -> dict[str, Any]:
     """The platform gives no GPU."""
     forks = [call.pid for call in spaces.platform.calls]
@@ -383,7 +400,7 @@ async def moved_here() -> dict[str, Any]:
 async def main() -> None:
     scenarios: tuple[Scenario, ...] = (
         tokens, reused, left_early, given_back_idle, cancelled_in_a_step, cancelled_in_the_queue,
-        crashes, refused, context, side_by_side, stopped, whole_model, moved_here,
+        crashes, not_finite, refused, context, side_by_side, stopped, whole_model, moved_here,
     )  # fmt: skip
     report = {}
     for scenario in scenarios:
