@@ -1,6 +1,7 @@
 """Battles: from a visitor's prompt to two finished answers and the vote.
 
 arena.py: begins, continues, stops and retries battles; takes the votes.
+public.py: the contestants' states as everybody may see them.
 session.py: a battle with an open page: its streams, and snapshots of them.
 request.py: what a visitor asks for, and the record that is made of it.
 admission.py: running slots, the queue of those who wait, and rate limits.

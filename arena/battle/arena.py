@@ -22,6 +22,7 @@ from arena.battle.limits import (
     check_prompt,
     check_turns,
 )
+from arena.battle.public import PublicStatuses
 from arena.battle.request import (
     BattleRequest,
     answered,
@@ -31,8 +32,8 @@ from arena.battle.request import (
     cost_usd,
     messages_for,
 )
-from arena.battle.session import BattleSession, Phase, SideStream, Snapshot
-from arena.blind import hides_sides
+from arena.battle.session import BattleSession, SideStream, Snapshot
+from arena.blind import Phase, Trouble, hides_sides, trouble_of
 from arena.concurrency import run_to_end, wait_to_end
 from arena.domain import (
     Answer,
@@ -93,6 +94,12 @@ class Arena:
         self._now = now
         self._sessions: dict[str, BattleSession] = {}
         self._saves: set[asyncio.Task[None]] = set()
+        self._public = PublicStatuses(registry, self._sessions.values)
+
+    @property
+    def public_registry(self) -> Registry:
+        """The contestants as everybody may see them; only to be looked at."""
+        return self._public.registry()
 
     # --- before a battle -----------------------------------------------------------------------
 
@@ -134,10 +141,11 @@ class Arena:
             await self.registry.refresh()
             check_own(self._running_of(request.visitor.voter), self.limits)
             entries = self._draw(request)
+            pool = self.public_registry.pool()  # also notes the states before the battle
             seed = self._rng.randrange(2**31)
             battle = build_battle(request, entries, seed=seed, now=self._now(), limits=self.limits)
             check_battle(battle, self.limits)
-            session = BattleSession(battle, entries, request.session_hash)
+            session = BattleSession(battle, entries, request.session_hash, pool)
             # In the table before the next await, so that a closing tab and the caps see it.
             self._sessions[battle.id] = session
             try:
@@ -214,24 +222,32 @@ class Arena:
     async def retry(
         self, session: BattleSession, side: Side, visitor: Visitor, slot: Slot | None = None
     ) -> None:
-        """Ask a side again that ended without an answer; the other side's answer stays.
+        """Ask a side again that ended without an answer; an answer that is there stays.
+
+        Where sides are hidden, every side without an answer is asked, whichever is named.
 
         Raises:
             BattleLocked, BattleRunning, LimitError: as in `follow_up`.
-            NothingToRetry: that side has an answer.
+            NothingToRetry: there is an answer.
         """
         with self.admission.use_slot(slot) as used:
             self._check_retry(session, side)
             check_own(self._running_of(session.battle.voter), self.limits)
             await self.admission.count(visitor)
-            self._check_retry(session, side)  # of two requests at once the other one was first
-            session.begin_retry(side, used)
+            # Again: of two requests at once the other one was first.
+            for one in self._check_retry(session, side):
+                session.begin_retry(one, used)
         self._start_streams(session)
 
-    def _check_retry(self, session: BattleSession, side: Side) -> None:
+    def _check_retry(self, session: BattleSession, side: Side) -> list[Side]:
+        """The sides that are to be asked again."""
         self._check_idle(session)
-        if side not in session.streams or answered(session.battle, side):
+        battle = session.battle
+        named = battle.sides if hides_sides(battle, voted=session.locked) else (side,)
+        asked = [one for one in named if one in session.streams and not answered(battle, one)]
+        if not asked:
             raise NothingToRetry
+        return asked
 
     def _start_streams(self, session: BattleSession) -> None:
         session.turn_started = time.monotonic()
@@ -267,12 +283,14 @@ class Arena:
             finished = replace(finished, ttft_s=stream.ttft_s, total_s=stream.elapsed_s)
         answer = Answer(stream.text, finished, cost_usd(spec, finished))
         session.record_answer(side, answer, self._now())
-        if stream.error is not None:
-            stream.error_id = secrets.token_hex(4)
+        trouble = trouble_of(answer)
+        if trouble not in {None, Trouble.STOPPED}:
+            session.error_id = session.error_id or secrets.token_hex(4)
+            error = stream.error or ArenaError()
             log.warning(
-                "battle %s side %s (%s) failed [%s]: %s: %s %s",
-                session.battle.id, side, spec.id, stream.error_id,
-                stream.error.code, stream.error.sentence, stream.error.detail,
+                "battle %s side %s (%s) failed [%s]: %s: %s: %s %s",
+                session.battle.id, side, spec.id, session.error_id, trouble,
+                answer.finished.error_code, error.sentence, error.detail,
             )  # fmt: skip
         try:
             await self._save(session)

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import StrEnum
 
 from arena.battle.admission import Slot
-from arena.blind import SideFacts, even_chars
+from arena.blind import Phase, SideFacts, Trouble, even_chars, hides_sides, trouble_of
 from arena.domain import Answer, Battle, Delta, Exchange, Finished, FinishReason, Flag, Side
 from arena.errors.base import ArenaError
 from arena.models.registry import Entry
-
-
-class Phase(StrEnum):
-    """Where one side stands."""
-
-    WAITING = "waiting"
-    WRITING = "writing"
-    DONE = "done"
-    FAILED = "failed"
-    STOPPED = "stopped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +32,7 @@ class Snapshot:
         running: an answer is still being written.
         votable: both answers are complete, and the store has them.
         saved: False when the store did not take the answers.
+        error_id: finds in the log why a side failed; empty while none has.
     """
 
     battle: Battle
@@ -50,11 +40,24 @@ class Snapshot:
     running: bool
     votable: bool
     saved: bool = True
+    error_id: str = ""
 
-    def retryable(self, side: Side) -> bool:
-        """Whether that side ended without an answer and may be asked again."""
-        ended = self.sides[side].phase in (Phase.FAILED, Phase.STOPPED)
-        return ended and not self.running
+    def retryable(self, side: Side, *, voted: bool = False) -> bool:
+        """Whether asking that side again would ask anything.
+
+        Where sides are hidden, both ask whichever side ended without an answer.
+        """
+        if self.running or voted:
+            return False
+        asked = self.battle.sides if hides_sides(self.battle, voted=voted) else (side,)
+        return any(self.sides[one].phase in (Phase.FAILED, Phase.STOPPED) for one in asked)
+
+    @property
+    def troubles(self) -> tuple[Trouble, ...]:
+        """Why there are no two answers to judge, whichever side it was; in a fixed order."""
+        talks = (self.battle.conversation(side) for side in self.battle.sides)
+        found = {trouble_of(talk[-1].answer) for talk in talks}
+        return tuple(trouble for trouble in Trouble if trouble in found)
 
 
 @dataclass(slots=True)
@@ -66,7 +69,6 @@ class SideStream:
     length: int = 0
     answer: Answer | None = None
     error: ArenaError | None = None
-    error_id: str = ""
     task: asyncio.Task[None] | None = None
     started: float = field(default_factory=time.monotonic)
     ttft_s: float | None = None
@@ -113,16 +115,22 @@ class BattleSession:
     Attributes:
         battle: the record; replaced whole, never between two awaits of one change.
         session_hash: of the page that runs it.
+        pool: all contestants that could have been drawn, as everybody may know them.
         changed: set when there is something new to show.
         lock: held while the record is written to the store.
         locked: the vote is cast, so nothing may be asked any more.
         saved: the store has the newest record.
         slot: held while an answer is being written.
+        error_id: of this turn; drawn when its first side fails.
         turn_started: monotonic clock, seconds.
     """
 
-    def __init__(self, battle: Battle, entries: Mapping[Side, Entry], session_hash: str) -> None:
+    def __init__(
+        self, battle: Battle, entries: Mapping[Side, Entry], session_hash: str,
+        pool: Iterable[Entry] = (),
+    ) -> None:  # fmt: skip
         self.battle = battle
+        self.pool = tuple(entry.model.spec for entry in pool)
         self.session_hash = session_hash
         self.entries = entries
         self.streams = {side: SideStream() for side in battle.sides}
@@ -131,6 +139,7 @@ class BattleSession:
         self.locked = False
         self.saved = True
         self.slot: Slot | None = None
+        self.error_id = ""
         self.turn_started = time.monotonic()
 
     @property
@@ -149,6 +158,7 @@ class BattleSession:
         self.battle = longer
         self.streams = {side: SideStream() for side in longer.sides}
         self.slot = slot
+        self.error_id = ""
 
     def begin_retry(self, side: Side, slot: Slot) -> None:
         """One side's turn once more; the failed answer is kept beside the new one."""
@@ -159,6 +169,7 @@ class BattleSession:
         self.battle = replace(battle, flags=battle.flags | {Flag.RETRIED}, answered_at=None)
         self.streams[side] = SideStream()
         self.slot = slot
+        self.error_id = ""
 
     def record_answer(self, side: Side, answer: Answer, now: datetime) -> None:
         """Put a side's answer into the record; with the last one the battle is answered."""
@@ -186,14 +197,13 @@ class BattleSession:
             held = cut or (max_chars is not None and stream.running)
             phase = Phase.WRITING if held and stream.phase is Phase.DONE else stream.phase
             facts = SideFacts(
-                None if held else stream.answer, stream.error, stream.error_id,
-                stream.ttft_s, stream.elapsed_s,
-            )  # fmt: skip
+                None if held else stream.answer, stream.error, stream.ttft_s, stream.elapsed_s
+            )
             sides[side] = SideSnapshot(phase, text, facts)
             cut_short = cut_short or cut
         running = self.running or cut_short
         votable = not running and self.saved and not self.locked and self.battle.votable
-        return Snapshot(self.battle, sides, running, votable, self.saved)
+        return Snapshot(self.battle, sides, running, votable, self.saved, self.error_id)
 
 
 def snapshot_of(battle: Battle) -> Snapshot:

@@ -18,7 +18,7 @@ class NoContestants(BattleError):
 
     code = "no_contestants"
     message = "No model is ready to answer."
-    remedy = "Look at the models' states above; each says what to do."
+    remedy = "Their states are above; try again in a minute."
 
 
 class UnknownBattle(BattleError):

@@ -116,7 +116,7 @@ class Api:
 
     async def models(self) -> list[dict[str, Any]]:
         """The contestants: `slug` (what `compare` takes), label, id, state, price, and facts."""
-        return [_model(entry) for entry in self.arena.registry.entries]
+        return [_model(entry) for entry in self.arena.public_registry.entries]
 
 
 def _public_error(error: ArenaError) -> gr.Error:

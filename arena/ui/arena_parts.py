@@ -199,12 +199,12 @@ class ArenaParts:
 
     def first_language(self, language: str) -> str:
         """The stand-in hardly knows Japanese: while it serves, English examples come first."""
-        return "en" if self.arena.registry.stand_in_serves else language
+        return "en" if self.arena.public_registry.stand_in_serves else language
 
     def privacy_html(self, language: str, *, use_gemini: bool) -> str:
         """The notice by the prompt box."""
         return status_view.privacy_html(
-            self.arena.registry, language,
+            self.arena.public_registry, language,
             use_gemini=use_gemini, public=self.settings.public_export,
         )  # fmt: skip
 
@@ -212,6 +212,6 @@ class ArenaParts:
         """Labels and slugs of the contestants."""
         return [
             (entry.model.spec.label, entry.slug)
-            for entry in self.arena.registry.entries
+            for entry in self.arena.public_registry.entries
             if entry.ready or not ready_only
         ]

@@ -150,7 +150,9 @@ class ArenaTab(ArenaParts):
         async for entries in self.arena.wait_for_contestants(wanted):
             if state.gave_up():
                 return
-            names = ", ".join(status_view.state_line(e, state.language) for e in entries)
+            public = self.arena.public_registry
+            loading = [e for e in (public[entry.slug] for entry in entries) if not e.ready]
+            names = ", ".join(status_view.state_line(e, state.language) for e in loading)
             yield say(state.language, "wait.loading", names=names or "…")
 
     def _awaiting(self, text: str) -> Updates:

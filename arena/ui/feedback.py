@@ -34,11 +34,12 @@ class FeedbackPart:
         if state.vote is not None:
             return feedback_html(state.feedback, state.language)
         if snapshot.votable and snapshot.battle.mode is Mode.BLIND:
-            return guess_html(self._choices(), state.feedback, state.language)
+            return guess_html(self._choices(state), state.feedback, state.language)
         return ""
 
-    def _choices(self) -> list[tuple[str, str]]:
-        return guess_choices(entry.model.spec for entry in self.arena.registry.pool())
+    def _choices(self, state: PageState) -> list[tuple[str, str]]:
+        session = self.arena.find_session(state.battle_id)
+        return guess_choices(session.pool if session else ())
 
     async def click(self, state: PageState, visitor: Visitor, kind: str, value: str) -> None:
         """Take one click. The store has it when this returns; a guess waits for the vote.
@@ -52,7 +53,7 @@ class FeedbackPart:
         if state.battle_id is None:
             raise VoteTooEarly
         if kind == "guess":
-            known = dict(self._choices())
+            known = dict(self._choices(state))
             if state.vote is not None or value not in known:
                 raise ValueError(kind)
             again = state.feedback.guess == known[value]

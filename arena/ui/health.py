@@ -18,10 +18,11 @@ STORE_SECONDS = 2.0
 async def health(arena: Arena) -> tuple[int, dict[str, Any]]:
     """HTTP status and body: 200 while votes can be kept, 503 otherwise.
 
-    `ready` says whether a battle could begin now. Nothing in it is private.
+    `ready` says whether a battle could begin now. Nothing in it is private: what an open blind
+    battle has changed of a model's state comes late.
     """
     problem = await _store_problem(arena)
-    registry = arena.registry
+    registry = arena.public_registry
     copy = arena.store.copy_state()
     body = {
         "status": "ok" if problem is None else "failing",

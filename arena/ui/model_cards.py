@@ -98,6 +98,8 @@ def _model_card(entry: Entry, language: str, *, owner: bool) -> str:
     button = ""
     if owner:
         rows |= _live(entry, language)
+        if isinstance(status, Unavailable) and status.retry_at is not None:
+            rows["models.retry_at"] = f"{status.retry_at:%H:%M:%S} UTC"
         if isinstance(status, Unavailable) and not entry.is_variant:
             button = _try_again(entry.slug, language)
     return _card(spec.label, rows, language, button=button)

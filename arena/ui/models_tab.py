@@ -61,7 +61,7 @@ class ModelsTab:
         """The owner has the cause out of the way; nobody else can ask for it."""
         slug = str(getattr(event, "slug", ""))
         if self.owner.knows(request, profile) and self.arena.registry.find(slug) is not None:
-            self.arena.registry.restart_failed()
+            await self.arena.registry.try_again(slug)
         state.shown_cards = await self._cards(state, request, profile)
         return state.shown_cards
 
@@ -71,13 +71,14 @@ class ModelsTab:
         """A card a model, and one about the votes."""
         store, registry, language = self.arena.store, self.arena.registry, state.language
         owner = self.owner.knows(request, profile)
+        shown = registry if owner else self.arena.public_registry
         lead = "" if owner else visitor_html(language)
         try:
             await registry.refresh()
             counts = await store.counts()
         except ArenaError as error:
-            return lead + error_notice(language, error) + models_html(registry, language)
-        card = votes_html(counts.votes, language)
-        if owner:
-            card = store_html(store.place, counts, store.copy_state(), language, time.time())
-        return lead + models_html(registry, language, card, owner=owner)
+            return lead + error_notice(language, error) + models_html(shown, language)
+        if not owner:
+            return lead + models_html(shown, language, votes_html(counts.votes, language))
+        card = store_html(store.place, counts, store.copy_state(), language, time.time())
+        return models_html(shown, language, card, owner=True)

@@ -111,13 +111,13 @@ class Page:
         return page
 
     def _build_header(self) -> None:
-        make_computed, registry = self.translator.make_computed, self.arena.registry
+        make_computed, arena = self.translator.make_computed, self.arena
         with gr.Row(elem_classes="header"):
             make_computed(
                 html, lambda language: {"value": _title_html(language)}, elem_classes="title"
             )
             self.chips = make_computed(
-                html, lambda language: {"value": chips_html(registry, language)},
+                html, lambda language: {"value": chips_html(arena.public_registry, language)},
                 elem_classes="chip-box",
             )  # fmt: skip
             self.account = html("", elem_id="account", elem_classes="account-box")
@@ -131,8 +131,9 @@ class Page:
             )  # fmt: skip
         with gr.Row(elem_classes="banner-row"):
             self.banner = make_computed(
-                html, lambda language: {"value": banner_html(registry, language)}, elem_id="banner"
-            )
+                html, lambda language: {"value": banner_html(arena.public_registry, language)},
+                elem_id="banner",
+            )  # fmt: skip
             self.start_stand_in = make_computed(
                 gr.Button, self._stand_in_offer, size="sm", scale=0, elem_id="wake"
             )
@@ -199,7 +200,7 @@ class Page:
 
     def on_tick(self, state: PageState, use_gemini: bool) -> Updates | Any:  # noqa: ANN401, FBT001
         """Bring the states of the models up to date; says nothing when nothing changed."""
-        registry, language = self.arena.registry, state.language
+        registry, language = self.arena.public_registry, state.language
         chips = chips_html(registry, language)
         if chips == state.shown_chips:
             return gr.skip()
@@ -225,7 +226,7 @@ class Page:
 
     def _stand_in_offer(self, language: str) -> dict[str, Any]:
         """Text and visibility of the button that starts the stand-in."""
-        registry = self.arena.registry
+        registry = self.arena.public_registry
         labels = [e.model.spec.label for e in registry.entries if e.model.spec.stand_in]
         return {
             "value": say(language, "banner.wake", stand_in="".join(labels[:1])),

@@ -9,14 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
-from arena.battle.session import Phase, Snapshot
-from arena.blind import SideFacts, visible_side
+from arena.battle.session import Snapshot
+from arena.blind import Phase, SideFacts, hides_sides, shared_phase, visible_side
 from arena.domain import Finished, FinishReason, Mode, ModelSpec, Side, Winner
 from arena.ui.i18n import error_line, say
 from arena.ui.markdown import safe_markdown
 
 ChatMessages = list[dict[str, str]]
 BUSY = (Phase.WAITING, Phase.WRITING)
+ENDED_BADLY = (Phase.FAILED, Phase.STOPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,8 @@ def _all_done(snapshot: Snapshot) -> bool:
 def _pane(snapshot: Snapshot, side: Side, language: str, *, voted: bool) -> PaneView:
     battle, seen = snapshot.battle, snapshot.sides[side]
     spec, facts = visible_side(battle, side, seen.facts, voted=voted)
+    hidden = hides_sides(battle, voted=voted)
+    phase = _shared_phase(snapshot) if hidden else seen.phase
     messages: ChatMessages = []
     *before, last = battle.conversation(side)
     for turn in before:
@@ -92,11 +95,16 @@ def _pane(snapshot: Snapshot, side: Side, language: str, *, voted: bool) -> Pane
         messages.append({"role": "assistant", "content": safe_markdown(seen.text)})
     name = _name(spec, facts) if spec else ""
     return PaneView(
-        _pane_head(side, name, language, battle.mode, busy=seen.phase in BUSY),
+        _pane_head(side, name, language, battle.mode, busy=phase in BUSY),
         messages,
-        _stats(seen.phase, facts, language, named=spec is not None),
-        snapshot.retryable(side),
+        "" if hidden and phase in ENDED_BADLY else _stats(phase, facts, language, named=not hidden),
+        snapshot.retryable(side, voted=voted),
     )
+
+
+def _shared_phase(snapshot: Snapshot) -> Phase:
+    sides = snapshot.sides.values()
+    return shared_phase((s.phase for s in sides), written=any(s.text for s in sides))
 
 
 def _name(spec: ModelSpec, facts: SideFacts) -> str:
@@ -118,8 +126,6 @@ def _stats(phase: Phase, facts: SideFacts, language: str, *, named: bool) -> str
     """The line under a pane; numbers only where the name is known."""
     parts = [say(language, f"phase.{phase}")]
     if phase is Phase.FAILED:
-        if facts.error_id:
-            parts.append(say(language, "phase.error_id", id=facts.error_id))
         parts.append(_failure(facts, language))
     elif facts.answer is not None:
         numbers = _numbers(facts.answer.finished, facts.answer.cost_usd, language)
@@ -136,6 +142,15 @@ def _failure(facts: SideFacts, language: str) -> str:
         return error_line(language, facts.error)
     blocked = facts.answer is not None and facts.answer.finished.reason is FinishReason.BLOCKED
     return say(language, "finish.blocked") if blocked else ""
+
+
+def _trouble_line(snapshot: Snapshot, language: str) -> str:
+    """Why there is nothing to judge and what to do, without saying which side it was."""
+    parts = [say(language, f"trouble.{trouble}") for trouble in snapshot.troubles]
+    parts.append(say(language, "trouble.retry"))
+    if snapshot.error_id:
+        parts.append(say(language, "trouble.error_id", id=snapshot.error_id))
+    return " ".join(parts)
 
 
 def _numbers(finished: Finished, cost: float | None, language: str) -> list[str]:
@@ -178,5 +193,7 @@ def _result_line(snapshot: Snapshot, language: str, vote: Winner | None, *, shar
         )
         return f"{say(language, f'vote.done.{vote}', a=a, b=b)} {link}"
     if not _all_done(snapshot):
+        if hides_sides(battle, voted=vote is not None):
+            return escape(_trouble_line(snapshot, language))
         return escape(say(language, "vote.failed")) if battle.mode is not Mode.SINGLE else "&nbsp;"
     return escape(say(language, "vote.single" if battle.mode is Mode.SINGLE else "vote.ask"))

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from arena.battle.limits import Visitor
-from arena.battle.session import Phase
+from arena.blind import Phase
 from arena.domain import (
     Battle,
     Finished,
@@ -100,19 +100,20 @@ async def test_failing_side_can_be_retried_alone(store: VoteStore) -> None:
     side = side_of(session, "bad")
     assert last.sides[side].phase is Phase.FAILED
     assert last.sides[side].text == "half"
-    assert last.sides[side].facts.error_id
+    assert last.error_id
     assert last.retryable(side)
-    assert not last.retryable(side.other)
+    assert last.retryable(side.other), "which side failed is not told"
     assert not last.votable
     with pytest.raises(VoteTooEarly):
         await arena.vote(session.battle.id, Winner.TIE, VISITOR)
-    with pytest.raises(NothingToRetry):
-        await arena.retry(session, side.other, VISITOR)
     with pytest.raises(VoteTooEarly):
         await arena.follow_up(session, "And?", VISITOR)
-    await arena.retry(session, side, VISITOR)
+    await arena.retry(session, side.other, VISITOR)
     last = (await play(arena, session))[-1]
     assert last.votable
+    assert not last.error_id
+    with pytest.raises(NothingToRetry):
+        await arena.retry(session, side, VISITOR)
     assert len(good.asked) == 1, "the good side is not asked again"
     turn = session.battle.conversation(side)[0]
     assert turn.answer is not None

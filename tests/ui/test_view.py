@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arena.battle.session import Phase, SideSnapshot, Snapshot
-from arena.blind import SideFacts
+from arena.battle.session import SideSnapshot, Snapshot
+from arena.blind import Phase, SideFacts
 from arena.domain import (
     Answer,
     Exchange,
@@ -55,11 +55,12 @@ def side_view(phase: Phase, reason: FinishReason | None, text: str, served: str)
     """One side that stands so."""
     if reason is None:
         return SideSnapshot(phase, text, SideFacts())
-    finished = Finished(
-        reason, completion_tokens=len(text), ttft_s=0.5, total_s=2.0, served_model=served
-    )
     error = Overloaded("the provider's own words") if reason is FinishReason.ERROR else None
-    facts = SideFacts(Answer(text, finished, 0.001), error, "1234" if error else "")
+    finished = Finished(
+        reason, error_code=error.code if error else None, completion_tokens=len(text),
+        ttft_s=0.5, total_s=2.0, served_model=served,
+    )  # fmt: skip
+    facts = SideFacts(Answer(text, finished, 0.001), error)
     return SideSnapshot(phase, text, facts)
 
 
@@ -93,6 +94,22 @@ def test_blind_page_is_the_same_with_the_models_swapped(
         assert word not in shown
 
 
+@given(ENDINGS, ENDINGS, st.sampled_from(LANGUAGES))
+def test_blind_page_with_its_sides_swapped_swaps_the_texts_alone(
+    left: tuple[Any, Any], right: tuple[Any, Any], language: str
+) -> None:
+    """How a side stands or ended, and whether it can be asked again, is shown for both alike."""
+    a, b = side_view(*left, "alpha", "x@1"), side_view(*right, "beta", "y@1")
+    one = battle_view(snapshot(a, b, GEMINI, PHI, Mode.BLIND), language, None)
+    two = battle_view(snapshot(b, a, PHI, GEMINI, Mode.BLIND), language, None)
+    swapped = {
+        side: replace(two.panes[side], messages=two.panes[side.other].messages) for side in Side
+    }
+    assert one == replace(two, panes=swapped)
+    assert one.panes[Side.A].stats == one.panes[Side.B].stats
+    assert one.panes[Side.A].retry == one.panes[Side.B].retry
+
+
 def test_names_and_numbers_appear_with_the_vote() -> None:
     """With the vote come names, versions, speeds and costs."""
     a = side_view(Phase.DONE, FinishReason.STOP, "alpha", "gemini-3-pro-001")
@@ -108,7 +125,7 @@ def test_names_and_numbers_appear_with_the_vote() -> None:
 
 
 def test_open_mode_says_what_failed_and_blind_mode_only_that() -> None:
-    """Open mode shows an error's sentence, blind mode only its id; neither shows its detail."""
+    """Open mode shows an error's sentence at its side, blind mode one for the battle."""
     a = side_view(Phase.FAILED, FinishReason.ERROR, "", "")
     b = side_view(Phase.DONE, FinishReason.STOP, "beta", "x@1")
     opened = battle_view(snapshot(a, b, GEMINI, PHI, Mode.OPEN), "en", None)
@@ -116,8 +133,11 @@ def test_open_mode_says_what_failed_and_blind_mode_only_that() -> None:
     assert "overloaded" in opened.panes[Side.A].stats
     assert "own words" not in opened.panes[Side.A].stats
     assert "overloaded" not in blind.panes[Side.A].stats
-    assert "1234" in blind.panes[Side.A].stats
-    assert "no vote" in blind.bar
+    assert "own words" not in repr(blind)
+    assert "too much to do" in blind.bar
+    assert "only two complete answers" in blind.bar
+    assert [pane.retry for pane in blind.panes.values()] == [True, True]
+    assert [pane.retry for pane in opened.panes.values()] == [True, False]
 
 
 def test_open_mode_counts_while_it_writes_and_blind_mode_does_not() -> None:
