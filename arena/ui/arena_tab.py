@@ -45,6 +45,9 @@ class ArenaTab(ArenaParts):
             [self.prompt.submit, self.send.click], self.on_send, asked, outputs,
             trigger_mode="once", **UNLIMITED,
         )  # fmt: skip
+        self.prompt.change(
+            None, [self.prompt], None, js="(text) => window.arenaPrompt && window.arenaPrompt(text)"
+        )
         for side, pane in self.panes.items():
             pane.retry.click(self.retry_handler(side), [state], outputs, **UNLIMITED)
         self.stop.click(self.on_stop, [state], [self.notice], queue=False, **UNLIMITED)

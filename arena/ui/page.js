@@ -30,8 +30,44 @@
     if (matchMedia("(min-width: 701px)").matches) box()?.focus();
   };
 
-  const typing = (el) => el && (el.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(el.tagName));
+  const editable = (el) => el && (el.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(el.tagName));
+  const arenaShown = () => document.body.dataset.tab === "arena";
   const votes = { 1: "vote-a", 2: "vote-tie", 3: "vote-bad", 4: "vote-b" };
+  // A digit votes if nothing was typed for so long before it, and no other key comes for so long.
+  const QUIET_MS = 1000;
+  const HOLD_MS = 400;
+  let typedAt = -Infinity;
+  let held = null;  // {digit, button, timer}: the button of a vote; null where it can't be one
+
+  const voteButton = (digit) => {
+    const button = document.getElementById(votes[digit]);
+    if (!button || button.disabled || !arenaShown()) return null;
+    const { top, bottom, height } = button.getBoundingClientRect();
+    return height && top >= 0 && bottom <= innerHeight ? button : null;
+  };
+  const letGo = () => {
+    clearTimeout(held?.timer);
+    const digit = held?.digit || "";
+    held = null;
+    return digit;
+  };
+  // A key while no field has the focus: a vote, or text, which goes into the prompt box.
+  const keyOutside = (event, quiet) => {
+    if (event.repeat || !arenaShown()) return;
+    if (!held && votes[event.key]) {
+      const button = quiet ? voteButton(event.key) : null;
+      const timer = setTimeout(() => {
+        if (voteButton(letGo()) === button) button?.click();
+      }, HOLD_MS);
+      held = { digit: event.key, button, timer };
+      return;
+    }
+    if (!held && event.key === "/") event.preventDefault();
+    if (!held && event.key === " ") return;  // presses a button, or scrolls
+    const before = letGo();
+    box()?.focus();
+    if (before) document.execCommand("insertText", false, before);
+  };
 
   window.addEventListener("keydown", (event) => {
     // The Enter that confirms a Japanese conversion must not send.
@@ -41,24 +77,40 @@
     }
     if (event.key === "Escape") {
       document.querySelectorAll("details.all[open]").forEach((fold) => { fold.open = false; });
-      if (typing(event.target)) event.target.blur();
+      if (editable(event.target)) event.target.blur();
       return;
     }
-    if (event.target === box() && event.key === "Enter" && !event.shiftKey) {
-      // The question is on its way: from here on the vote keys must work.
-      setTimeout(() => box()?.blur(), 50);
-    }
-    if (typing(event.target) || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-    if (votes[event.key]) {
-      const button = document.getElementById(votes[event.key]);
-      if (button && !button.disabled) button.click();
-    } else if (event.key === "/") {
-      event.preventDefault();
-      box()?.focus();
-    }
+    if (event.target === box() && event.key === "Enter" && !event.shiftKey) asked();
+    if (event.key.length > 1 || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    const quiet = performance.now() - typedAt >= QUIET_MS;
+    typedAt = performance.now();
+    if (editable(event.target)) letGo();
+    else keyOutside(event, quiet);
   }, true);
 
+  // What was in the box when it was sent, and what it became by typing while the server took it.
+  let sent = null;
+  let typed = null;
+  const asked = () => { [sent, typed] = [box().value, null]; };
+  window.addEventListener("input", (event) => {
+    typedAt = performance.now();
+    if (event.target === box()) typed = event.target.value;
+  }, true);
+  // The box has another text, by typing or from the server, which empties it when it has taken it.
+  window.arenaPrompt = (text) => {
+    if (text || sent === null || typed === "") return;
+    const rest = typed === null ? "" : typed.startsWith(sent) ? typed.slice(sent.length) : typed;
+    sent = null;
+    if (!rest) {
+      box().blur();  // from here on the vote keys work
+    } else if (!box().value) {
+      box().value = rest;
+      box().dispatchEvent(new Event("input", { bubbles: true }));
+    }
+  };
+
   document.addEventListener("click", (event) => {
+    if (event.target.closest("#send")) asked();
     document.querySelectorAll("details.all[open]").forEach((fold) => {
       if (!fold.contains(event.target)) fold.open = false;
     });
