@@ -61,6 +61,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "torch": ("arena.models",),
     "transformers": ("arena.models",),
     "accelerate": ("arena.models",),
+    "onnx": ("arena.models",),
     "onnxruntime": ("arena.models",),
     "onnxruntime_genai": ("arena.models",),
     "google": ("arena.models",),

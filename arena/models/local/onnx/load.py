@@ -28,6 +28,8 @@ BUILDS: Mapping[str, str] = {
     "microsoft/Phi-4-mini-instruct": "microsoft/Phi-4-mini-instruct-onnx",
 }
 """The vendors' own 4-bit builds of models that are named by their dense form."""
+PACKAGES = {"onnxruntime-genai": "onnxruntime_genai", "onnx": "onnx"}
+"""What this engine needs: names of packages, and of the modules in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,13 @@ class OnnxSource:
     fetch: Fetch
 
 
-def is_installed() -> bool:
-    """Whether the runtime is here; it is not imported into this process."""
-    return importlib.util.find_spec("onnxruntime_genai") is not None
+def missing_package() -> str | None:
+    """The first package that is not installed of those that this engine needs, else None.
+
+    The runtime is looked for and not imported: it runs in a process of its own.
+    """
+    names = (name for name in PACKAGES if importlib.util.find_spec(PACKAGES[name]) is None)
+    return next(names, None)
 
 
 def choose(config: ModelConfig) -> OnnxSource | None:
@@ -59,13 +65,13 @@ def choose(config: ModelConfig) -> OnnxSource | None:
         UnsupportedModel: it was asked for, and there is no such form.
     """
     if config.engine == ONNX:
-        if not is_installed():
-            raise package_missing(config.label, "onnxruntime-genai", INSTALL)
+        if missing := missing_package():
+            raise package_missing(config.label, missing, INSTALL)
         found = _source_of(config)
         if found is None:
             raise UnsupportedModel(source=config.source, why=ErrorReason.NO_ONNX)
         return found
-    if config.engine != AUTO or not is_installed() or config.device not in ("auto", "cpu"):
+    if config.engine != AUTO or missing_package() or config.device not in ("auto", "cpu"):
         return None
     found = _source_of(config)
     # Last, since it takes seconds to ask.

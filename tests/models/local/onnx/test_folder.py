@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
+from onnx import helper
 
 from arena.errors.base import ArenaError
 from arena.errors.models import ModelUnavailable, OutOfMemory, UnsupportedModel
@@ -185,14 +187,14 @@ def not_installed(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureReques
     return str(request.param)
 
 
-@pytest.mark.parametrize("not_installed", ["onnxruntime_genai"], indirect=True)
+@pytest.mark.parametrize("not_installed", ["onnxruntime_genai", "onnx"], indirect=True)
 async def test_without_the_runtime_transformers_serves_or_the_command_is_named(
     not_installed: str, tiny_folder: Path, wide_onnx_folder: Path
 ) -> None:
     """The runtime is optional; where it was asked for, the error has the command to install it."""
     assert onnx_loading.choose(config(wide_onnx_folder)) is None
     error = await failure(model(tiny_folder, engine="onnx"))
-    assert "onnxruntime-genai is missing" in error.sentence
+    assert f"{not_installed.replace('_', '-')} is missing" in error.sentence
     assert error.remedy_text == "Run: pip install -r requirements-cpu.txt"
 
 
@@ -296,10 +298,19 @@ def test_a_folder_says_what_it_holds(copy: Path) -> None:
 
 def test_the_precision_is_that_of_most_products(copy: Path) -> None:
     """The `bits` of the quantised products decide, by their number."""
-    bits = b"\n\x04bits\x18"
-    with (copy / "model.onnx").open("ab") as graph:
-        graph.write(bits + b"\x08" + (bits + b"\x04") * 2)
+    model = onnx.load(copy / "model.onnx", load_external_data=False)
+    for node, bits in zip(model.graph.node, (8, 4, 4), strict=False):
+        node.attribute.append(helper.make_attribute("bits", bits))
+    onnx.save(model, copy / "model.onnx")
     assert describe(copy, "x").precision == "int4"
+
+
+def test_a_graph_that_is_none_is_typed(copy: Path) -> None:
+    """A file of another kind is broken weights, and no model that could be taken."""
+    (copy / "model.onnx").write_bytes(b"version https://git-lfs.example/spec/v1\n")
+    assert find_model(copy) is None
+    with pytest.raises(ModelUnavailable):
+        describe(copy, "x")
 
 
 @pytest.mark.parametrize(
