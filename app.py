@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arena.errors.base import ArenaError
 from arena.settings import Settings, load_settings
@@ -135,19 +135,16 @@ def salt_of(settings: Settings) -> str | None:
 
 def main() -> None:
     """Serve the page until SIGINT or SIGTERM, then stop all answers and close the store."""
-    from arena.ui.health import health_routes
-    from arena.ui.page import launch_options
+    from arena.ui.page import QUEUE_OPTIONS, launch_options
 
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     # The peers from which the server believes X-Forwarded-For. Empty: none; unset: this machine.
     os.environ["FORWARDED_ALLOW_IPS"] = parts.settings.trusted_proxies
-    routes = [*health_routes(parts.arena), parts.owner.route()]
-    server = {"lifespan": parts.lifespan, "routes": routes}
-    options: dict[str, Any] = launch_options()
-    demo.queue(default_concurrency_limit=None, api_open=False)
-    demo.launch(prevent_thread_lock=True, app_kwargs=server, **options)
+    demo.queue(**QUEUE_OPTIONS)
+    options = launch_options(parts.arena, parts.lifespan, [parts.owner.route()])
+    demo.launch(prevent_thread_lock=True, **options)
     host = parts.settings.space_host
     base = f"https://{host.split(',')[0].strip()}/" if host else demo.local_url
     sys.stdout.write(

@@ -30,15 +30,16 @@ EMBEDDED = "embedded"
 _DEFAULT_NEW_TOKENS = 1024
 # Fields with these beginnings are variables of the same name; all others begin with ARENA_.
 _UNPREFIXED = ("gemini_", "hf_", "oauth_", "space_")
+# Visitors of a Space come through proxies of this network.
+_SPACE_PROXIES = "10.0.0.0/8"
 # Greedy: a password may hold an @ of its own.
 _USERINFO = re.compile(r"//.*@")
 
 
 def _networks(value: str) -> str:
-    for part in value.split(","):
-        if part.strip():
-            ip_network(part.strip(), strict=False)
-    return value
+    """In the one form that the web server takes: it would read 10.0.0.5/8 as a name."""
+    parts = (part.strip() for part in value.split(","))
+    return ",".join(str(ip_network(part, strict=False)) for part in parts if part)
 
 
 # An error names a field's description, and its example or else its default.
@@ -69,7 +70,7 @@ class Limits(BaseModel):
         visitor_battles: battles of one visitor at the same time.
         battles_per_minute: prompts of one visitor in a minute; follow-ups and retries count.
         battles_per_day: the same in a day (UTC).
-        visitors_per_address: one public network address may do as much as this many visitors.
+        visitors_per_address: one network address may do as much as this many visitors.
     """
 
     model_config = ConfigDict(frozen=True, alias_generator=str.upper, validate_by_name=True)
@@ -196,13 +197,17 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _default_dataset(cls, values: dict[str, str]) -> dict[str, str | None]:
-        """On a Space, whose disk does not last, a token is enough to keep the votes."""
+    def _on_a_space(cls, values: dict[str, str]) -> dict[str, str | None]:
+        """On a Space, whose disk does not last, a token is enough to keep the votes.
+
+        Its proxies are trusted there, and nowhere else unless the owner names some.
+        """
         here = "SPACE_ID" in values and "HF_TOKEN" in values
         default = f"{values['SPACE_ID'].strip()}-votes" if here else "off"
         dataset = values.get("ARENA_VOTES_DATASET", default)
         off = dataset.strip().lower() == "off"
-        return values | {"ARENA_VOTES_DATASET": None if off else dataset}
+        proxies = {"ARENA_TRUSTED_PROXIES": _SPACE_PROXIES} if "SPACE_ID" in values else {}
+        return proxies | values | {"ARENA_VOTES_DATASET": None if off else dataset}
 
     @classmethod
     def settings_customise_sources(

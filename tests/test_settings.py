@@ -134,10 +134,25 @@ def test_a_space_with_a_token_keeps_its_votes() -> None:
     assert settings_from(space | {"ARENA_VOTES_DATASET": "a/b"}).votes_dataset == "a/b"
 
 
-@pytest.mark.parametrize("networks", ["10.0.0.0/8", "127.0.0.1", " 10.0.0.1 , fd00::/8", ""])
-def test_trusted_proxies_are_addresses_or_networks(networks: str) -> None:
+@pytest.mark.parametrize(
+    ("networks", "trusted"),
+    [
+        ("10.0.0.0/8", "10.0.0.0/8"), ("10.9.8.7/8", "10.0.0.0/8"), ("127.0.0.1", "127.0.0.1/32"),
+        (" 10.0.0.1 , fd00::/8", "10.0.0.1/32,fd00::/8"), ("", ""),
+    ],
+)  # fmt: skip
+def test_trusted_proxies_are_addresses_or_networks(networks: str, trusted: str) -> None:
     """The owner names the proxies; behind any other, all visitors have one address."""
-    assert settings_from({"ARENA_TRUSTED_PROXIES": networks}).trusted_proxies == networks.strip()
+    assert settings_from({"ARENA_TRUSTED_PROXIES": networks}).trusted_proxies == trusted
+
+
+def test_the_proxies_of_a_space_are_trusted_there_and_nowhere_else() -> None:
+    """On a Space the Hub's proxies are trusted unless others are named; elsewhere none are."""
+    space = {"SPACE_ID": "hanako/arena"}
+    assert settings_from(space).trusted_proxies == "10.0.0.0/8"
+    assert settings_from({}).trusted_proxies == ""
+    other = settings_from(space | {"ARENA_TRUSTED_PROXIES": "192.168.7.0/24"})
+    assert other.trusted_proxies == "192.168.7.0/24"
 
 
 @pytest.mark.parametrize("networks", ["*", "10.0.0.0/99", "proxy.example", "10.0.0.1;10.0.0.2"])

@@ -33,18 +33,22 @@ _FIRST_EAST_ASIAN = 0x2E80
 _IPV6_HOUSEHOLD_BITS = 64
 
 
+UNKNOWN = "unknown"
+"""In place of the hash of an address that is not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Visitor:
     """Who asks, as far as caps and votes need to know.
 
     Attributes:
         voter: salted hash of the account, or of the browser's random id; 64 hex digits.
-        address: salted hash of the network address and the day; empty where it says nothing.
+        address: salted hash of the network address and the day; one for all of whom it is unknown.
         signed_in: the hash is of an account.
     """
 
     voter: str
-    address: str = ""
+    address: str = UNKNOWN
     signed_in: bool = False
 
 
@@ -113,10 +117,11 @@ def check_own(running: int, limits: Limits) -> None:
 
 
 def rate_windows(visitor: Visitor, limits: Limits) -> list[RateWindow]:
-    """What one prompt of this visitor counts against."""
-    counted = [(f"v:{visitor.voter}", 1)]
-    if visitor.address:
-        counted.append((f"a:{visitor.address}", limits.visitors_per_address))
+    """What one prompt of this visitor counts against.
+
+    A browser's id is new whenever its visitor likes, so the address always counts too.
+    """
+    counted = [(f"v:{visitor.voter}", 1), (f"a:{visitor.address}", limits.visitors_per_address)]
     caps = ((MINUTE, limits.battles_per_minute), (DAY, limits.battles_per_day))
     return [
         RateWindow(key, seconds, cap * share) for key, share in counted for seconds, cap in caps
@@ -137,17 +142,17 @@ def rate_error(refusal: Refusal, now: datetime) -> ArenaError:
 def address_hash(salt: str, address: str, now: datetime) -> str:
     """A network address as a one-way hash that changes every day (UTC).
 
-    Empty for a private address, the machine's own, or none: many visitors share it. Of IPv6 the
-    first `_IPV6_HOUSEHOLD_BITS` count.
+    `UNKNOWN` for what is no address. Of a public IPv6 address the first `_IPV6_HOUSEHOLD_BITS`
+    count.
     """
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
-        return ""
-    if not parsed.is_global:
-        return ""
-    if parsed.version == 6:
-        household = f"{address}/{_IPV6_HOUSEHOLD_BITS}"
+        return UNKNOWN
+    if parsed.version == 6 and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    if parsed.version == 6 and parsed.is_global:
+        household = f"{parsed}/{_IPV6_HOUSEHOLD_BITS}"
         parsed = ipaddress.ip_network(household, strict=False).network_address
     text = f"{now:%Y-%m-%d} {parsed}"
     return hmac.new(salt.encode(), text.encode(), hashlib.sha256).hexdigest()

@@ -26,6 +26,7 @@
     │   └── EmptyPrompt, PromptTooLong, TooManyTokens, TooManyTurns, ArenaBusy,
     │       RateExceeded, DayUsedUp, OneAtATime
     └── StoreError               the database did not take it, or does not give it back
+        ├── StoreNotOpened       it can't be opened at a start
         ├── StoreTooNew          a newer arena wrote it
         ├── StoreMissing         there is no store that could be moved
         ├── StoreNotEmpty        there are battles where a store should be moved to

@@ -10,7 +10,15 @@ class StoreError(ArenaError):
 
     code = "store"
     message = "The record could not be saved or read."
-    remedy = "Try again; if it stays, check that {place} is whole and can be written."
+    remedy = "Try again; if it stays, whoever runs the arena finds the cause in the log."
+
+
+class StoreNotOpened(StoreError):
+    """The database can't be opened at a start; only this error tells people where it is."""
+
+    code = "store_not_opened"
+    message = "The store {place} can't be opened."
+    remedy = "Check that it is whole and can be written."
 
 
 class StoreTooNew(StoreError):

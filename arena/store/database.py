@@ -18,7 +18,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from arena.concurrency import run_to_end
-from arena.errors.store import DriverMissing, StoreError
+from arena.errors.store import DriverMissing, StoreError, StoreNotOpened
 from arena.store.migrations import upgrade
 from arena.store.serialization import RecordError
 
@@ -86,16 +86,17 @@ def _mangled(address: URL) -> bool:
 
 
 @contextmanager
-def store_errors(place: str) -> Iterator[None]:
+def store_errors(place: str, kind: type[StoreError] = StoreError) -> Iterator[None]:
     """Turns errors of the database, of a record and of a file into a `StoreError`.
 
     Raises:
-        StoreError: the database did not take it; `detail` has its reason.
+        StoreError: of that kind: the database did not take it; `detail` has the place and the
+            reason.
     """
     try:
         yield
     except (SQLAlchemyError, RecordError, json.JSONDecodeError, OSError) as error:
-        raise StoreError(f"{type(error).__name__}: {error}", place=place) from error
+        raise kind(f"{place}: {type(error).__name__}: {error}", place=place) from error
 
 
 def make_engine(url: str, pool: int = POOL) -> Engine:
@@ -115,7 +116,7 @@ def make_engine(url: str, pool: int = POOL) -> Engine:
     address = _address(url)
     if address is None:
         # Without a cause, which may quote the address with its password.
-        raise StoreError("not an address of a database", place=place_of(url))
+        raise StoreNotOpened("not an address of a database", place=place_of(url))
     if address.get_backend_name() == "sqlite":
         return _sqlite_engine(address, url)
     return _postgres_engine(address, place_of(url), pool)
@@ -130,7 +131,7 @@ _COMMON: dict[str, Any] = {
 
 def _sqlite_engine(address: URL, url: str) -> Engine:
     if address.database in (None, "", ":memory:"):
-        raise StoreError("a database in memory can't be shared by threads", place=url)
+        raise StoreNotOpened("a database in memory can't be shared by threads", place=url)
     # Threads bound the number of connections; a second bound would only make them wait.
     engine = create_engine(address, max_overflow=-1, **_COMMON)
     Path(str(address.database)).parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +142,7 @@ def _sqlite_engine(address: URL, url: str) -> Engine:
 
 def _postgres_engine(address: URL, place: str, pool: int) -> Engine:
     if _mangled(address):
-        raise StoreError("write @, : and / of a password as %40, %3A and %2F", place=place)
+        raise StoreNotOpened("write @, : and / of a password as %40, %3A and %2F", place=place)
     try:
         from arena.store.postgres import postgres_engine
 
@@ -209,7 +210,7 @@ def open_engine(url: str, pool: int = POOL) -> Engine:
         StoreError: it can't be made, read or written, or a newer arena wrote it.
     """
     place = place_of(url)
-    with store_errors(place):
+    with store_errors(place, StoreNotOpened):
         engine = make_engine(url, pool)
         try:
             upgrade(write_engine(engine), place)

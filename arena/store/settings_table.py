@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, insert, select
 
 from arena.store.database import inserting
 from arena.store.schema import meta
@@ -25,6 +25,17 @@ def set_meta(connection: Connection, key: str, value: str) -> None:
     kept = clean(value)
     new = inserting(connection, meta).values(key=key, value=kept)
     connection.execute(new.on_conflict_do_update(index_elements=[meta.c.key], set_={"value": kept}))
+
+
+def probe_write(connection: Connection) -> None:
+    """Writes a row and rolls back: all that a vote needs but the last sync of the disk.
+
+    SQLite opens its journal for it, and so notices a file that is read-only or was removed; a plain
+    look at the file notices neither.
+    """
+    row = {"key": f"probe:{secrets.token_hex(8)}", "value": ""}
+    connection.execute(insert(meta).values(row))
+    connection.rollback()
 
 
 def salt(connection: Connection) -> str:

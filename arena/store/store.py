@@ -144,6 +144,7 @@ class VoteStore:
     settle_spend = _transaction(usage.settle_spend, writes=True)
 
     salt = _transaction(settings_table.salt, writes=True)
+    probe_write = _transaction(settings_table.probe_write, writes=True)
     get_meta = _transaction(settings_table.get_meta)
     set_meta = _transaction(settings_table.set_meta, writes=True)
 

@@ -16,6 +16,7 @@ plots.py: its pictures.
 export_part.py: votes to download.
 api.py: the functions that programs may call.
 health.py: the health page.
+surface.py: which requests the web server takes, and the headers of its answers.
 terminal.py: the leaderboard, and what the doctor found, in a terminal.
 components.py: what all tabs share: updates as dicts, hidden listeners, HTML parts.
 translator.py: components whose texts follow the page's language.

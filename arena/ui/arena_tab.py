@@ -179,8 +179,7 @@ class ArenaTab(ArenaParts):
                 update = self.show(snapshot, state) | first
                 first = {}
                 if not snapshot.saved and not snapshot.running:
-                    error = StoreError(place=self.arena.store.place)
-                    update |= self.complain(error, language)
+                    update |= self.complain(StoreError(), language)
                 yield diff_updates(update, sent)
 
     def _open_session(self, state: PageState) -> BattleSession | None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
+from collections.abc import Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -11,17 +14,62 @@ from starlette.routing import Route
 
 from arena.battle.arena import Arena
 from arena.errors.base import ArenaError
+from arena.store.store import VoteStore
+
+log = logging.getLogger(__name__)
 
 STORE_SECONDS = 2.0
+"""How long a health page waits for the store's write."""
+FRESH_SECONDS = 0.5
+"""A result is given to all who ask within this time after it."""
 
 
-async def health(arena: Arena) -> tuple[int, dict[str, Any]]:
+class StoreProbe:
+    """Whether the store takes a write, by trying one that is rolled back.
+
+    One write at a time, whoever asks: a store that is stuck holds one thread of its pool.
+
+    Args:
+        store: is written to.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, store: VoteStore, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._running: asyncio.Task[str | None] | None = None
+        self._ended = 0.0
+
+    async def problem(self) -> str | None:
+        """The code of what is wrong with the store; None if nothing is.
+
+        `slow` when the write takes more than `STORE_SECONDS`, as behind a lock; it goes on, and
+        who asks later waits for the same one.
+        """
+        task = self._running
+        if task is None or (task.done() and self._clock() - self._ended > FRESH_SECONDS):
+            task = self._running = asyncio.create_task(self._write())
+        await asyncio.wait([task], timeout=STORE_SECONDS)
+        return task.result() if task.done() else "slow"
+
+    async def _write(self) -> str | None:
+        try:
+            await self._store.probe_write()
+        except ArenaError as error:
+            log.exception("the store can't be written: %s", error.detail)
+            return error.code
+        finally:
+            self._ended = self._clock()
+        return None
+
+
+async def health(arena: Arena, probe: StoreProbe) -> tuple[int, dict[str, Any]]:
     """HTTP status and body: 200 while votes can be kept, 503 otherwise.
 
     `ready` says whether a battle could begin now. Nothing in it is private: what an open blind
     battle has changed of a model's state comes late.
     """
-    problem = await _store_problem(arena)
+    problem = await probe.problem()
     registry = arena.public_registry
     copy = arena.store.copy_state()
     body = {
@@ -43,23 +91,12 @@ async def health(arena: Arena) -> tuple[int, dict[str, Any]]:
     return (200 if problem is None else 503), body
 
 
-async def _store_problem(arena: Arena) -> str | None:
-    """The code of what is wrong with the store; None if nothing is."""
-    try:
-        async with asyncio.timeout(STORE_SECONDS):
-            await arena.store.counts()
-    except TimeoutError:
-        return "slow"
-    except ArenaError as error:
-        return error.code
-    return None
-
-
 def health_routes(arena: Arena) -> list[Route]:
     """`/health` and `/ready` for the web server; `/ready` is 503 while no battle could begin."""
+    probe = StoreProbe(arena.store)
 
     async def answer(request: Request) -> JSONResponse:
-        status, body = await health(arena)
+        status, body = await health(arena, probe)
         if request.url.path.endswith("/ready") and not body["ready"]:
             status = 503
         return JSONResponse(body, status)

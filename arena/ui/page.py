@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.routing import Route
 
 from arena.battle.arena import Arena
 from arena.dataset.public import PublicExports
@@ -16,31 +18,43 @@ from arena.settings import Settings
 from arena.ui.api import Api
 from arena.ui.arena_tab import ArenaTab
 from arena.ui.components import PRIVATE, Updates, html, merge_updates
+from arena.ui.health import health_routes
 from arena.ui.i18n import choose_language, say
 from arena.ui.leaderboard_tab import LeaderboardTab
 from arena.ui.models_tab import ModelsTab
 from arena.ui.owner import owner_of
 from arena.ui.page_state import PageState, account_of, random_id
 from arena.ui.status_view import account_html, banner_html, chips_html
+from arena.ui.surface import surface
 from arena.ui.translator import Translator
 
+Lifespan = Callable[[object], AbstractAsyncContextManager[None]]
 HERE = Path(__file__).parent
 # No web fonts: the page must not call out, and a system's own Japanese font reads best.
 FONT = ["Hiragino Sans", "Noto Sans CJK JP", "Noto Sans JP", "Yu Gothic UI", "system-ui"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Noto Sans Mono CJK JP", "monospace"]
-# Foreign images in an answer would be fetched by the visitor's browser.
-POLICY = (
-    '<meta http-equiv="Content-Security-Policy" content="img-src \'self\' data: blob:; '
-    "media-src 'self' data: blob:; object-src 'none'\">"
-)
 TABS = ("arena", "leaderboard", "models")
 TICK_SECONDS = 1.0
 # Gradio copies a file that it serves; looked at every ten minutes, removed after an hour.
 DELETE_CACHE = (600, 3600)
 
 
-def launch_options() -> dict[str, Any]:
-    """What `launch()` needs so that the page is private, quick and looks right."""
+QUEUE_OPTIONS: dict[str, Any] = {"default_concurrency_limit": None, "api_open": False}
+# Each event of the queue needs a place of its own while it runs. A place costs nothing.
+SPARE_PLACES = 1000
+
+
+def launch_options(
+    arena: Arena, lifespan: Lifespan, routes: Sequence[Route] = ()
+) -> dict[str, Any]:
+    """What `launch()` needs so that the page is private, quick and looks right.
+
+    Args:
+        arena: whose health is shown, and whose caps say how many streams there may be.
+        lifespan: starts and stops what belongs to the server's event loop.
+        routes: more routes of the arena's own.
+    """
+    own = [*health_routes(arena), *routes]
     theme = gr.themes.Base(
         primary_hue=gr.themes.colors.blue,
         neutral_hue=gr.themes.colors.stone,
@@ -52,12 +66,18 @@ def launch_options() -> dict[str, Any]:
     return {
         "theme": theme,
         "css": (HERE / "style.css").read_text(encoding="utf-8"),
-        "head": f"{POLICY}<script>{script}</script>",
+        "head": f"<script>{script}</script>",
         "ssr_mode": False,
         "run_history": False,
         "enable_monitoring": False,
         "show_error": False,
         "footer_links": [],
+        "max_threads": arena.limits.battles + arena.limits.waiting + SPARE_PLACES,
+        "app_kwargs": {
+            "lifespan": lifespan,
+            "routes": own,
+            "middleware": [surface(arena.limits.prompt_chars, own)],
+        },
     }
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from arena.battle.admission import ConcurrencyQueue, Slot
 from arena.battle.arena import Arena
-from arena.battle.limits import Visitor
+from arena.battle.limits import UNKNOWN, Visitor
 from arena.battle.session import BattleSession
 from arena.domain import (
     Side,
@@ -303,7 +303,7 @@ async def test_visitors_are_hashed_with_the_salt_that_is_set(store: VoteStore) -
         await again.admission.visitor("id", "8.8.8.8"),
     )
     assert one.voter == same.voter
-    assert one.address == ""
+    assert one.address == UNKNOWN
     assert len(same.address) == 64
     assert (await kept.admission.visitor("id", "")).voter not in {one.voter, "id"}
     account = await salted.admission.visitor("account:7", "", signed_in=True)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from arena.battle.limits import (
     DAY,
     MINUTE,
+    UNKNOWN,
     Visitor,
     address_hash,
     check_own,
@@ -74,20 +75,23 @@ def test_tokens_are_estimated_for_both_scripts() -> None:
         check_tokens([*turns, Message(Role.USER, "abcde")], LIMITS)
 
 
-def test_a_prompt_counts_for_the_visitor_and_for_a_public_address() -> None:
-    """A prompt counts for its visitor, and for a public address with a larger allowance."""
+def test_a_prompt_counts_for_the_visitor_and_for_an_address() -> None:
+    """A prompt counts for its visitor, and for an address with a larger allowance."""
     limits = Limits(battles_per_minute=3, battles_per_day=40, visitors_per_address=5)
-    alone = rate_windows(Visitor("v" * 64), limits)
-    assert [(r.seconds, r.limit) for r in alone] == [(MINUTE, 3), (DAY, 40)]
     shared = rate_windows(Visitor("v" * 64, "a" * 64), limits)
-    assert [(r.seconds, r.limit) for r in shared[2:]] == [(MINUTE, 15), (DAY, 200)]
+    caps = [(MINUTE, 3), (DAY, 40), (MINUTE, 15), (DAY, 200)]
+    assert [(r.seconds, r.limit) for r in shared] == caps
+    unknown = rate_windows(Visitor("v" * 64), limits)
+    assert [(r.seconds, r.limit) for r in unknown] == caps
+    other = rate_windows(Visitor("w" * 64), limits)
+    assert [r.key for r in other[2:]] == [r.key for r in unknown[2:]] != [r.key for r in shared[2:]]
     assert len({(r.key, r.seconds) for r in shared}) == 4
     assert all(len(r.key) <= 80 for r in shared)
 
 
 def test_each_refusal_says_when_to_come_back() -> None:
     """A full minute is told in seconds, a full day in hours and as a time of day."""
-    minute, day = rate_windows(Visitor("v" * 64), LIMITS)
+    minute, day, *_ = rate_windows(Visitor("v" * 64), LIMITS)
     soon = rate_error(Refusal(minute, NOW + timedelta(seconds=44.2)), NOW)
     assert isinstance(soon, errors.RateExceeded)
     assert "45 s" in soon.remedy_text
@@ -100,8 +104,6 @@ def test_each_refusal_says_when_to_come_back() -> None:
 def test_an_address_leads_back_to_nobody() -> None:
     """An address's hash depends on the salt and the day."""
     salt = "s" * 32
-    one = address_hash(salt, "203.0.113.9", NOW)
-    assert one == ""  # a documentation address is no public one
     one = address_hash(salt, "8.8.8.8", NOW)
     assert len(one) == 64
     assert one != address_hash(salt, "8.8.4.4", NOW)
@@ -110,10 +112,19 @@ def test_an_address_leads_back_to_nobody() -> None:
     assert one == address_hash(salt, "8.8.8.8", NOW + timedelta(minutes=5))
 
 
-@pytest.mark.parametrize("address", ["", "127.0.0.1", "10.16.3.80", "::1", "fe80::1", "testclient"])
-def test_shared_and_unknown_addresses_do_not_count(address: str) -> None:
-    """Private, local and malformed addresses have no allowance of their own."""
-    assert address_hash("s" * 32, address, NOW) == ""
+@pytest.mark.parametrize("address", ["", "testclient", "8.8.8.8, 1.1.1.1", "8.8.8", "\U0001f600"])
+def test_what_is_no_address_is_one_address(address: str) -> None:
+    """All who have no address share one, so a client can't escape the caps by having none."""
+    assert address_hash("s" * 32, address, NOW) == UNKNOWN
+
+
+def test_a_private_address_counts_as_one() -> None:
+    """A machine of the same network, and this machine itself, is an address like any other."""
+    machines = ("127.0.0.1", "10.16.3.80", "::1", "fe80::1", "fe80::2", "203.0.113.9")
+    hashes = {address_hash("s" * 32, address, NOW) for address in machines}
+    assert len(hashes - {UNKNOWN}) == len(machines)
+    mapped = address_hash("s" * 32, "::ffff:8.8.8.8", NOW)
+    assert mapped == address_hash("s" * 32, "8.8.8.8", NOW)
 
 
 def test_a_household_is_one_address() -> None:

@@ -29,6 +29,8 @@ FLAGS = [
 ]  # fmt: skip
 # No wait in these tests is a measurement: each ends when it is so, and fails after this time.
 READY_S = 120
+# An address at which nobody listens.
+NOBODY = "http://127.0.0.1:9/"
 OURS = ("ARENA_", "GEMINI_", "GOOGLE_", "GRADIO_", "HF_", "OAUTH_", "SPACE")
 
 
@@ -134,9 +136,14 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+def violations(said: str) -> list[str]:
+    """What the page's policy blocked, but for what a test asks for at `NOBODY`."""
+    return [said] if "Content Security Policy" in said and NOBODY not in said else []
+
+
 @pytest.fixture
 def open_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
-    """Opens pages; a fault of the page's own scripts fails the test."""
+    """Opens pages; a fault of the page's scripts, or what its policy blocks, fails the test."""
     contexts = []
     faults: list[str] = []
 
@@ -149,6 +156,7 @@ def open_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
         page = context.new_page()
         page.set_default_timeout(READY_S * 1000)
         page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda said: faults.extend(violations(said.text)))
         page.goto(url)
         page.locator("#send").wait_for()
         # The page is in the visitor's language when the server has answered the load event.

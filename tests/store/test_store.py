@@ -400,7 +400,7 @@ def test_what_cannot_be_opened_says_where(tmp_path: Path, name: str) -> None:
     (tmp_path / "garbage").write_text("not a database " * 100)
     with pytest.raises(StoreError) as caught:
         VoteStore.open(f"sqlite:///{tmp_path / name}")
-    assert str(tmp_path / name) in caught.value.remedy_text
+    assert str(tmp_path / name) in caught.value.sentence
     assert caught.value.detail
 
 
