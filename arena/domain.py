@@ -82,10 +82,14 @@ class Role(StrEnum):
 
 
 class FinishReason(StrEnum):
-    """Why an answer ended. `stop` and `length` are answers; the others are not."""
+    """Why an answer ended. `stop`, `length` and `other` are answers; the others are not.
+
+    `other`: the provider names an ending that the arena does not know; the text is kept.
+    """
 
     STOP = "stop"
     LENGTH = "length"
+    OTHER = "other"
     BLOCKED = "blocked"
     CANCELLED = "cancelled"
     ERROR = "error"
@@ -236,9 +240,9 @@ class Answer:
 
     @property
     def usable(self) -> bool:
-        """Whether people can judge it: it ended by itself or by its budget, and has text."""
-        ended = self.finished.reason in (FinishReason.STOP, FinishReason.LENGTH)
-        return ended and bool(self.text.strip())
+        """Whether people can judge it: the provider or the engine ended it, and it has text."""
+        ends = (FinishReason.STOP, FinishReason.LENGTH, FinishReason.OTHER)
+        return self.finished.reason in ends and bool(self.text.strip())
 
 
 @dataclass(frozen=True, slots=True)

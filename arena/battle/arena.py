@@ -29,6 +29,7 @@ from arena.battle.request import (
     build_battle,
     check_battle,
     check_texts,
+    checked_answer,
     cost_usd,
     messages_for,
 )
@@ -281,7 +282,8 @@ class Arena:
             finished = stream.fail(ArenaError(repr(error)))
         if finished.total_s == 0.0:
             finished = replace(finished, ttft_s=stream.ttft_s, total_s=stream.elapsed_s)
-        answer = Answer(stream.text, finished, cost_usd(spec, finished))
+        answer, why = checked_answer(Answer(stream.text, finished, cost_usd(spec, finished)))
+        stream.error = stream.error or why
         session.record_answer(side, answer, self._now())
         trouble = trouble_of(answer)
         if trouble not in {None, Trouble.STOPPED}:

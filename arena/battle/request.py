@@ -12,10 +12,12 @@ from importlib.metadata import PackageNotFoundError, version
 
 from arena.battle.limits import Visitor, check_prompt, check_system_prompt, check_tokens
 from arena.domain import (
+    Answer,
     Battle,
     Category,
     Exchange,
     Finished,
+    FinishReason,
     Flag,
     GenerationParams,
     Message,
@@ -24,6 +26,7 @@ from arena.domain import (
     Role,
     Side,
 )
+from arena.errors.models import ContentBlocked, EmptyAnswer, ModelError, OnlyThoughts
 from arena.models.registry import Entry
 from arena.presets import Preset, preset_use
 from arena.settings import Limits
@@ -156,6 +159,22 @@ def answered(battle: Battle, side: Side) -> bool:
     """Whether that side has a usable answer to the last prompt."""
     last = battle.conversation(side)[-1].answer
     return last is not None and last.usable
+
+
+def checked_answer(answer: Answer) -> tuple[Answer, ModelError | None]:
+    """The answer, and why nobody can judge it although its stream ended well; None if they can.
+
+    One that ended without any text is recorded as an error, since there is nothing to judge.
+    """
+    finished = answer.finished
+    if finished.reason is FinishReason.BLOCKED:
+        return answer, ContentBlocked()
+    if answer.usable or finished.reason in (FinishReason.ERROR, FinishReason.CANCELLED):
+        return answer, None
+    thought = finished.reason is FinishReason.LENGTH and bool(finished.thinking_tokens)
+    why = OnlyThoughts() if thought else EmptyAnswer()
+    finished = replace(finished, reason=FinishReason.ERROR, error_code=why.code)
+    return replace(answer, finished=finished), why
 
 
 def battle_flags(

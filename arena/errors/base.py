@@ -15,6 +15,7 @@
     │   ├── CacheTooSmall        prompt and answer do not fit the engine's cache
     │   ├── KeyMissing, KeyRejected, NoFreeQuota, RateLimited, ModelGone, Overloaded,
     │   ├── NetworkFailed, StreamBroken, RequestRefused, ContentBlocked, BadReply
+    │   ├── EmptyAnswer, OnlyThoughts   it ended well and wrote no text
     │   ├── EngineUnreachable    nothing answers at the address of an engine (a NetworkFailed)
     │   ├── DailyRequestsSpent   the owner's cap for today is reached
     │   ├── BudgetSpent          the owner's money for today is spent

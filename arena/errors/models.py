@@ -174,6 +174,22 @@ class ContentBlocked(ModelError):
     remedy = "Put the prompt in other words."
 
 
+class EmptyAnswer(ModelError):
+    """The model ended well and wrote nothing, e.g. only a call of a tool that was not offered."""
+
+    code = "empty_answer"
+    message = "The model ended without writing an answer."
+    remedy = "Try again, or put the prompt in other words."
+
+
+class OnlyThoughts(ModelError):
+    """The budget of tokens went into thinking."""
+
+    code = "only_thoughts"
+    message = "The model used up its tokens for thinking and wrote no answer."
+    remedy = "Raise the maximum of tokens, or ask for less."
+
+
 class BadReply(ModelError):
     """The provider's reply has an undocumented form."""
 

@@ -33,6 +33,7 @@ class ReplyReader(Generic[T]):
 
     def __init__(self, stream: AsyncIterator[T]) -> None:
         self._queue: asyncio.Queue[T | None] = asyncio.Queue()
+        self._given_up: RemoteFailure | None = None
         self._task = asyncio.create_task(self._read(stream))
         self._task.add_done_callback(lambda _: self._queue.put_nowait(None))
 
@@ -44,8 +45,14 @@ class ReplyReader(Generic[T]):
         """The next chunk; None when there are no more, for whatever reason."""
         return await self._queue.get()
 
+    def give_up(self, failure: RemoteFailure) -> None:
+        """It is not read on, for that reason."""
+        self._given_up = failure
+
     def failure(self, classify: Callable[[BaseException], RemoteFailure]) -> RemoteFailure | None:
         """Why it ended, once it has; None if it ended well."""
+        if self._given_up is not None:
+            return self._given_up
         if self._task.cancelled():
             return RemoteFailure(StreamBroken, "the model was closed")
         error = self._task.exception()

@@ -98,7 +98,8 @@ class Dialect(ABC, Generic[ClientT]):
 
     Attributes:
         package: the SDK that has to be installed.
-        endings: what the API's finish reasons mean; one that is missing is a `BadReply`.
+        endings: what the API's finish reasons mean; with one that is missing the text is kept
+            as an answer, and where there is none it is a `BadReply`.
         model: the name that is asked for.
         fallback_model: answers while `model` cannot; None means that no other model ever does.
         spec: who the contestant is, without prices; `check` may complete it.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from arena.domain import FinishReason
-from arena.errors.models import KeyRejected
+from arena.errors.models import BadReply, KeyRejected
 from arena.models.remote.connection import CONNECT_S
 from arena.models.remote.dialect import ChatRequest, Endings, ReplyChunk
 
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     import httpx2
     from google import genai
     from google.genai import types
+
+EVENTS = "text/event-stream"
+_NO_DATA = (b":", b"event:", b"id:", b"retry:")
+_replies: ContextVar[list[httpx2.Response]] = ContextVar("_replies")
+"""The streamed replies of the task that reads them."""
 
 API_VERSION = "v1beta"  # the `-latest` aliases do not exist in v1
 
@@ -31,6 +37,12 @@ ENDINGS: Endings = {
     "MAX_TOKENS": FinishReason.LENGTH,
     "CONTINUATION": FinishReason.LENGTH,  # the provider's own limit for one request
     "PUP_LIMITED_DISABLED": KeyRejected,  # the account is closed
+    # A model that calls a tool which was not offered has ended by itself; its text is the answer.
+    **dict.fromkeys(
+        ("UNEXPECTED_TOOL_CALL", "MALFORMED_FUNCTION_CALL", "TOO_MANY_TOOL_CALLS"),
+        FinishReason.STOP,
+    ),
+    "MALFORMED_RESPONSE": BadReply,
     **dict.fromkeys(
         (
             "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII",
@@ -80,6 +92,32 @@ def model_facts(model: types.Model) -> dict[str, str]:
     return {key: str(value) for key, value in facts.items() if value is not None}
 
 
+async def plain_events(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Server-sent events as Google writes them: whole lines, `data: ` and nothing else.
+
+    Comments, names, ids and waits are left out, which a proxy may add. What is no field of an
+    event stays, since errors come as plain JSON.
+    """
+    begun: list[bytes] = []
+    async for piece in body:
+        first, *lines = piece.split(b"\n")
+        begun.append(first)
+        if lines:
+            lines = [b"".join(begun), *lines]
+            begun = [lines.pop()]
+            yield b"".join(_plain_line(line) for line in lines)
+    if any(begun):
+        yield _plain_line(b"".join(begun))
+
+
+def _plain_line(line: bytes) -> bytes:
+    if line.startswith(_NO_DATA):
+        return b""
+    if line.startswith(b"data:") and not line.startswith(b"data: "):
+        line = b"data: " + line.removeprefix(b"data:")
+    return line + b"\n"
+
+
 @dataclass(frozen=True, slots=True)
 class GeminiClient:
     """The SDK's client and the HTTP client under it, which the SDK does not close."""
@@ -88,10 +126,19 @@ class GeminiClient:
     http: httpx2.AsyncClient
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[ReplyChunk]:
-        """Send the request and read the answer."""
+        """Send the request and read the answer.
+
+        The SDK leaves a reply open that it cannot read, and its connection with it.
+        """
         models = self.sdk.aio.models
-        async for chunk in await models.generate_content_stream(**request.body):
-            yield read_chunk(chunk)
+        replies: list[httpx2.Response] = []
+        _replies.set(replies)
+        try:
+            async for chunk in await models.generate_content_stream(**request.body):
+                yield read_chunk(chunk)
+        finally:
+            for reply in replies:
+                await reply.aclose()
 
     async def text_models(self) -> list[str]:
         """The models that the key can ask for text."""
@@ -122,6 +169,15 @@ def connect(key: str, base_url: str, silence_s: float) -> GeminiClient:
         def build_request(self, *args: Any, **kwargs: Any) -> httpx2.Request:  # noqa: ANN401
             kwargs.pop("timeout", None)
             return super().build_request(*args, **kwargs)
+
+        async def send(self, *args: Any, **kwargs: Any) -> httpx2.Response:  # noqa: ANN401
+            reply = await super().send(*args, **kwargs)
+            if reply.headers.get("content-type", "").startswith(EVENTS):
+                _replies.get().append(reply)
+                # The SDK reads these bytes and knows nothing of events but `data: `.
+                read = reply.aiter_bytes
+                reply.aiter_bytes = lambda: plain_events(read())  # type: ignore[method-assign]
+            return reply
 
     http = PatientClient(timeout=httpx2.Timeout(CONNECT_S, read=silence_s))
     options = types.HttpOptions(base_url=base_url, api_version=API_VERSION, httpx_async_client=http)

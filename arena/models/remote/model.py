@@ -55,7 +55,9 @@ from arena.models.remote.reply import Reply
 log = logging.getLogger(__name__)
 
 SILENCE_S = 120.0
-"""How long a provider may send nothing; a model that thinks is silent long."""
+"""How long a provider may send no part of an answer; a model that thinks is silent long."""
+LONGEST_ANSWER_S = 1800.0
+"""An answer that takes longer is given up, however steadily it drips."""
 USAGE_WAIT_S = 2.0
 """How long the token counts are awaited after the finish reason."""
 
@@ -90,6 +92,7 @@ class RemoteModel:
     ) -> None:
         self._dialect = dialect
         self._quota = quota or Quota()
+        self._silence_s = silence_s
         self._clock = clock
         self._sleep = sleep
         self._now = now
@@ -219,7 +222,7 @@ class RemoteModel:
             call = await self._quota.admit(attempt.model, attempt.messages, request.max_tokens)
             reply = Reply(served=attempt.model)
             async with self._connection.reading(client.stream(request)) as reader:
-                while (chunk := await _next(reader, reply)) is not None:
+                while (chunk := await self._next(reader, reply, begun)) is not None:
                     if text := reply.add(chunk):
                         ttft_s = self._clock() - begun if ttft_s is None else ttft_s
                         yield Delta(text)
@@ -248,6 +251,25 @@ class RemoteModel:
             if reply.text_seen:
                 raise await self._given_up(client, attempt, request, end)
             attempt = await self._next_attempt(client, attempt, request, end)
+
+    async def _next(
+        self, reader: ReplyReader[ReplyChunk], reply: Reply, begun: float
+    ) -> ReplyChunk | None:
+        """The next chunk; None at the end, which comes after too long a wait as well.
+
+        The HTTP client's own timeout sees bytes; some providers keep a connection alive with
+        comments. After the finish reason only the counts are awaited, and not for long.
+        """
+        if self._clock() - begun > LONGEST_ANSWER_S:
+            reader.give_up(RemoteFailure(NetworkFailed, f"no end after {LONGEST_ANSWER_S:.0f} s"))
+            return None
+        wait_s = USAGE_WAIT_S if reply.finish else self._silence_s
+        try:
+            async with asyncio.timeout(wait_s):
+                return await reader.next()
+        except TimeoutError:
+            reader.give_up(RemoteFailure(NetworkFailed, f"nothing came for {wait_s} s"))
+            return None
 
     async def aclose(self) -> None:
         """Stop every stream and close the connections; `start` opens it again."""
@@ -380,12 +402,3 @@ class RemoteModel:
             {name: value for name, value in facts.items() if value},
             notice="fallback" if model == self._dialect.fallback_model else "",
         )
-
-
-async def _next(reader: ReplyReader[ReplyChunk], reply: Reply) -> ReplyChunk | None:
-    """The next chunk. After the finish reason only the counts are awaited, and not for long."""
-    try:
-        async with asyncio.timeout(USAGE_WAIT_S if reply.finish else None):
-            return await reader.next()
-    except TimeoutError:
-        return None

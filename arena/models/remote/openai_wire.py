@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from arena.domain import FinishReason
+from arena.errors.models import StreamBroken
 from arena.models.remote.connection import CONNECT_S
 from arena.models.remote.dialect import ChatRequest, Endings, ReplyChunk
 
@@ -33,6 +34,8 @@ ENDINGS: Endings = {
     "content_filter": FinishReason.BLOCKED,
     "tool_calls": FinishReason.STOP,
     "function_call": FinishReason.STOP,
+    "abort": StreamBroken,  # vLLM and SGLang: somebody ended it from outside
+    "error": StreamBroken,
 }
 # Who made the list of models, where that is an engine and not the owner of the weights.
 _ENGINES = {"vllm": "vLLM", "sglang": "SGLang", "llamacpp": "llama.cpp"}

@@ -44,7 +44,8 @@ class Reply:
             return RemoteFailure(
                 StreamBroken, "the stream ended without a finish reason", again=True
             )
-        meaning = endings.get(self.finish, BadReply)
+        unknown = FinishReason.OTHER if self.text_seen else BadReply
+        meaning = endings.get(self.finish, unknown)
         if isinstance(meaning, FinishReason):
             return meaning
         return RemoteFailure(meaning, f"finish reason {self.finish[:100]}")

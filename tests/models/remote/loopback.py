@@ -13,12 +13,16 @@ import json
 import socket
 import struct
 import threading
+import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self, TypeVar
 from urllib.parse import parse_qs, urlsplit
+
+TLS_HANDSHAKE = b"\x16"
+"""How a client begins that takes the server for an HTTPS one."""
 
 Json = dict[str, Any]
 
@@ -49,12 +53,18 @@ class Reply:
 
     A dict is sent as one server-sent event, bytes as they are. Other statuses than 200 send
     `body` as plain JSON.
+
+    Attributes:
+        before: done before the status line; nothing else is sent if the connection ends by it.
+        gzip: the body is compressed, and flushed after each step.
     """
 
     steps: Sequence[Step] = ()
     status: int = 200
     body: Json | bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    before: Pause | Reset | HangUp | None = None
+    gzip: bool = False
 
 
 @dataclass
@@ -105,6 +115,7 @@ class LoopbackServer:
         self._lock = threading.Lock()
         self._server: asyncio.Server | None = None
         self._handlers: set[asyncio.Task[None]] = set()
+        self._busy = 0
         self.port = 0
 
     def model_of(self, path: str, body: Json) -> str:
@@ -114,6 +125,16 @@ class LoopbackServer:
     def about_models(self, request: Request) -> Reply:
         """The reply to a request that is not for text."""
         raise NotImplementedError
+
+    @property
+    def open_connections(self) -> int:
+        """Sockets of clients that are open now."""
+        return len(self._handlers)
+
+    @property
+    def streaming(self) -> int:
+        """Replies that are being sent now."""
+        return self._busy
 
     @property
     def asked(self) -> list[Request]:
@@ -149,10 +170,14 @@ class LoopbackServer:
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
+        await self.drop_clients()
+        await self._server.wait_closed()
+
+    async def drop_clients(self) -> None:
+        """Close all connections; it still listens."""
         for task in tuple(self._handlers):
             task.cancel()
         await asyncio.gather(*self._handlers, return_exceptions=True)
-        await self._server.wait_closed()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
@@ -174,7 +199,11 @@ class LoopbackServer:
     async def _serve_one(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: Connection
     ) -> bool:
-        head = await reader.readuntil(b"\r\n\r\n")
+        head = await reader.readexactly(1)
+        if head == TLS_HANDSHAKE:
+            await _send_whole(writer, Reply(status=400))  # as web servers say it
+            return False
+        head += await reader.readuntil(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").strip().split("\r\n")
         method, target, _ = first.split(" ")
         headers = {
@@ -196,10 +225,14 @@ class LoopbackServer:
         )
         self._note(request)
         reply = self._reply_to(request)
-        if reply.status != 200 or reply.body is not None:
-            await _send_whole(writer, reply)
-            return True
-        return await self._stream(reader, writer, reply)
+        self._busy += 1
+        try:
+            if reply.status != 200 or reply.body is not None:
+                await _send_whole(writer, reply)
+                return True
+            return await self._stream(reader, writer, reply)
+        finally:
+            self._busy -= 1
 
     def _note(self, request: Request) -> None:
         with self._lock:
@@ -225,13 +258,20 @@ class LoopbackServer:
     ) -> bool:
         """Send the steps; false when the connection is at its end."""
         headers = {"content-type": "text/event-stream", **reply.headers}
+        packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16) if reply.gzip else None
+        if packer is not None:
+            headers["content-encoding"] = "gzip"
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        writer.write(f"HTTP/1.1 200 OK\r\n{lines}transfer-encoding: chunked\r\n\r\n".encode())
         gone = asyncio.ensure_future(reader.read(1))  # a client that waits sends nothing but EOF
         try:
+            if reply.before is not None and not await self._take(reply.before, writer, gone):
+                return False
+            writer.write(f"HTTP/1.1 200 OK\r\n{lines}transfer-encoding: chunked\r\n\r\n".encode())
             for step in reply.steps:
-                if not await self._take(step, writer, gone):
+                if not await self._take(step, writer, gone, packer):
                     return False
+            if packer is not None:
+                await _send_piece(writer, packer.flush())
             writer.write(b"0\r\n\r\n")
             await writer.drain()
             return not gone.done()
@@ -240,7 +280,11 @@ class LoopbackServer:
             await asyncio.gather(gone, return_exceptions=True)
 
     async def _take(
-        self, step: Step, writer: asyncio.StreamWriter, gone: asyncio.Future[bytes]
+        self,
+        step: Step,
+        writer: asyncio.StreamWriter,
+        gone: asyncio.Future[bytes],
+        packer: Any = None,
     ) -> bool:
         """Do one step; false when the connection is at its end."""
         if isinstance(step, Pause):
@@ -254,9 +298,16 @@ class LoopbackServer:
         if isinstance(step, HangUp):
             return False
         event = b"data: " + as_json(step) + 2 * self.line_end if isinstance(step, dict) else step
-        writer.write(f"{len(event):x}\r\n".encode() + event + b"\r\n")
-        await writer.drain()
+        if packer is not None:
+            event = packer.compress(event) + packer.flush(zlib.Z_SYNC_FLUSH)
+        await _send_piece(writer, event)
         return not gone.done()
+
+
+async def _send_piece(writer: asyncio.StreamWriter, data: bytes) -> None:
+    """One chunk of a chunked body."""
+    writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+    await writer.drain()
 
 
 async def _send_whole(writer: asyncio.StreamWriter, reply: Reply) -> None:
