@@ -21,6 +21,7 @@ terminal.py: the leaderboard, and what the doctor found, in a terminal.
 components.py: what all tabs share: updates as dicts, hidden listeners, HTML parts.
 translator.py: components whose texts follow the page's language.
 i18n.py, texts/: the texts in Japanese and English.
-markdown.py: makes a model's Markdown harmless.
+markdown.py: makes a model's Markdown harmless, piece by piece as it grows.
+markdown_blocks.py, markdown_prose.py: which of its lines are code; formulas and all else.
 page.js, style.css: the page's script and style.
 """

@@ -176,6 +176,7 @@ class ArenaTab(ArenaParts):
             async for snapshot in snapshots:
                 if state.language != language:  # the other language has replaced what was sent
                     language, sent = state.language, {}
+                await state.guarded.prepare(view.shown_texts(snapshot))
                 update = self.show(snapshot, state) | first
                 first = {}
                 if not snapshot.saved and not snapshot.running:
@@ -309,7 +310,9 @@ class ArenaTab(ArenaParts):
         """One snapshot as updates of the components."""
         shared = snapshot is state.shared
         played = None if snapshot.running else state.played
-        page = view.battle_view(snapshot, state.language, state.vote, shared=shared)
+        page = view.battle_view(
+            snapshot, state.language, state.vote, shared=shared, guard=state.guarded.safe
+        )
         return self._page(page, state.language) | {
             self.judge: presets_view.judge_html(played, state.language),
             self.feedback.box: "" if shared else self.feedback.shown(snapshot, state),
@@ -326,6 +329,7 @@ class ArenaTab(ArenaParts):
         battle, vote = found
         state.forget_battle()
         state.shared, state.vote, state.mode = snapshot_of(battle), vote.winner, battle.mode
+        await state.guarded.prepare(view.shown_texts(state.shared))
         return {}
 
     def relabel(self, state: PageState) -> Updates:

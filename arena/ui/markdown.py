@@ -2,81 +2,237 @@
 
 An image in an answer is fetched by the visitor's browser (a tracker, and a hint at who wrote it),
 and raw HTML can restyle the page. Both are shown as the text they are. Code stays untouched, so
-that it can be copied. The page's Content-Security-Policy stands behind this: a place that this
-module and the browser's parser read differently still cannot load a foreign image.
+that it can be copied, but only where every reading of the text agrees that it is code; elsewhere
+`<b>` becomes `&lt;b>`. The browser's sanitizer and the page's Content-Security-Policy stand behind
+this.
+
+The work grows with the text's length alone, and a text that grows is not read again from its
+start: see `MarkdownGuard`.
 """
 
 from __future__ import annotations
 
-import re
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})(.*)$")
-# A code span is trusted only within one line and one table cell, where all parsers agree on it.
-_SPAN = re.compile(
-    r"(?P<code>(?<![`\\])(?P<ticks>`+)(?!`)[^|\n]*?(?<!`)(?P=ticks)(?!`))"
-    r"|(?P<math>\\\((?:.|\n)*?\\\)|\\\[(?:.|\n)*?\\\]|\$\$(?:.|\n)*?\$\$)"
+from arena.ui.markdown_blocks import (
+    FENCE_CHARS,
+    PROSE,
+    Worlds,
+    calm,
+    may_be_fence,
+    next_worlds,
+    same_until,
 )
-_TAG = re.compile(r"<(?=[A-Za-z/!?])")
-_AUTOLINK = re.compile(r"<(https?://[^\s<>]+)>")
+from arena.ui.markdown_prose import FORMULA_CHARS, LINE_CHARS, URL_CHARS, guard_prose, split_place
+
+# What the end of a text is can depend on what comes next, but no more of it than this.
+_UNDECIDED = max(FORMULA_CHARS, LINE_CHARS, FENCE_CHARS) + URL_CHARS
+PIECE_CHARS = 2000
+"""How much new text is read before other work gets its turn; some milliseconds at the worst."""
+_KEPT_TEXTS = 64
 
 
 def safe_markdown(text: str) -> str:
     """The same text with images and raw HTML made visible instead of active.
 
-    Works on unfinished text too: an open fence runs to the end. Applying it to its own result
-    changes nothing more.
+    Works on unfinished text too: an open fence runs to the end. Line ends become newlines.
+    Applying it to its own result changes nothing more.
     """
-    out: list[str] = []
-    prose: list[str] = []
-    fence = ""
-    for line in text.split("\n"):
-        match = _FENCE.match(line)
-        if fence:
-            out.append(line)
-            if match and _closes(match, fence):
-                fence = ""
-        elif match and not (match[1][0] == "`" and "`" in match[2]):
-            out.extend(_flush(prose))
-            out.append(line)
-            fence = match[1]
-        else:
-            prose.append(line)
-    out.extend(_flush(prose))
-    return "\n".join(out)
+    return MarkdownGuard().safe(text)
 
 
-def _closes(match: re.Match[str], fence: str) -> bool:
-    """A closing fence has the same character, at least the same length, and nothing after."""
-    return match[1][0] == fence[0] and len(match[1]) >= len(fence) and not match[2].strip()
+@dataclass(frozen=True, slots=True)
+class _Position:
+    """What is known where a line begins, or in the middle of a long one.
+
+    Attributes:
+        worlds: the fences that may be open.
+        ticks: lengths of backtick runs of this paragraph that may have opened code.
+        in_code: of the line that goes on here, whether it is trusted code; None where one begins.
+    """
+
+    worlds: Worlds = PROSE
+    ticks: frozenset[int] = frozenset()
+    in_code: bool | None = None
 
 
-def _flush(prose: list[str]) -> list[str]:
-    if not prose:
-        return []
-    text = _neutral("\n".join(prose))
-    prose.clear()
-    return [text]
+@dataclass(slots=True)
+class MarkdownGuard:
+    """`safe_markdown` of a text that grows: only what is new, and a bounded end, is read again."""
+
+    _source: str = ""
+    _done: int = 0
+    _before: str = ""
+    _position: _Position = field(default_factory=_Position)
+    _shown: str = ""
+
+    def safe(self, text: str) -> str:
+        """The guarded text; the same as of a new guard, whatever this one was told before."""
+        text = plain_ends(text)
+        if text == self._source:
+            return self._shown
+        if text[: self._done] != self._source[: self._done]:
+            self._done, self._before, self._position = 0, "", _Position()
+        self._source = text
+        reader = _Reader(text[self._done :], self._position)
+        shown = reader.read()
+        self._shown = self._before + shown
+        if reader.decided is not None:
+            read, written, self._position = reader.decided
+            self._done += read
+            self._before += shown[:written]
+        return self._shown
+
+    def unread(self, text: str) -> int:
+        """How many characters of a text it would have to read."""
+        known = text[: self._done] == self._source[: self._done]
+        return len(text) - self._done if known else len(text)
 
 
-def _neutral(text: str) -> str:
-    """Prose with its code spans kept, its formulas and its rest made harmless."""
-    out: list[str] = []
-    at = 0
-    for match in _SPAN.finditer(text):
-        out.append(_plain(text[at : match.start()]))
-        out.append(match[0] if match["code"] else _formula(match[0]))
-        at = match.end()
-    out.append(_plain(text[at:]))
-    return "".join(out)
+class GuardedTexts:
+    """The guards of one page's texts, by their places; the oldest are forgotten."""
+
+    def __init__(self) -> None:
+        self._guards: OrderedDict[str, MarkdownGuard] = OrderedDict()
+
+    def safe(self, text: str, place: str) -> str:
+        """The guarded text of a place on the page, e.g. `a1`, the second answer of side a."""
+        return self._guard(place).safe(text)
+
+    def _guard(self, place: str) -> MarkdownGuard:
+        guard = self._guards.setdefault(place, MarkdownGuard())
+        self._guards.move_to_end(place)
+        while len(self._guards) > _KEPT_TEXTS:
+            self._guards.popitem(last=False)
+        return guard
+
+    async def prepare(self, texts: Iterable[tuple[str, str]]) -> None:
+        """Read long texts in pieces, so that `safe` has little left to do.
+
+        Args:
+            texts: each text and its place.
+        """
+        for text, place in texts:
+            text, guard = plain_ends(text), self._guard(place)  # noqa: PLW2901
+            unread = guard.unread(text)
+            while unread > PIECE_CHARS + _UNDECIDED:
+                guard.safe(text[: len(text) - unread + PIECE_CHARS + _UNDECIDED])
+                await asyncio.sleep(0)
+                before, unread = unread, guard.unread(text)
+                if unread >= before:  # one long line that may still become a fence
+                    break
 
 
-def _formula(text: str) -> str:
-    r"""KaTeX knows \lt; an entity would be printed as its letters."""
-    return _TAG.sub(r"\\lt ", text).replace("![", "! [")
+def plain_ends(text: str) -> str:
+    """The text with newlines for line ends of other kinds."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _plain(text: str) -> str:
-    text = _AUTOLINK.sub(r"\1", text)
-    text = _TAG.sub("&lt;", text)
-    # An entity, since a backslash before the bracket would open a formula.
-    return text.replace("![", "!&#91;")
+class _Reader:
+    """Guards a text from a position on, and notes how much of it is decided.
+
+    Args:
+        text: what stands there.
+        position: what is known of the place.
+
+    Attributes:
+        decided: characters read and written that stay as they are, whatever comes after, and the
+            position behind them; None if there are none.
+    """
+
+    def __init__(self, text: str, position: _Position) -> None:
+        self._text = text
+        self._limit = len(text) - _UNDECIDED
+        self._worlds, self._ticks = position.worlds, position.ticks
+        self._in_code = position.in_code
+        self._out: list[str] = []
+        self._written = 0
+        # The lines in hand that are no trusted code: where they begin, and where the worlds change.
+        self._begin: int | None = None
+        self._changes: list[tuple[int, Worlds]] = []
+        self._whole = position.in_code is None  # the first of them begins in this text
+        self.decided: tuple[int, int, _Position] | None = None
+
+    def read(self) -> str:
+        """The guarded text."""
+        text = self._text
+        at, begins = 0, self._in_code is None
+        while at < len(text):
+            end = text.find("\n", at) + 1 or len(text)
+            before, code = self._worlds, bool(self._in_code)
+            after = before
+            if begins:
+                if (same := same_until(before, text, at)) > at:
+                    code, end = before != PROSE, same
+                else:
+                    code, after = next_worlds(before, text[at:end].rstrip("\n"))
+            if code:
+                self._end_region(at)
+                self._code(at, end, after, opens=begins and None in before)
+            else:
+                if self._begin is None:
+                    self._begin, self._changes = at, []
+                self._changes.append((at, before))
+            self._worlds = after
+            at, begins = end, True
+        self._end_region(at)
+        return "".join(self._out)
+
+    def _code(self, at: int, end: int, after: Worlds, *, opens: bool) -> None:
+        """Lines of trusted code, or one line that begins or goes on there."""
+        lines, self._worlds = self._text[at:end], after
+        self._ticks, self._whole = frozenset(), True
+        self._put(calm(lines) if opens else lines)
+        if end <= self._limit:
+            self._decide(end)
+        elif (row := self._text.rfind("\n", at, self._limit) + 1) > at:
+            self._decide(row, behind=end)
+        elif at < self._limit and not may_be_fence(lines.partition("\n")[0]):
+            self._decide(self._limit, behind=end, in_code=True)
+
+    def _put(self, text: str) -> None:
+        self._out.append(text)
+        self._written += len(text)
+
+    def _decide(self, read: int, *, behind: int | None = None, in_code: bool | None = None) -> None:
+        """Note that all is decided up to there; `behind` is where the written text ends."""
+        if 0 < read <= self._limit:
+            written = self._written - ((read if behind is None else behind) - read)
+            self.decided = (read, written, _Position(self._worlds, self._ticks, in_code))
+
+    def _end_region(self, end: int) -> None:
+        """Guard the lines that are no trusted code, in two parts where the first is decided."""
+        if self._begin is None:
+            return
+        begin, worlds, self._begin = self._begin, self._worlds, None
+        text, at = self._text[begin:end], 0
+        if begin < self._limit < end:
+            at = self._split(text, self._limit - begin)
+        if at:
+            begins = text[at - 1] == "\n"
+            self._guard(text[:at], last=begins)
+            known = [w for offset, w in self._changes if offset <= begin + at]
+            later = [w for offset, w in self._changes if offset > begin + at]
+            # In the middle of a line, what that line changes is known.
+            self._worlds = known[-1] if begins else [*later, worlds][0]
+            self._decide(begin + at, in_code=None if begins else False)
+            self._worlds, self._whole = worlds, begins
+        self._guard(text[at:], last=True)
+        self._whole = True
+        if end < len(self._text):
+            self._decide(end)
+
+    def _split(self, text: str, limit: int) -> int:
+        """Where the decided part of such lines ends; 0 if none is."""
+        at = split_place(text, limit)
+        row = text.rfind("\n", 0, at) + 1
+        if at > row and (row or self._whole) and may_be_fence(text[row:].partition("\n")[0]):
+            return row
+        return at
+
+    def _guard(self, text: str, *, last: bool) -> None:
+        guarded, self._ticks = guard_prose(text, self._ticks, first=self._whole, last=last)
+        self._put(guarded)

@@ -12,6 +12,7 @@ from arena.battle.session import Snapshot
 from arena.domain import GenerationParams, Mode, Winner
 from arena.presets import Preset
 from arena.ui.feedback_view import Feedback
+from arena.ui.markdown import GuardedTexts
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class PageState:
         shown_chips: what the header last said, so that a tick without a change sends nothing.
         saw_leaderboard: it was opened, so another language must reach it.
         shown_cards: as `shown_chips`, for the models' cards.
+        guarded: the battle's texts, made safe to show.
     """
 
     def __init__(self) -> None:
@@ -63,6 +65,7 @@ class PageState:
         self.shown_chips = ""
         self.saw_leaderboard = False
         self.shown_cards = ""
+        self.guarded = GuardedTexts()
 
     def identity(self) -> str:
         """The voter's id: the account's, or the browser's, which is drawn if there is none.

@@ -5,17 +5,19 @@ What a side may tell before the vote comes from `blind.py`; nothing else of it i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
 
 from arena.battle.session import Snapshot
 from arena.blind import Phase, SideFacts, hides_sides, shared_phase, visible_side
-from arena.domain import Finished, FinishReason, Mode, ModelSpec, Side, Winner
+from arena.domain import Finished, FinishReason, Mode, ModelSpec, Role, Side, Winner
 from arena.ui.i18n import error_line, say
 from arena.ui.markdown import safe_markdown
 
 ChatMessages = list[dict[str, str]]
+# Makes a text safe to show, told the text and its place on the page.
+Guard = Callable[[str, str], str]
 BUSY = (Phase.WAITING, Phase.WRITING)
 ENDED_BADLY = (Phase.FAILED, Phase.STOPPED)
 
@@ -54,13 +56,21 @@ def idle_view(language: str, mode: Mode) -> PageView:
     return PageView(panes, single=mode is Mode.SINGLE)
 
 
+def _guard_afresh(text: str, _: str) -> str:
+    return safe_markdown(text)
+
+
 def battle_view(
-    snapshot: Snapshot, language: str, vote: Winner | None, *, shared: bool = False
-) -> PageView:
-    """The page during and after a battle; `shared` is one opened by its link."""
+    snapshot: Snapshot, language: str, vote: Winner | None, *, shared: bool = False,
+    guard: Guard = _guard_afresh,
+) -> PageView:  # fmt: skip
+    """The page during and after a battle; `shared` is one opened by its link.
+
+    The texts that `guard` is given are those of `shown_texts`.
+    """
     battle = snapshot.battle
     voted = vote is not None
-    panes = {side: _pane(snapshot, side, language, voted=voted) for side in battle.sides}
+    panes = {side: _pane(snapshot, side, language, guard, voted=voted) for side in battle.sides}
     for side in Side:
         panes.setdefault(side, PaneView(_pane_head(side, "", language, battle.mode), [], ""))
     follow_up = not snapshot.running and vote is None and _all_done(snapshot)
@@ -79,20 +89,36 @@ def _all_done(snapshot: Snapshot) -> bool:
     return all(side.phase is Phase.DONE for side in snapshot.sides.values())
 
 
-def _pane(snapshot: Snapshot, side: Side, language: str, *, voted: bool) -> PaneView:
+def shown_texts(snapshot: Snapshot) -> list[tuple[str, str]]:
+    """Every text that the panes show, with its place on the page."""
+    return [(text, place) for side in snapshot.sides for _, text, place in _said(snapshot, side)]
+
+
+def _said(snapshot: Snapshot, side: Side) -> list[tuple[Role, str, str]]:
+    """What was said on a side, oldest first: author, text, and place on the page."""
+    said = []
+    *before, last = snapshot.battle.conversation(side)
+    for turn, exchange in enumerate(before):
+        said.append((Role.USER, exchange.prompt, f"prompt-{turn}"))
+        if exchange.answer is not None:
+            said.append((Role.ASSISTANT, exchange.answer.text, f"{side}-{turn}"))
+    said.append((Role.USER, last.prompt, f"prompt-{len(before)}"))
+    if text := snapshot.sides[side].text:
+        said.append((Role.ASSISTANT, text, f"{side}-{len(before)}"))
+    return said
+
+
+def _pane(
+    snapshot: Snapshot, side: Side, language: str, guard: Guard, *, voted: bool
+) -> PaneView:  # fmt: skip
     battle, seen = snapshot.battle, snapshot.sides[side]
     spec, facts = visible_side(battle, side, seen.facts, voted=voted)
     hidden = hides_sides(battle, voted=voted)
     phase = _shared_phase(snapshot) if hidden else seen.phase
-    messages: ChatMessages = []
-    *before, last = battle.conversation(side)
-    for turn in before:
-        messages.append({"role": "user", "content": safe_markdown(turn.prompt)})
-        if turn.answer is not None:
-            messages.append({"role": "assistant", "content": safe_markdown(turn.answer.text)})
-    messages.append({"role": "user", "content": safe_markdown(last.prompt)})
-    if seen.text:
-        messages.append({"role": "assistant", "content": safe_markdown(seen.text)})
+    messages = [
+        {"role": role.value, "content": guard(text, place)}
+        for role, text, place in _said(snapshot, side)
+    ]
     name = _name(spec, facts) if spec else ""
     return PaneView(
         _pane_head(side, name, language, battle.mode, busy=phase in BUSY),

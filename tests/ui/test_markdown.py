@@ -17,6 +17,10 @@ NASTY = st.lists(
             "<img src=x onerror=alert(1)>", "<script>x</script>", "</div>", "<!-- c -->", "<a", ">",
             "```", "~~~", "``", "`", "    ", "- ", "> ", "\n", "\n\n", "text", "1 < 2", "a<b",
             "$$", r"\(", r"\)", r"\[", r"\]", "\\", "!", "[", "]", "<https://x.example>", "日本語",
+            "\n```\n", "\n  ```\n", "\n- ```\n", "\n1. ```\n", "\n> ```\n", "\n~~~ a\n",
+            "\n    ```\n",
+            "\n~~~~\n", "\n- a\n", "\n  b\n", "\r", "\r\n", "|", "\n|a|b|\n|-|-|\n", "`a", "``b",
+            "\\`", "* ", "\t",             "\n<b>x</b>\n", "<b>",
         ]
     ),
     max_size=24,
@@ -45,6 +49,15 @@ def active(text: str) -> list[str]:
         "\\`<img src=x>`",
         "| a | b |\n|---|---|\n| `a | <img src=x>` |",
         r"\(![x](https://t.example/x.png)\)",
+        # Where two readings of the text differ on what is code:
+        "- ```\n  ```\n<img src=x>",
+        "- a\n\n      ```\n  ```\n<b>x</b>",
+        "```\nx\r```\r<img src=x>\n",
+        r"\\`a`<b>`",
+        r"\``a`<b>`",
+        "`a|b` <b> `",
+        "`a\nb` <b> `",
+        r"\(`\)`<b>`",
     ],
 )
 def test_images_and_html_are_shown_not_run(text: str) -> None:
@@ -56,6 +69,21 @@ def test_images_and_html_are_shown_not_run(text: str) -> None:
 def test_code_is_untouched() -> None:
     """Code stays as it was written."""
     text = '```html\n<img src="x.png"> ![a](b)\n```\nand `<b>` in a line'
+    assert safe_markdown(text) == text
+
+
+def test_drawings_stay_text() -> None:
+    """A browser would run a block of mermaid; with a space before the word it shows its text."""
+    assert safe_markdown("```mermaid\ngraph\n```") == "``` mermaid\ngraph\n```"
+    assert safe_markdown("- ```mermaid\n  graph\n  ```").startswith("- ``` mermaid\n")
+    assert safe_markdown("1. ```mermaid\ngraph") == "1. ``` mermaid\ngraph"
+    quoted = "````\n```mermaid\n````"
+    assert safe_markdown(quoted) == quoted
+
+
+def test_code_in_a_list_is_untouched() -> None:
+    """A fence in a list item is code up to its end."""
+    text = "1. look:\n   ```c\n   #include <stdio.h>\n   ```\n2. `<b>`\n\n- ```\n  <b>\n  ```\nend"
     assert safe_markdown(text) == text
 
 
@@ -91,5 +119,5 @@ def test_twice_is_once(text: str) -> None:
 
 @given(st.text(alphabet=st.characters(exclude_characters="<!")))
 def test_harmless_text_is_unchanged(text: str) -> None:
-    """Text without `<` and `!` is unchanged."""
-    assert safe_markdown(text) == text
+    """Text without `<` and `!` is unchanged, up to line ends."""
+    assert safe_markdown(text) == text.replace("\r\n", "\n").replace("\r", "\n")

@@ -1,0 +1,122 @@
+"""A text that grows is guarded piece by piece, and no piece is long."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from arena.ui import markdown, markdown_blocks, markdown_prose
+from arena.ui.markdown import PIECE_CHARS, GuardedTexts, MarkdownGuard, safe_markdown
+from tests.ui.test_markdown import NASTY, active
+
+# More than any answer has, and long enough that a second reading would show.
+CHARS = 100_000
+UNDECIDED = markdown._UNDECIDED
+UNITS = [
+    r"\(", r"\[", "$$", r"\(\)", "`a|", "<https://a", "![", "> ```\n", "- ```\n", "```\n", "\n",
+    " ", "~~~ a", "```a", "\r", "`\n", r"\]\[", "word ", "日本語。\n", "if a<b: `x`\n",
+]  # fmt: skip
+
+
+@pytest.fixture
+def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All bounds so small that short texts meet them."""
+    for name in ("FORMULA_CHARS", "LINE_CHARS", "URL_CHARS"):
+        monkeypatch.setattr(markdown_prose, name, 8)
+    monkeypatch.setattr(markdown_prose, "_AUTOLINK", re.compile(r"<(https?://[^\s<>]{1,8})>"))
+    monkeypatch.setattr(markdown_blocks, "FENCE_CHARS", 12)
+    fences = re.compile(r"```|~~~|^[ \t>*+.)\d-]{12}", re.MULTILINE)
+    monkeypatch.setattr(markdown_blocks, "_FENCES", fences)
+    monkeypatch.setattr(markdown, "_UNDECIDED", 22)
+
+
+@pytest.mark.usefixtures("small_bounds")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(NASTY, st.lists(st.integers(0, 200), max_size=6))
+def test_a_growing_text_is_guarded_as_a_whole_one(text: str, stops: list[int]) -> None:
+    """After every piece the result is that of the whole text, read at once."""
+    guard = MarkdownGuard()
+    for stop in [*sorted(stops), len(text)]:
+        shown = guard.safe(text[:stop])
+        assert shown == at_once(text[:stop])
+        assert active(shown) == []
+
+
+def at_once(text: str) -> str:
+    """The guarded text where nothing is decided before all is read."""
+    reader = markdown._Reader(markdown.plain_ends(text), markdown._Position())
+    reader._limit = -1
+    return reader.read()
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many characters were read, each time."""
+    lengths: list[int] = []
+    whole = markdown._Reader.read
+
+    def counted(reader: markdown._Reader) -> str:
+        lengths.append(len(reader._text))
+        return whole(reader)
+
+    monkeypatch.setattr(markdown._Reader, "read", counted)
+    return lengths
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_snapshots_read_what_is_new(unit: str, read: list[int]) -> None:
+    """A thousand snapshots of a long answer read it about once, and a bounded end each time."""
+    text = (unit * CHARS)[:CHARS]
+    guard = MarkdownGuard()
+    for stop in range(100, CHARS + 1, 100):
+        guard.safe(text[:stop])
+    assert max(read) <= UNDECIDED + 2 * PIECE_CHARS
+    assert guard.safe(text) == at_once(text)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+async def test_a_long_text_is_read_in_pieces(unit: str, read: list[int]) -> None:
+    """No step between two turns of the event loop reads more than a piece and a bounded end."""
+    text = (unit * CHARS)[:CHARS]
+    texts = GuardedTexts()
+    await texts.prepare([(text, "a-0")])
+    shown = texts.safe(text, "a-0")
+    assert max(read) <= UNDECIDED + 2 * PIECE_CHARS
+    assert sum(read) <= len(text) * (2 + UNDECIDED / PIECE_CHARS)
+    assert shown == safe_markdown(text)
+
+
+async def test_other_work_gets_its_turn() -> None:
+    """While a long text is prepared, other tasks run between its pieces."""
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(count())
+    await GuardedTexts().prepare([("word " * (CHARS // 5), "a-0")])
+    other.cancel()
+    assert turns >= CHARS / PIECE_CHARS - 3
+
+
+def test_another_text_at_the_same_place_is_read_anew() -> None:
+    """Text that does not continue what was there before gets no part of it."""
+    texts = GuardedTexts()
+    texts.safe("<b>" * CHARS, "a-0")
+    for text in ("", "<i>" * CHARS, "<b>"):
+        assert texts.safe(text, "a-0") == safe_markdown(text)
+
+
+def test_the_oldest_places_are_forgotten() -> None:
+    """A page keeps a bounded number of guards."""
+    texts = GuardedTexts()
+    for turn in range(500):
+        texts.safe("text", f"a-{turn}")
+    assert len(texts._guards) <= 64
