@@ -28,7 +28,7 @@ FLAGS = [
     "--disable-background-networking", "--disable-component-update",
 ]  # fmt: skip
 # No wait in these tests is a measurement: each ends when it is so, and fails after this time.
-READY_S = 120
+READY_S = 600
 # An address at which nobody listens.
 NOBODY = "http://127.0.0.1:9/"
 OURS = ("ARENA_", "GEMINI_", "GOOGLE_", "GRADIO_", "HF_", "OAUTH_", "SPACE")
@@ -67,7 +67,7 @@ def wait_until(true: Callable[[], bool], seconds: float, what: str) -> None:
 def answers(url: str) -> bool:
     """Whether the page is served."""
     try:
-        with urllib.request.urlopen(url, timeout=2) as reply:  # noqa: S310 -- our own address
+        with urllib.request.urlopen(url, timeout=READY_S) as reply:  # noqa: S310 -- our own address
             return bool(reply.status == 200)
     except OSError:
         return False
