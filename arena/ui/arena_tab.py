@@ -181,7 +181,8 @@ class ArenaTab(ArenaParts):
                 first = {}
                 if not snapshot.saved and not snapshot.running:
                     update |= self.complain(StoreError(), language)
-                yield diff_updates(update, sent)
+                if changed := diff_updates(update, sent):  # Gradio ends an event at an empty one
+                    yield changed
 
     def _open_session(self, state: PageState) -> BattleSession | None:
         """The battle that the next prompt continues, if there is one."""
