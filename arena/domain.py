@@ -82,13 +82,16 @@ class Role(StrEnum):
 
 
 class FinishReason(StrEnum):
-    """Why an answer ended. `stop`, `length` and `other` are answers; the others are not.
+    """Why an answer ended. `blocked`, `cancelled` and `error` are no answers; the others are.
 
-    `other`: the provider names an ending that the arena does not know; the text is kept.
+    Attributes:
+        LOOP: it repeated itself without end and was stopped; see `arena/stats/loops.py`.
+        OTHER: the provider names an ending that the arena does not know; the text is kept.
     """
 
     STOP = "stop"
     LENGTH = "length"
+    LOOP = "loop"
     OTHER = "other"
     BLOCKED = "blocked"
     CANCELLED = "cancelled"
@@ -96,7 +99,12 @@ class FinishReason(StrEnum):
 
 
 class Flag(StrEnum):
-    """What a reader of the statistics must know about a battle."""
+    """What a reader of the statistics must know about a battle.
+
+    Attributes:
+        LOOPING: an answer repeated itself without end and was stopped.
+        PROMPT_CUT: an engine read less than it was sent.
+    """
 
     OPEN_MODE = "open_mode"
     PRESET_EDITED = "preset_edited"
@@ -105,6 +113,8 @@ class Flag(StrEnum):
     TRUNCATED = "truncated"
     RETRIED = "retried"
     SYSTEM_PROMPT = "system_prompt"
+    LOOPING = "looping"
+    PROMPT_CUT = "prompt_cut"
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,8 +250,8 @@ class Answer:
 
     @property
     def usable(self) -> bool:
-        """Whether people can judge it: the provider or the engine ended it, and it has text."""
-        ends = (FinishReason.STOP, FinishReason.LENGTH, FinishReason.OTHER)
+        """Whether people can judge it: it was ended by what wrote it, or in a loop; has text."""
+        ends = (FinishReason.STOP, FinishReason.LENGTH, FinishReason.LOOP, FinishReason.OTHER)
         return self.finished.reason in ends and bool(self.text.strip())
 
 

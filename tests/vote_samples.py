@@ -75,7 +75,7 @@ def battle(
         created_at=NOON,
         voter=VOTER,
         conversation_a=(Exchange("1+1は？", answer(served=served_a)),),
-        conversation_b=() if single else (Exchange("1+1は？", answer(served=served_b)),),
+        conversation_b=() if single else (Exchange("1+1は？", answer("正解", served=served_b)),),
         flags=frozenset({Flag.PRESET_EDITED}),
         provenance={"versions": {"torch": "2"}, "a": {"template": "abc"}},
     )

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from arena.battle.admission import Slot
+from arena.battle.request import messages_for
 from arena.blind import Phase, SideFacts, Trouble, even_chars, hides_sides, trouble_of
-from arena.domain import Answer, Battle, Delta, Exchange, Finished, FinishReason, Flag, Side
+from arena.domain import (
+    Answer,
+    Battle,
+    Delta,
+    Exchange,
+    Finished,
+    FinishReason,
+    Flag,
+    Message,
+    Side,
+)
 from arena.errors.base import ArenaError
 from arena.models.registry import Entry
+from arena.stats.prompt_length import prompt_cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +121,17 @@ class SideStream:
             self.phase = Phase.DONE if self.answer.usable else Phase.FAILED
 
 
+def flags_of_answer(answer: Answer, sent: Sequence[Message]) -> frozenset[Flag]:
+    """What an answer adds to its battle's flags; `sent` is all that its model was sent."""
+    finished = answer.finished
+    found = {
+        Flag.TRUNCATED: finished.reason is FinishReason.LENGTH,
+        Flag.LOOPING: finished.reason is FinishReason.LOOP,
+        Flag.PROMPT_CUT: prompt_cut((m.content for m in sent), finished.prompt_tokens),
+    }
+    return frozenset(flag for flag, is_set in found.items() if is_set)
+
+
 class BattleSession:
     """A battle with an open page.
 
@@ -174,10 +197,11 @@ class BattleSession:
     def record_answer(self, side: Side, answer: Answer, now: datetime) -> None:
         """Put a side's answer into the record; with the last one the battle is answered."""
         self.streams[side].answer = answer
+        sent = messages_for(self.battle, side)
         *before, last = self.battle.conversation(side)
         battle = self.battle.with_conversation(side, (*before, replace(last, answer=answer)))
-        if answer.finished.reason is FinishReason.LENGTH:
-            battle = replace(battle, flags=battle.flags | {Flag.TRUNCATED})
+        found = flags_of_answer(answer, sent)
+        battle = replace(battle, flags=battle.flags | found)
         complete = all(battle.conversation(s)[-1].answer is not None for s in battle.sides)
         self.battle = replace(battle, answered_at=now if complete else None)
 

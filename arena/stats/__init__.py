@@ -9,4 +9,6 @@ ranking.py: ratings of three and more contestants.
 cells.py: a pair by category and language.
 bias/: influences on the votes other than quality, one file per check.
 leaks.py: which texts name a contestant.
+loops.py: whether a text repeats itself without end.
+prompt_length.py: whether an engine read less of a prompt than it was sent.
 """

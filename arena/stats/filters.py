@@ -14,9 +14,19 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from arena.domain import Mode
+from arena.domain import Mode, Winner
 from arena.stats.outcomes import outcome_codes
-from arena.stats.vote_table import LANGUAGES, MODES, Bools, Codes, Floats, Ints, VoteFlag, VoteTable
+from arena.stats.vote_table import (
+    LANGUAGES,
+    MODES,
+    WINNERS,
+    Bools,
+    Codes,
+    Floats,
+    Ints,
+    VoteFlag,
+    VoteTable,
+)
 
 
 class FilterReason(StrEnum):
@@ -24,7 +34,11 @@ class FilterReason(StrEnum):
 
     NAMES_SHOWN = "names_shown"
     SAME_CONTESTANT = "same_contestant"
+    IDENTICAL = "identical"
+    PROMPT_CUT = "prompt_cut"
     TRUNCATED = "truncated"
+    LOOPING = "looping"
+    RETRIED = "retried"
     EDITED_AFTER_LEAK = "edited_after_leak"
     NAMED_ITSELF = "named_itself"
     NAMED_IN_PROMPT = "named_in_prompt"
@@ -49,7 +63,14 @@ STEPS: Final[Mapping[StepName, tuple[FilterReason, ...]]] = MappingProxyType(
     {
         StepName.ALL: (),
         StepName.BLIND: (FilterReason.NAMES_SHOWN,),
-        StepName.COMPLETE: (FilterReason.SAME_CONTESTANT, FilterReason.TRUNCATED),
+        StepName.COMPLETE: (
+            FilterReason.SAME_CONTESTANT,
+            FilterReason.IDENTICAL,
+            FilterReason.PROMPT_CUT,
+            FilterReason.TRUNCATED,
+            FilterReason.LOOPING,
+            FilterReason.RETRIED,
+        ),
         StepName.NO_LEAK: (
             FilterReason.EDITED_AFTER_LEAK,
             FilterReason.NAMED_ITSELF,
@@ -86,8 +107,16 @@ class Rules:
 
     Attributes:
         names_shown: votes of other modes than blind.
+        identical: decisive votes on two answers that are the same to the letter. They say
+            something of the voter or of the sides' places, and nothing of the models; a tie, or
+            "both bad", is a verdict.
+        prompt_cut: an engine read less than it was sent. What was judged is the engine's setting.
         truncated: battles in which an answer was cut off at its budget. Counted by default: both
             sides have the same budget, and to say too much is a fault.
+        looping: an answer repeated itself without end and was stopped. Counted by default: people
+            have read what it wrote, and to fall into a loop is the model's fault.
+        retried: a side failed and was asked again. The other answer was read meanwhile, the side
+            had a second try that others don't get, and that it failed hints at the remote model.
         edited_after_leak: something was changed after a name had leaked.
         named_itself: an answer named its model before the vote.
         named_in_prompt: the prompt named a contestant.
@@ -100,7 +129,11 @@ class Rules:
     """
 
     names_shown: bool = True
+    identical: bool = True
+    prompt_cut: bool = True
     truncated: bool = False
+    looping: bool = False
+    retried: bool = True
     edited_after_leak: bool = True
     named_itself: bool = True
     named_in_prompt: bool = True
@@ -244,10 +277,17 @@ def _has_twin(values: npt.NDArray[np.uint64]) -> Bools:
     return twin
 
 
+_DECISIVE: Final = [WINNERS.index(winner) for winner in (Winner.MODEL_A, Winner.MODEL_B)]
 _CHECKS: Final[Mapping[FilterReason, Callable[[VoteTable], Bools]]] = {
     FilterReason.NAMES_SHOWN: lambda votes: votes.mode != MODES.index(Mode.BLIND),
     FilterReason.SAME_CONTESTANT: lambda votes: votes.a == votes.b,
+    FilterReason.IDENTICAL: lambda votes: (
+        votes.has(VoteFlag.IDENTICAL) & np.isin(votes.winner, _DECISIVE)
+    ),
+    FilterReason.PROMPT_CUT: lambda votes: votes.has(VoteFlag.PROMPT_CUT),
     FilterReason.TRUNCATED: lambda votes: votes.has(VoteFlag.TRUNCATED),
+    FilterReason.LOOPING: lambda votes: votes.has(VoteFlag.LOOPING),
+    FilterReason.RETRIED: lambda votes: votes.has(VoteFlag.RETRIED),
     FilterReason.EDITED_AFTER_LEAK: lambda votes: votes.has(VoteFlag.LEAK_EDITED),
     FilterReason.NAMED_ITSELF: lambda votes: votes.has(VoteFlag.LEAK_A | VoteFlag.LEAK_B),
     FilterReason.NAMED_IN_PROMPT: lambda votes: votes.has(VoteFlag.LEAK_PROMPT),

@@ -54,6 +54,7 @@ class VoteFlag(IntFlag):
         LEAK_EDITED: something was changed after a name had leaked.
         EXCLUDED: the owner decided that it does not count.
         IMPORTED: it was cast elsewhere and brought here.
+        IDENTICAL: both sides gave the same answers, to the letter.
         GUESSED_RIGHT, GUESSED_WRONG: before the vote the voter said which of the two was on the
             left, and was right or not; neither where nothing was said. Read from the vote.
     """
@@ -65,6 +66,8 @@ class VoteFlag(IntFlag):
     TRUNCATED = 1 << 4
     RETRIED = 1 << 5
     SYSTEM_PROMPT = 1 << 6
+    LOOPING = 1 << 7
+    PROMPT_CUT = 1 << 8
     LEAK_PROMPT = 1 << 16
     LEAK_A = 1 << 17
     LEAK_B = 1 << 18
@@ -73,6 +76,7 @@ class VoteFlag(IntFlag):
     IMPORTED = 1 << 21
     GUESSED_RIGHT = 1 << 22
     GUESSED_WRONG = 1 << 23
+    IDENTICAL = 1 << 24
 
     @classmethod
     def of(cls, flags: Iterable[Flag]) -> VoteFlag:

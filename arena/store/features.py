@@ -28,7 +28,7 @@ from arena.store.schema import battles, exclusions, features, votes
 if TYPE_CHECKING:
     from arena.store.database import Database
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Raised with every change of what is computed here, `VoteFlag`'s values included.
 
 A change of the leak patterns raises their own number.
@@ -90,7 +90,10 @@ def features_of(battle: Battle, cast_at: datetime) -> Features:
 
 
 def flags_of(battle: Battle) -> VoteFlag:
-    """The battle's flags, whether it was imported, and where a model's name stands.
+    """The battle's flags, and what is found in its texts.
+
+    That is whether it was imported, whether both sides wrote the same, and where a model's name
+    stands.
 
     The visitor's system prompt counts as a prompt. The text of a failed attempt was seen, so it
     counts as that side's. `LEAK_EDITED`: a name stood in what came before the last answers, and
@@ -100,6 +103,8 @@ def flags_of(battle: Battle) -> VoteFlag:
     flags = VoteFlag.of(battle.flags)
     if battle.source:
         flags |= VoteFlag.IMPORTED
+    if _same_answers(battle):
+        flags |= VoteFlag.IDENTICAL
     prompts = [turn.prompt for side in battle.sides for turn in battle.conversation(side)]
     said = dict.fromkeys([*prompts, battle.system_prompt or ""])
     if any(leaks.names_anyone(text, labels) for text in said):
@@ -111,6 +116,15 @@ def flags_of(battle: Battle) -> VoteFlag:
         if any(named[:-1]):
             flags |= VoteFlag.LEAK_EDITED
     return flags
+
+
+def _same_answers(battle: Battle) -> bool:
+    """Whether the answers of all turns are the same, but for space around them."""
+    a, b = (
+        [turn.answer.text.strip() for turn in talk if turn.answer is not None]
+        for talk in (battle.conversation_a, battle.conversation_b)
+    )
+    return bool(a) and a == b
 
 
 def prompt_code(prompts: Sequence[str]) -> int:

@@ -194,7 +194,7 @@ def _numbers(finished: Finished, cost: float | None, language: str) -> list[str]
     parts.append(f"{finished.total_s:.1f} s")
     if cost is not None:
         parts.append("$0" if cost == 0 else f"${cost:.4f}")
-    if finished.reason in (FinishReason.LENGTH, FinishReason.OTHER):
+    if finished.reason in (FinishReason.LENGTH, FinishReason.LOOP, FinishReason.OTHER):
         parts.append(say(language, f"finish.{finished.reason}"))
     return parts
 

@@ -123,6 +123,30 @@ async def test_failing_side_can_be_retried_alone(store: VoteStore) -> None:
     assert await store.get_battle(session.battle.id) == session.battle
 
 
+async def test_an_answer_that_ran_in_a_loop_can_be_judged(store: VoteStore) -> None:
+    """What it wrote is there to read; the battle is flagged, and not as cut at its budget."""
+    looped = Finished(FinishReason.LOOP, total_s=1.0, served_model="x@1")
+    arena = arena_of(store, ScriptedModel("x", ["so " * 500, looped]), ScriptedModel("y", ANSWER))
+    session = await arena.begin(REQUEST)
+    assert (await play(arena, session))[-1].votable
+    battle = await arena.vote(session.battle.id, Winner.TIE, VISITOR)
+    assert battle.flags == {Flag.LOOPING}
+
+
+@pytest.mark.parametrize(
+    ("tokens", "flags"), [(900, {Flag.PROMPT_CUT}), (2100, set()), (None, set())]
+)
+async def test_an_engine_that_read_half_of_the_prompt_is_flagged(
+    store: VoteStore, tokens: int | None, flags: set[Flag]
+) -> None:
+    """By the number of tokens that it reports."""
+    done = Finished(FinishReason.STOP, prompt_tokens=tokens, total_s=1.0, served_model="x@1")
+    arena = arena_of(store, ScriptedModel("x", ["Yes.", done]), ScriptedModel("y", ANSWER))
+    session = await arena.begin(replace(REQUEST, text="the cat sat on a mat " * 330))
+    assert (await play(arena, session))[-1].votable
+    assert session.battle.flags == flags
+
+
 async def test_unexpected_fault_of_a_model_fails_its_side_alone(store: VoteStore) -> None:
     """Any exception of a model fails its own side and leaves the other one."""
     arena = arena_of(store, ScriptedModel("x", [RuntimeError("bug")]), ScriptedModel("y", ANSWER))

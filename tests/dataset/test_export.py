@@ -72,7 +72,7 @@ async def test_lines_have_lmarena_names(store: VoteStore) -> None:
     ]  # fmt: skip
     assert voted["conversation_b"] == [
         {"role": "user", "content": "1+1は？"},
-        {"role": "assistant", "content": "答え"},
+        {"role": "assistant", "content": "正解"},
     ]
     assert (voted["reasons"], voted["comment"]) == (["wrong"], "残念")
     assert voted["voter"] == voter_hash("salt", VOTER)

@@ -58,7 +58,12 @@ def counted(rows: list[VoteRow], rules: Rules = MAIN_RULES) -> list[bool]:
 ONE_REASON = (
     (FilterReason.NAMES_SHOWN, row(mode=Mode.OPEN)),
     (FilterReason.NAMES_SHOWN, row(mode=Mode.OPEN, flags=VoteFlag.OPEN_MODE)),
+    (FilterReason.IDENTICAL, row(Winner.MODEL_A, flags=VoteFlag.IDENTICAL)),
+    (FilterReason.IDENTICAL, row(Winner.MODEL_B, flags=VoteFlag.IDENTICAL)),
+    (FilterReason.PROMPT_CUT, row(flags=VoteFlag.PROMPT_CUT)),
     (FilterReason.TRUNCATED, row(flags=VoteFlag.TRUNCATED)),
+    (FilterReason.LOOPING, row(flags=VoteFlag.LOOPING)),
+    (FilterReason.RETRIED, row(flags=VoteFlag.RETRIED)),
     (FilterReason.EDITED_AFTER_LEAK, row(flags=VoteFlag.LEAK_EDITED)),
     (FilterReason.NAMED_ITSELF, row(flags=VoteFlag.LEAK_A)),
     (FilterReason.NAMED_ITSELF, row(flags=VoteFlag.LEAK_B)),
@@ -87,8 +92,8 @@ def test_the_defaults() -> None:
     """Which votes stay out of the main ranking, as the manual says."""
     out = [field.name for field in fields(Rules) if getattr(Rules(), field.name)]
     assert out == [
-        "names_shown", "edited_after_leak", "named_itself", "named_in_prompt", "excluded",
-        "repeated", "too_fast",
+        "names_shown", "identical", "prompt_cut", "retried", "edited_after_leak", "named_itself",
+        "named_in_prompt", "excluded", "repeated", "too_fast",
     ]  # fmt: skip
 
 
@@ -127,6 +132,12 @@ def test_every_reason_stands_in_one_step() -> None:
 def test_a_contestant_against_itself_never_counts() -> None:
     """No rule brings in a vote between a contestant and itself."""
     assert counted([row(a=A, b=A), row()], NO_RULES) == [False, True]
+
+
+def test_identical_answers_may_be_a_tie_and_nothing_else() -> None:
+    """Twenty votes for one of two answers that are the same once told two models apart."""
+    same = [row(winner, flags=VoteFlag.IDENTICAL) for winner in Winner]
+    assert counted(same) == [winner in (Winner.TIE, Winner.BOTH_BAD) for winner in Winner]
 
 
 def test_the_first_of_repeated_votes_counts() -> None:
@@ -196,6 +207,14 @@ def reference(rows: list[VoteRow], rules: Rules) -> list[bool]:
         out = (
             (rules.names_shown and vote.mode is not Mode.BLIND)
             or vote.a == vote.b
+            or (
+                rules.identical
+                and VoteFlag.IDENTICAL in vote.flags
+                and vote.winner in (Winner.MODEL_A, Winner.MODEL_B)
+            )
+            or (rules.prompt_cut and VoteFlag.PROMPT_CUT in vote.flags)
+            or (rules.looping and VoteFlag.LOOPING in vote.flags)
+            or (rules.retried and VoteFlag.RETRIED in vote.flags)
             or (rules.truncated and VoteFlag.TRUNCATED in vote.flags)
             or (rules.edited_after_leak and VoteFlag.LEAK_EDITED in vote.flags)
             or (rules.named_itself and bool(vote.flags & (VoteFlag.LEAK_A | VoteFlag.LEAK_B)))

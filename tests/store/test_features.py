@@ -111,6 +111,9 @@ async def test_store_without_votes_has_an_empty_table(store: VoteStore) -> None:
     ("change", "flags"),
     [
         ({}, VoteFlag(0)),
+        ({"conversation_a": talk(" 2\n"), "conversation_b": talk("2")}, VoteFlag.IDENTICAL),
+        ({"conversation_a": talk("2", "3"), "conversation_b": talk("2", "4")}, VoteFlag(0)),
+        ({"flags": frozenset(Flag)}, VoteFlag.of(Flag)),
         ({"conversation_a": talk("私はPhi-4-miniです。")}, VoteFlag.LEAK_A),
         ({"conversation_b": talk("I was trained by Google.")}, VoteFlag.LEAK_B),
         ({"system_prompt": "You are Gemini."}, VoteFlag.LEAK_PROMPT),
@@ -163,7 +166,9 @@ async def test_features_are_found_once(store: VoteStore, outside: Outside) -> No
     """What is in the table is not computed again."""
     made = await voted(store, battle())
     await store.vote_table()
-    assert outside.rows(KEPT) == [(made.id, int(VoteFlag.PRESET_EDITED), 1, leaks.VERSION)]
+    assert outside.rows(KEPT) == [
+        (made.id, int(VoteFlag.PRESET_EDITED), features.VERSION, leaks.VERSION)
+    ]
     # What is kept is not computed again: a wrong value stays.
     outside.rows("UPDATE features SET marks = 0")
     assert (await store.vote_table()).flags[0] == 0

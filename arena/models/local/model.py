@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from arena.concurrency import run_in_daemon_thread
-from arena.domain import Delta, Finished, GenerationParams, Message, ModelSpec, Role
+from arena.domain import Delta, Finished, FinishReason, GenerationParams, Message, ModelSpec, Role
 from arena.errors.base import ArenaError
 from arena.errors.models import EngineCrashed, ModelError, ModelUnavailable
 from arena.errors.reasons import ErrorReason
@@ -31,6 +31,7 @@ from arena.models.local.engine import LoadedEngine, TokenEngine, TokenRequest
 from arena.models.local.load import load
 from arena.models.local.spec import ZERO_GPU, ModelConfig
 from arena.models.throughput import Throughput, ThroughputMeter
+from arena.stats.loops import LoopDetector
 
 if TYPE_CHECKING:
     from arena.models.local.chat_template import ChatText
@@ -252,6 +253,7 @@ class LocalModel:
         self, running: _Running, request: TokenRequest, began: float
     ) -> AsyncGenerator[StreamEvent, None]:
         decoder = running.chat.decoder()
+        loops = LoopDetector()
         first: float | None = None
         written = 0
         finish = None
@@ -267,6 +269,9 @@ class LocalModel:
                 if text:
                     first = time.perf_counter() if first is None else first
                     yield Delta(text)
+                    if loops.push(text):
+                        finish = FinishReason.LOOP
+                        break
         if finish is None:
             raise EngineCrashed("the answer had no end")
         self._restarts_left = RESTARTS

@@ -226,6 +226,8 @@ class RemoteModel:
                     if text := reply.add(chunk):
                         ttft_s = self._clock() - begun if ttft_s is None else ttft_s
                         yield Delta(text)
+                    if reply.looping:
+                        break
             end = self._end_of(reader, reply)
             cost = reply.cost(call, end)
             await call.settle(cost)
@@ -319,7 +321,8 @@ class RemoteModel:
         self, reader: ReplyReader[ReplyChunk], reply: Reply
     ) -> FinishReason | RemoteFailure:
         """How a request ended; after the finish reason a broken connection does not matter."""
-        failure = None if reply.finish else reader.failure(self._dialect.classify)
+        ended = reply.finish or reply.looping
+        failure = None if ended else reader.failure(self._dialect.classify)
         end = failure or reply.ending(self._dialect.endings)
         if not isinstance(end, RemoteFailure):
             return end

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from arena.domain import FinishReason
 from arena.errors.models import BadReply, StreamBroken
 from arena.models.remote.dialect import Endings, ReplyChunk
 from arena.models.remote.failure import RemoteFailure
 from arena.models.remote.quota import MeteredCall
+from arena.stats.loops import LoopDetector
 
 
 @dataclass(slots=True)
@@ -19,6 +20,7 @@ class Reply:
         served: the model version that answers.
         text_seen: whether visible text has come; from then on nothing is sent again.
         finish: the provider's finish reason, empty while there is none.
+        looping: the text repeats itself without end, so nothing more of it is read.
     """
 
     served: str
@@ -27,6 +29,8 @@ class Reply:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     thinking_tokens: int | None = None
+    looping: bool = False
+    _loops: LoopDetector = field(default_factory=LoopDetector)
 
     def add(self, chunk: ReplyChunk) -> str:
         """Keep what the chunk says, and return its visible text."""
@@ -36,10 +40,14 @@ class Reply:
         for name in ("prompt_tokens", "completion_tokens", "thinking_tokens"):
             if (count := getattr(chunk, name)) is not None:
                 setattr(self, name, count)
+        if chunk.text and self._loops.push(chunk.text):
+            self.looping = True
         return chunk.text
 
     def ending(self, endings: Endings) -> FinishReason | RemoteFailure:
         """How it ended, once the stream is over."""
+        if self.looping:
+            return FinishReason.LOOP
         if not self.finish:
             return RemoteFailure(
                 StreamBroken, "the stream ended without a finish reason", again=True

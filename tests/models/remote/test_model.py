@@ -21,6 +21,7 @@ from arena.errors.models import (
 )
 from arena.models.base import ChatModel, Metered, Recovering, Sending
 from arena.models.remote import model as remote_model
+from arena.stats.loops import SHORTEST_LOOP
 from tests.models.remote.apis import ASK, PARAMS, Api, failing, read
 from tests.models.remote.loopback import HangUp, Pause, Reply, Reset, soon
 
@@ -147,6 +148,22 @@ async def test_a_provider_that_stays_after_the_end(
 
     assert finished.reason is FinishReason.STOP
     await soon(api.server.asked[0].connection.closed)
+
+
+async def test_a_loop_is_stopped_at_its_source(api: Api) -> None:
+    """The connection is closed; what was written stays, with all that is known of the answer."""
+    loop = [api.wire.chunk("and so on and ") for _ in range(400)]
+    api.server.script(Reply([api.wire.chunk("It goes on "), *loop, Pause()]))
+
+    async with asyncio.timeout(30):
+        texts, finished = await read(api.make())
+
+    assert finished.reason is FinishReason.LOOP
+    assert finished.error_code is None
+    assert finished.served_model == api.wire.chunk("x").get("model", "gemini-test-001")
+    assert SHORTEST_LOOP <= len("".join(texts)) < 2 * SHORTEST_LOOP
+    await soon(api.server.asked[0].connection.closed)
+    assert len(api.server.asked) == 1
 
 
 async def test_a_redirect_is_not_followed(api: Api) -> None:
