@@ -112,9 +112,6 @@ class Held(Generic[T]):
         return self._shown
 
 
-EVEN_CHARS_PER_SECOND = 60.0
-
-
 @dataclass(frozen=True, slots=True)
 class SideFacts:
     """What is known of one side beside its phase and its text.
@@ -142,16 +139,6 @@ def visible_side(
     if hides_sides(battle, voted=voted):
         return None, SideFacts()
     return battle.spec(side), facts
-
-
-def even_chars(elapsed_s: float, running: Iterable[int]) -> int:
-    """How many characters of each text to show so that no side tells its speed.
-
-    Args:
-        elapsed_s: since the prompt was sent.
-        running: lengths of the texts that are still being written; none is passed.
-    """
-    return min([int(elapsed_s * EVEN_CHARS_PER_SECOND), *running])
 
 
 def guess_choices(pool: Iterable[ModelSpec]) -> list[tuple[str, str]]:

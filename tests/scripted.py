@@ -12,11 +12,13 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from arena.domain import Delta, Finished, FinishReason, GenerationParams, Message, ModelSpec
 from arena.models.base import ModelStatus, Ready, StreamEvent
 
-Step = str | Exception | Finished | asyncio.Event
+Step = str | float | Exception | Finished | asyncio.Event
 
 
 class ScriptedModel:
     """Says its script; an event in it is waited for, an exception is raised.
+
+    A number is so many seconds of silence, for a loop of `virtual_time`.
 
     Attributes:
         asked: the messages and params of every request, oldest first.
@@ -62,6 +64,8 @@ class ScriptedModel:
                 await asyncio.sleep(0)
                 if isinstance(step, str):
                     yield Delta(step)
+                elif isinstance(step, float):
+                    await asyncio.sleep(step)
                 elif isinstance(step, asyncio.Event):
                     await step.wait()
                 elif isinstance(step, Finished):

@@ -12,7 +12,6 @@ from arena.blind import (
     Phase,
     SideFacts,
     Trouble,
-    even_chars,
     guess_choices,
     shared_phase,
     trouble_of,
@@ -37,12 +36,6 @@ def test_a_hidden_side_tells_nothing() -> None:
     assert named[1] == FACTS
     opened = battle(mode=Mode.OPEN)
     assert visible_side(opened, Side.B, FACTS, voted=False)[0] == opened.spec_b
-
-
-def test_even_pace_stops_at_the_slower_side() -> None:
-    """Texts grow by the clock, and never past one that is still being written."""
-    assert even_chars(0.5, [200, 12]) == 12
-    assert even_chars(0.5, [200]) == even_chars(0.5, []) == 30
 
 
 def test_the_guess_offers_the_pool_in_an_order_that_says_nothing() -> None:

@@ -3,6 +3,7 @@
 arena.py: begins, continues, stops and retries battles; takes the votes.
 public.py: the contestants' states as everybody may see them.
 session.py: a battle with an open page: its streams, and snapshots of them.
+cadence.py: when text is shown, where no side may tell its own timing.
 request.py: what a visitor asks for, and the record that is made of it.
 admission.py: running slots, the queue of those who wait, and rate limits.
 limits.py: the caps, and one check for each.

@@ -10,12 +10,12 @@ import contextlib
 import logging
 import random
 import secrets
-import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from arena.battle.admission import Admission, Slot
+from arena.battle.cadence import TICK_SECONDS
 from arena.battle.limits import (
     Visitor,
     check_own,
@@ -146,7 +146,8 @@ class Arena:
             seed = self._rng.randrange(2**31)
             battle = build_battle(request, entries, seed=seed, now=self._now(), limits=self.limits)
             check_battle(battle, self.limits)
-            session = BattleSession(battle, entries, request.session_hash, pool)
+            even = self._even and hides_sides(battle, voted=False)
+            session = BattleSession(battle, entries, request.session_hash, pool, even=even)
             # In the table before the next await, so that a closing tab and the caps see it.
             self._sessions[battle.id] = session
             try:
@@ -209,6 +210,7 @@ class Arena:
         except BaseException:  # the page is gone: no model is asked
             for stream in session.streams.values():
                 stream.end()
+            session.cut_short(self._now())
             session.release_slot()
             raise
         self._start_streams(session)
@@ -251,7 +253,8 @@ class Arena:
         return asked
 
     def _start_streams(self, session: BattleSession) -> None:
-        session.turn_started = time.monotonic()
+        if session.cadence is not None:
+            session.pacing = asyncio.create_task(self._pace(session))
         for side, stream in session.streams.items():
             if stream.phase is Phase.WAITING and stream.task is None:
                 stream.task = asyncio.create_task(self._stream_side(session, side, stream))
@@ -270,7 +273,7 @@ class Arena:
                         finished = event
                         continue
                     stream.append(event)
-                    session.changed.set()
+                    session.note()
             if finished is None:
                 raise StreamBroken("the stream ended without a last event")  # noqa: TRY301
         except asyncio.CancelledError:
@@ -298,9 +301,25 @@ class Arena:
             await self._save(session)
         finally:
             stream.end()
-            if not session.running:
+            if not session.streaming:
                 session.release_slot()
-            session.changed.set()
+            session.note()
+
+    async def _pace(self, session: BattleSession) -> None:
+        """Show both texts at an even pace; then the battle is answered."""
+        try:
+            whole = False
+            while not whole:
+                await asyncio.sleep(TICK_SECONDS)
+                whole = session.advance()
+            if session.battle.answered_at is not None:  # reading ends later than writing
+                session.battle = replace(session.battle, answered_at=self._now())
+            await self._save(session)
+            session.show_all()
+        except Exception:
+            log.exception("battle %s is not shown to its end", session.battle.id)
+            session.cut_short(self._now())
+            raise
 
     async def _save(self, session: BattleSession) -> None:
         """Write the record; a cancelled caller does not stop the write."""
@@ -325,28 +344,31 @@ class Arena:
 
         Ends with a snapshot that is not running. A reader that leaves before stops both sides.
         """
-        even = self._even and hides_sides(session.battle, voted=session.locked)
         try:
             while True:
                 session.changed.clear()
-                snapshot = session.snapshot(even_pace=even)
+                snapshot = session.snapshot()
                 yield snapshot
                 if not snapshot.running:
                     return
-                await asyncio.sleep(SNAPSHOT_SECONDS)
-                if not even:
-                    await session.changed.wait()
+                if not session.paced:
+                    await asyncio.sleep(SNAPSHOT_SECONDS)
+                await session.changed.wait()
         finally:
             if session.running:
                 await self.stop(session)
 
     async def stop(self, session: BattleSession) -> None:
         """Stop what still runs, at its source; what was written so far is kept as cancelled."""
-        tasks = [s.task for s in session.streams.values() if s.task and not s.task.done()]
+        every = [session.pacing, *(stream.task for stream in session.streams.values())]
+        tasks = [task for task in every if task is not None and not task.done()]
         for task in tasks:
             task.cancel()
         for task in tasks:
             await wait_to_end(task)
+        if session.paced:
+            session.cut_short(self._now())
+            await self._save(session)
 
     # --- after it ------------------------------------------------------------------------------
 

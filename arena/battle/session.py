@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from arena.battle.admission import Slot
+from arena.battle.cadence import Cadence, Progress, cut
 from arena.battle.request import messages_for
-from arena.blind import Phase, SideFacts, Trouble, even_chars, hides_sides, trouble_of
+from arena.blind import Phase, SideFacts, Trouble, hides_sides, trouble_of
 from arena.domain import (
     Answer,
     Battle,
@@ -74,7 +75,12 @@ class Snapshot:
 
 @dataclass(slots=True)
 class SideStream:
-    """One side of one turn; only the task that streams that side writes it."""
+    """One side of one turn; only the task that streams that side writes it.
+
+    Attributes:
+        paced: it is shown at an even pace, and not whole yet.
+        shown: how many characters of its text are shown; None shows all.
+    """
 
     phase: Phase = Phase.WAITING
     parts: list[str] = field(default_factory=list)
@@ -84,6 +90,8 @@ class SideStream:
     task: asyncio.Task[None] | None = None
     started: float = field(default_factory=time.monotonic)
     ttft_s: float | None = None
+    paced: bool = False
+    shown: int | None = None
 
     @property
     def elapsed_s(self) -> float:
@@ -99,6 +107,20 @@ class SideStream:
     def text(self) -> str:
         """What was written so far."""
         return "".join(self.parts)
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is, for the even pace."""
+        return Progress(self.length, not self.running)
+
+    def snapshot(self) -> SideSnapshot:
+        """How it looks; while it is paced, its end does not show."""
+        if self.shown is None:
+            facts = SideFacts(self.answer, self.error, self.ttft_s, self.elapsed_s)
+            return SideSnapshot(self.phase, self.text, facts)
+        begun = Phase.WRITING if self.shown else Phase.WAITING
+        phase = begun if self.paced else self.phase
+        return SideSnapshot(phase, cut(self.text, self.shown), SideFacts())
 
     def append(self, delta: Delta) -> None:
         """Take a piece of text."""
@@ -140,35 +162,56 @@ class BattleSession:
         session_hash: of the page that runs it.
         pool: all contestants that could have been drawn, as everybody may know them.
         changed: set when there is something new to show.
+        cadence: how much of both texts is shown; None where each is shown as it comes.
+        pacing: the task that moves `cadence` on.
         lock: held while the record is written to the store.
         locked: the vote is cast, so nothing may be asked any more.
         saved: the store has the newest record.
         slot: held while an answer is being written.
         error_id: of this turn; drawn when its first side fails.
-        turn_started: monotonic clock, seconds.
     """
 
     def __init__(
         self, battle: Battle, entries: Mapping[Side, Entry], session_hash: str,
-        pool: Iterable[Entry] = (),
+        pool: Iterable[Entry] = (), *, even: bool = False,
     ) -> None:  # fmt: skip
         self.battle = battle
         self.pool = tuple(entry.model.spec for entry in pool)
         self.session_hash = session_hash
         self.entries = entries
-        self.streams = {side: SideStream() for side in battle.sides}
+        self.cadence = Cadence() if even else None
+        self.pacing: asyncio.Task[None] | None = None
+        self.streams = {side: self._new_stream() for side in battle.sides}
         self.changed = asyncio.Event()
         self.lock = asyncio.Lock()
         self.locked = False
         self.saved = True
         self.slot: Slot | None = None
         self.error_id = ""
-        self.turn_started = time.monotonic()
+
+    def _new_stream(self) -> SideStream:
+        even = self.cadence is not None
+        return SideStream(paced=even, shown=0 if even else None)
+
+    @property
+    def streaming(self) -> bool:
+        """Whether an answer is still being written."""
+        return any(stream.running for stream in self.streams.values())
+
+    @property
+    def paced(self) -> bool:
+        """Whether an answer is not shown whole yet."""
+        return any(stream.paced for stream in self.streams.values())
 
     @property
     def running(self) -> bool:
-        """Whether an answer is still being written."""
-        return any(stream.running for stream in self.streams.values())
+        """Whether an answer is still being written, or shown."""
+        return self.streaming or self.paced
+
+    def note(self) -> None:
+        """Something new came; where the pace is even, only the clock shows it."""
+        if not self.paced:
+            self.changed.set()
 
     def release_slot(self) -> None:
         """Let the next battle of the queue run; safe to call twice."""
@@ -179,7 +222,8 @@ class BattleSession:
     def begin_turn(self, longer: Battle, slot: Slot) -> None:
         """The next turn of both sides; `longer` is the battle with the new prompt."""
         self.battle = longer
-        self.streams = {side: SideStream() for side in longer.sides}
+        self._reset_cadence()
+        self.streams = {side: self._new_stream() for side in longer.sides}
         self.slot = slot
         self.error_id = ""
 
@@ -190,9 +234,13 @@ class BattleSession:
         talk = (*before, Exchange(last.prompt, None, failed))
         battle = self.battle.with_conversation(side, talk)
         self.battle = replace(battle, flags=battle.flags | {Flag.RETRIED}, answered_at=None)
-        self.streams[side] = SideStream()
+        self._reset_cadence()
+        self.streams[side] = self._new_stream()
         self.slot = slot
         self.error_id = ""
+
+    def _reset_cadence(self) -> None:
+        self.cadence = None if self.cadence is None else Cadence()
 
     def record_answer(self, side: Side, answer: Answer, now: datetime) -> None:
         """Put a side's answer into the record; with the last one the battle is answered."""
@@ -205,27 +253,47 @@ class BattleSession:
         complete = all(battle.conversation(s)[-1].answer is not None for s in battle.sides)
         self.battle = replace(battle, answered_at=now if complete else None)
 
-    def snapshot(self, *, even_pace: bool = False) -> Snapshot:
-        """How it looks now; at an even pace no text is ahead of the other.
+    def advance(self) -> bool:
+        """One tick of the even pace; true when both texts may be shown whole."""
+        cadence = self.cadence or Cadence()
+        before = cadence.shown
+        paced = [stream for stream in self.streams.values() if stream.paced]
+        one, other = [*(stream.progress for stream in paced), Progress()][:2]
+        cadence.step(one, other)
+        if cadence.shown > before and not cadence.done:
+            for stream in paced:
+                stream.shown = cadence.shown
+            self.changed.set()
+        return cadence.done
 
-        A side whose text is cut looks as if it were still being written.
+    def show_all(self) -> None:
+        """Show both texts, and how they ended."""
+        for stream in self.streams.values():
+            if stream.paced:
+                stream.paced, stream.shown = False, None
+        self.changed.set()
+
+    def cut_short(self, now: datetime) -> None:
+        """No more is shown of what is paced, and every side of it is stopped alike.
+
+        An answer that was complete before it was shown is cancelled like the others: to offer a
+        retry of one side alone would tell which one was the quicker.
         """
-        elapsed_s = time.monotonic() - self.turn_started
-        lengths = (stream.length for stream in self.streams.values() if stream.running)
-        max_chars = even_chars(elapsed_s, lengths) if even_pace else None
-        sides = {}
-        cut_short = False
         for side, stream in self.streams.items():
-            text = stream.text if max_chars is None else stream.text[:max_chars]
-            cut = len(text) < stream.length
-            held = cut or (max_chars is not None and stream.running)
-            phase = Phase.WRITING if held and stream.phase is Phase.DONE else stream.phase
-            facts = SideFacts(
-                None if held else stream.answer, stream.error, stream.ttft_s, stream.elapsed_s
-            )
-            sides[side] = SideSnapshot(phase, text, facts)
-            cut_short = cut_short or cut
-        running = self.running or cut_short
+            if not stream.paced:
+                continue
+            stream.paced = False
+            stream.phase, stream.error = Phase.STOPPED, None
+            answer = stream.answer
+            if answer is not None and answer.usable:
+                finished = replace(answer.finished, reason=FinishReason.CANCELLED)
+                self.record_answer(side, replace(answer, finished=finished), now)
+        self.changed.set()
+
+    def snapshot(self) -> Snapshot:
+        """How it looks now."""
+        sides = {side: stream.snapshot() for side, stream in self.streams.items()}
+        running = self.running
         votable = not running and self.saved and not self.locked and self.battle.votable
         return Snapshot(self.battle, sides, running, votable, self.saved, self.error_id)
 

@@ -421,28 +421,6 @@ async def test_unknown_model_names_are_refused(store: VoteStore, slug: str | Non
         await arena.begin(battle_request)
 
 
-async def test_even_cadence_shows_both_sides_alike(store: VoteStore) -> None:
-    """At an even pace no text passes the slower side, and both are whole at the end."""
-    gate = asyncio.Event()
-    arena = arena_of(
-        store, ScriptedModel("x", ["abc", gate, "def"]), ScriptedModel("y", ["A" * 90]), even=True
-    )
-    session = await arena.begin(REQUEST)
-    snapshots = []
-    async with asyncio.timeout(20):
-        async for snapshot in arena.snapshots(session):
-            snapshots.append(snapshot)
-            if len(snapshots) == 4:
-                gate.set()
-    x = side_of(session, "x")
-    for snapshot in snapshots[:4]:
-        assert len(snapshot.sides[x.other].text) <= 3, "never past the slower side"
-        assert snapshot.sides[x.other].facts.answer is None
-    assert snapshots[-1].sides[x].text == "abcdef"
-    assert snapshots[-1].sides[x.other].text == "A" * 90
-    assert snapshots[-1].votable
-
-
 async def test_answers_that_could_not_be_saved_open_no_vote(
     store: VoteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
