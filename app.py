@@ -11,11 +11,11 @@ import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from arena.errors.base import ArenaError
-from arena.settings import Settings, load_settings
+from arena.preflight import DEFAULT_PORT, look
+from arena.settings import ROOT, Settings, load_settings
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from arena.dataset.public import PublicExports
     from arena.ui.owner import Owner
 
-HERE = Path(__file__).parent
 log = logging.getLogger("arena")
 # A Space or a container is killed ten seconds or more after SIGTERM; a last push may take five.
 CLOSE_SECONDS = 8.0
@@ -83,14 +82,34 @@ class Parts:
             log.warning("not everything has stopped in %s s", CLOSE_SECONDS)
 
 
+def checked_settings() -> Settings:
+    """The settings, after a look at what would stop the start; warnings go to the log.
+
+    Raises:
+        SettingsError, StartError: what is wrong with a variable or with `.env`.
+        SystemExit: names everything else that stops the start, with its remedy.
+    """
+    settings = load_settings()
+    problems = look(settings)
+    for problem in problems:
+        if not problem.stops:
+            log.warning("%s %s", problem.error.sentence, problem.error.remedy_text)
+    if faults := [told(problem.error) for problem in problems if problem.stops]:
+        sys.exit("\n".join(faults))
+    return settings
+
+
+def told(error: ArenaError) -> str:
+    """An error that stops the start: its sentence, its remedy, and its cause if there is one."""
+    return "\n".join(filter(None, (error.sentence, error.remedy_text, error.detail)))
+
+
 def compose(settings: Settings) -> Parts:
     """Build every part. Starts none of them; on ZeroGPU the local model is loaded.
 
     Raises:
         SettingsError, PresetError, RegistryError, StoreError: what stops the start, and its remedy.
     """
-    # Analytics would call out at the start. Gradio reads this variable when it is imported.
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     if settings.zero_gpu:
         import spaces  # noqa: F401 - before torch and gradio, since it imitates a GPU in this process
     from arena.battle.arena import Arena
@@ -101,8 +120,9 @@ def compose(settings: Settings) -> Parts:
     from arena.store.store import VoteStore
     from arena.ui.page import Page
 
-    presets = load_presets(HERE / "prompts")
+    presets = load_presets(ROOT / "prompts")
     store = VoteStore.open(settings.database_url, pool=settings.database_pool)
+    log.info("battles and votes are in %s", store.place)
     hub = make_hub_dataset(settings, store)
     arena = Arena(
         build_registry(settings, store),
@@ -133,6 +153,12 @@ def salt_of(settings: Settings) -> str | None:
     return None
 
 
+def address_options(settings: Settings) -> dict[str, Any]:
+    """Where Gradio serves the page; it takes another port only where none was chosen."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return {"server_name": host, "server_port": settings.gradio_server_port}
+
+
 def main() -> None:
     """Serve the page until SIGINT or SIGTERM, then stop all answers and close the store."""
     from arena.ui.page import QUEUE_OPTIONS, launch_options
@@ -144,7 +170,12 @@ def main() -> None:
     os.environ["FORWARDED_ALLOW_IPS"] = parts.settings.trusted_proxies
     demo.queue(**QUEUE_OPTIONS)
     options = launch_options(parts.arena, parts.lifespan, [parts.owner.route()])
-    demo.launch(prevent_thread_lock=True, **options)
+    demo.launch(prevent_thread_lock=True, **options, **address_options(parts.settings))
+    if parts.settings.gradio_server_port is None and demo.server_port != DEFAULT_PORT:
+        log.warning(
+            "port %s is in use by another program, perhaps by another arena: the page is at %s; "
+            "GRADIO_SERVER_PORT chooses a port", DEFAULT_PORT, demo.local_url,
+        )  # fmt: skip
     host = parts.settings.space_host
     base = f"https://{host.split(',')[0].strip()}/" if host else demo.local_url
     sys.stdout.write(
@@ -169,9 +200,9 @@ for name in ("httpx", "httpx2", "alembic", "google_genai"):
 # It would write token ids of visitors' prompts when a request fails.
 logging.getLogger("ContinuousBatchingLogger").setLevel(logging.ERROR)
 try:
-    parts = compose(load_settings(HERE / ".env"))
+    parts = compose(checked_settings())
 except ArenaError as error:
-    sys.exit(f"{error.sentence}\n{error.remedy_text}")
+    sys.exit(told(error))
 demo = parts.demo
 
 if __name__ == "__main__":

@@ -9,10 +9,17 @@ dataset/: votes as a dataset: export, import, the copy on the Hub.
 store/: battles, votes, caps and budgets in SQLite or Postgres.
 models/: one contract for all models, local and remote.
 stats/: pure calculations: arrays in, frozen results out.
+preflight.py: what would stop a start, or surprise the owner at it.
 blind.py: what a browser may see of a battle before its vote.
 settings.py: every setting, read from the environment and `.env`.
+env_file.py: the file `.env`, and its lines that set nothing.
 presets.py: the example prompts of `prompts/`.
 domain.py: the core types.
 errors/: the typed errors, each with a sentence and a remedy.
+telemetry.py: libraries send nothing to their makers; turned off here, before any is imported.
 concurrency.py: threads beside the event loop, and work that a cancelled task waits for.
 """
+
+from arena.telemetry import turn_off
+
+turn_off()

@@ -19,6 +19,7 @@ from arena.models.local.memory import free_memory, free_ram, gib
 from arena.models.local.onnx.build import INSTALL
 from arena.models.local.spec import ModelConfig
 from arena.models.remote.gemini import gemini_model
+from arena.preflight import look
 from arena.presets import load_presets
 from arena.settings import EMBEDDED, Settings
 from arena.store.store import VoteStore
@@ -63,7 +64,8 @@ async def examine(settings: Settings) -> list[Finding]:
     install = "pip install -r requirements.txt"
     found = [Finding("Python", "ok", python)]
     found += [_package(name, name, "bad", install) for name in LIBRARIES]
-    if all(finding.state == "ok" for finding in found):
+    found += await asyncio.to_thread(_preflight, settings)
+    if can_run(found):
         found += await asyncio.to_thread(_hardware, settings)
         weights = await asyncio.to_thread(_local_weights, settings)
         stand_in = await asyncio.to_thread(_embedded, settings)
@@ -72,6 +74,19 @@ async def examine(settings: Settings) -> list[Finding]:
             found.append(Finding("a local model", "bad", "none can be had", stand_in.remedy))
         found.append(await _gemini(settings))
     return [*found, await _store(settings), _prompts()]
+
+
+def _preflight(settings: Settings) -> list[Finding]:
+    """What would stop the start, and what is warned of at it."""
+    return [
+        Finding(
+            problem.about,
+            "bad" if problem.stops else "gap",
+            problem.error.sentence,
+            problem.error.remedy_text,
+        )
+        for problem in look(settings)
+    ]
 
 
 def _package(name: str, package: str, missing: State, remedy: str) -> Finding:
@@ -158,10 +173,7 @@ async def _store(settings: Settings) -> Finding:
         counts = await store.counts()
     finally:
         await store.aclose()
-    # A server's address may hold a password; its place does not.
-    is_file = settings.database_url.startswith("sqlite")
-    address = settings.database_url if is_file else store.place
-    value = f"{address}: {counts.battles} battles, {counts.votes} votes"
+    value = f"{store.place}: {counts.battles} battles, {counts.votes} votes"
     return Finding("store", "ok", value)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from io import StringIO
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, get_args, get_origin
@@ -23,15 +24,24 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings.sources import PydanticBaseSettingsSource
 
+from arena.env_file import read_env_file
 from arena.errors.base import SettingsError
 
+ROOT = Path(__file__).parents[1]
+"""The checkout: `app.py` lies here, `.env` is read here, and relative paths begin here."""
+ENV_FILE = ROOT / ".env"
 EMBEDDED = "embedded"
 # Largest number of visible tokens that the page starts with; the owner's cap may be below it.
 _DEFAULT_NEW_TOKENS = 1024
 # Fields with these beginnings are variables of the same name; all others begin with ARENA_.
-_UNPREFIXED = ("gemini_", "hf_", "oauth_", "space_")
+_UNPREFIXED = ("gemini_", "gradio_", "hf_", "oauth_", "space_")
 # Visitors of a Space come through proxies of this network.
 _SPACE_PROXIES = "10.0.0.0/8"
+# What libraries read by themselves: with these beginnings or names, and where they are empty they
+# would be taken for a value.
+_OF_LIBRARIES = ("GRADIO_", "HF_", "SSL_CERT_")
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_SQLITE = "sqlite:///"
 # Greedy: a password may hold an @ of its own.
 _USERINFO = re.compile(r"//.*@")
 
@@ -40,6 +50,24 @@ def _networks(value: str) -> str:
     """In the one form that the web server takes: it would read 10.0.0.5/8 as a name."""
     parts = (part.strip() for part in value.split(","))
     return ",".join(str(ip_network(part, strict=False)) for part in parts if part)
+
+
+def _from_root(path: Path) -> Path:
+    """A path as the owner means it: `~` is the home folder, a relative one begins at `ROOT`."""
+    # Without a home folder `~` stays, and the preflight says so.
+    return ROOT / os.path.expanduser(path)  # noqa: PTH111 - Path.expanduser raises there
+
+
+def sqlite_file(url: str, root: Path = ROOT) -> Path | None:
+    """The file of an address that begins with sqlite:///; None for another one.
+
+    All that follows is the path as it stands, whatever signs are in it: nothing is decoded, and
+    there are no options. `~/` is the home folder, and a relative path begins at `root`.
+    """
+    path = url.removeprefix(_SQLITE)
+    if path == url or path in ("", ":memory:"):
+        return None
+    return root / (os.path.expanduser(path) if path.startswith("~/") else path)  # noqa: PTH111
 
 
 # An error names a field's description, and its example or else its default.
@@ -120,9 +148,11 @@ class Settings(BaseSettings):
     local_revision: str = "main"
     local_engine: Literal["auto", "transformers", "onnx"] = "auto"
     local_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    models_file: Path | None = Field(default=None, alias="ARENA_MODELS", examples=["models.toml"])
-    cache_dir: Path = Field(
-        default_factory=lambda: Path.home() / ".cache" / "phi4-mini-arena", examples=["data/cache"]
+    models_file: Annotated[Path, AfterValidator(_from_root)] | None = Field(
+        default=None, alias="ARENA_MODELS", examples=["models.toml"]
+    )
+    cache_dir: Annotated[Path, AfterValidator(_from_root)] = Field(
+        default=Path("~/.cache/phi4-mini-arena"), validate_default=True, examples=["data/cache"]
     )
     max_cache_gib: float | None = Field(
         default=None,
@@ -159,7 +189,7 @@ class Settings(BaseSettings):
     )
     database_url: str = Field(
         default="sqlite:///data/arena.db",
-        pattern=r"^(sqlite:///|postgresql\+psycopg://)\S+$",
+        pattern=r"^(sqlite:///.+|postgresql\+psycopg://\S+)$",
         description="an address that begins with sqlite:/// or postgresql+psycopg://",
         repr=False,
     )
@@ -192,6 +222,26 @@ class Settings(BaseSettings):
     trusted_proxies: Networks = ""
     oauth_client_id: str | None = Field(default=None, examples=["your-client-id"])
     zero_gpu: Switch = Field(default=False, alias="SPACES_ZERO_GPU")
+    gradio_server_name: str | None = Field(
+        default=None,
+        pattern=r"^\[?[^\s/\[\]]+\]?$",
+        description="an address or a name of this machine, without a port",
+        examples=["127.0.0.1"],
+    )
+    gradio_server_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="a whole number from 1 to 65535",
+        examples=["7860"],
+    )
+    gradio_root_path: str | None = Field(
+        default=None,
+        pattern=r"^(/|https?://[^\s/])\S*$",
+        description="a path that begins with /, or an http(s) address",
+        examples=["/arena"],
+    )
+    gradio_temp_dir: Path | None = Field(default=None, examples=["data/gradio"])
     signed_in_votes_only: Switch = False
     public_export: Switch = False
 
@@ -225,6 +275,11 @@ class Settings(BaseSettings):
         return "zerogpu" if self.zero_gpu else self.local_engine
 
     @property
+    def host(self) -> str:
+        """Where the page is served; an IPv6 address without its brackets."""
+        return (self.gradio_server_name or "127.0.0.1").strip("[]")
+
+    @property
     def default_max_new_tokens(self) -> int:
         """The budget that the page starts with."""
         return min(_DEFAULT_NEW_TOKENS, self.limits.new_tokens)
@@ -243,20 +298,39 @@ def _variables(model: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]
 VARIABLES = _variables(Settings)
 
 
-def load_settings(dotenv: Path | None = None) -> Settings:
+def load_settings(env_file: Path = ENV_FILE) -> Settings:
     """Settings from the environment and `.env`, which never overrides a variable that is set.
 
     Also puts `.env` into the environment, so that Gradio's and huggingface_hub's own variables
-    keep working: call it before either is imported.
+    keep working, and mends there what they would stumble over: call it before either is imported.
 
     Raises:
         SettingsError: names the first variable that is wrong, what is allowed and an example.
+        StartError: `.env` can't be read.
     """
-    load_dotenv(dotenv or Path.cwd() / ".env")
+    load_dotenv(stream=StringIO(read_env_file(env_file)))
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
         raise _readable(error) from None
+    _mend_environment(settings)
+    return settings
+
+
+def _mend_environment(settings: Settings) -> None:
+    """Empty variables count as not set, and this machine is never reached through a proxy."""
+    for name in [name for name in os.environ if name.startswith(_OF_LIBRARIES)]:
+        if not os.environ[name].strip():
+            del os.environ[name]
+    if ":" in settings.host:
+        # Gradio takes an IPv6 address as an argument only, and with its brackets.
+        os.environ.pop("GRADIO_SERVER_NAME", None)
+    given = ",".join(os.environ.get(name, "") for name in ("NO_PROXY", "no_proxy"))
+    # The HTTP clients take an IPv6 address in brackets for a host with a port.
+    hosts = [host.strip().strip("[]") for host in given.split(",") if host.strip()]
+    hosts = ["*"] if "*" in hosts else [*hosts, *_LOOPBACK, settings.host]
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(dict.fromkeys(hosts))
 
 
 def _readable(error: ValidationError) -> SettingsError:
@@ -267,10 +341,15 @@ def _readable(error: ValidationError) -> SettingsError:
     secret = "SecretStr" in str(info.annotation)
     return SettingsError(
         variable=variable,
-        value="(hidden)" if secret else repr(_USERINFO.sub("//(hidden)@", str(fault["input"]))),
+        value="(hidden)" if secret else repr(hidden_userinfo(str(fault["input"]))),
         allowed=f"it must be {_allowed(info)}",
         example=info.examples[0] if info.examples else info.default,
     )
+
+
+def hidden_userinfo(address: str) -> str:
+    """An address without its user and password."""
+    return _USERINFO.sub("//(hidden)@", address)
 
 
 def _allowed(info: FieldInfo) -> str:

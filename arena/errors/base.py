@@ -2,6 +2,7 @@
 
     ArenaError
     ├── SettingsError            a variable has a value that is not allowed
+    ├── StartError               the machine or `.env` is not right: see arena/errors/start.py
     ├── PresetError              a file in prompts/ is not right
     ├── RegistryError            ARENA_MODELS is not right
     ├── ModelError               a model cannot answer

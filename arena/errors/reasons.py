@@ -90,6 +90,14 @@ class ErrorReason(StrEnum):
     DO_UNSET_HUB_OFFLINE = "Unset HF_HUB_OFFLINE"
     DO_FREE_CACHE = "Free some space in {folder}, or set ARENA_CACHE_DIR to another folder"
     DO_MEND_LINES = "{number} lines of it cannot be read, the others are restored; see the log"
+    # what to do about a line of `.env`
+    DO_WRITE_EQUALS = "Write it as NAME=value, with an ordinary ="
+    DO_CLOSE_QUOTE = "Close the quote, or write the value without quotes"
+    # why a line of `.env` is not read
+    FULL_WIDTH_EQUALS = "its equals sign is the full-width one", DO_WRITE_EQUALS
+    COLON_FOR_EQUALS = "it has a colon in place of the equals sign", DO_WRITE_EQUALS
+    OPEN_QUOTE = "a quote is opened and not closed", DO_CLOSE_QUOTE
+    NO_EQUALS = "it has no equals sign", DO_WRITE_EQUALS
     # why a model is not available
     CLOSED = "it has been stopped", DO_RESTART
     START_FAILED = "it could not be started", DO_READ_LOG

@@ -19,6 +19,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from arena.concurrency import run_to_end
 from arena.errors.store import DriverMissing, StoreError, StoreNotOpened
+from arena.settings import sqlite_file
 from arena.store.migrations import upgrade
 from arena.store.serialization import RecordError
 
@@ -47,7 +48,7 @@ def place_of(url: str) -> str:
     if address is None:
         return "the database of ARENA_DATABASE_URL"
     if address.get_backend_name() == "sqlite":
-        return str(address.database or url)
+        return str(file_of(url) or url)
     if _mangled(address):
         return address.get_backend_name()
     # Of the options, those that say where; a password may stand among the others.
@@ -73,6 +74,8 @@ def file_of(url: str) -> Path | None:
 
 def _address(url: str) -> URL | None:
     """The parts of an address; None for what is none."""
+    if (file := sqlite_file(url)) is not None:
+        return URL.create("sqlite", database=str(file))
     try:
         return make_url(url)
     except (ArgumentError, ValueError):

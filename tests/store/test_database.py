@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from arena.errors.store import DriverMissing, StoreError
+from arena.preflight import look
 from arena.store.database import make_engine, place_of, store_errors
 from arena.store.store import VoteStore
+from tests.environment import settings_from
 
 ROOT = Path(__file__).parents[2]
 POSTGRES = "postgresql+psycopg://"
@@ -19,7 +22,7 @@ POSTGRES = "postgresql+psycopg://"
 @pytest.mark.parametrize(
     ("url", "place"),
     [
-        ("sqlite:///data/arena.db", "data/arena.db"),
+        ("sqlite:///data/arena.db", str(ROOT / "data/arena.db")),
         ("sqlite:////srv/arena.db", "/srv/arena.db"),
         (f"{POSTGRES}host/arena", "postgresql://host/arena"),
         (f"{POSTGRES}me:secret@host:5433/arena", "postgresql://me@host:5433/arena"),
@@ -62,6 +65,40 @@ def test_address_that_is_no_address_is_refused_without_its_words(url: str) -> No
     while error is not None:
         assert "secret" not in f"{error} {getattr(error, 'detail', '')} {error.args}"
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+NAMES = ["a b", "what?", "a#b", "50%", "%20", "日本語 の 投票", "~", "x?mode=memory", "a&b=c", "@:"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_path_is_taken_as_it_stands(tmp_path: Path, name: str) -> None:
+    """Whatever signs are in a path, the store lies there and nowhere else."""
+    file = tmp_path / "in" / name / f"{name}.db"
+    url = f"sqlite:///{file}"
+    assert settings_from({"ARENA_DATABASE_URL": url}).database_url == url
+    asyncio.run(VoteStore.open(url).aclose())
+    assert [path for path in (tmp_path / "in").rglob("*") if path.is_file()] == [file]
+    assert place_of(url) == str(file)
+
+
+def test_home_and_relative_paths_do_not_depend_on_the_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """~/ is the home folder; a relative path begins at the checkout."""
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    monkeypatch.chdir(tmp_path)
+    assert place_of("sqlite:///~/votes/arena.db") == str(tmp_path / "me/votes/arena.db")
+    assert place_of("sqlite:///data/arena.db") == str(ROOT / "data/arena.db")
+    assert place_of("sqlite:///~tilde.db") == str(ROOT / "~tilde.db")
+
+
+def test_options_after_a_path_do_not_make_a_second_store(tmp_path: Path) -> None:
+    """An address that was read as path and options stops the start; its store is not forgotten."""
+    (tmp_path / "arena.db").touch()
+    settings = settings_from({"ARENA_DATABASE_URL": f"sqlite:///{tmp_path}/arena.db?timeout=30"})
+    (problem,) = [each for each in look(settings) if each.about == "ARENA_DATABASE_URL"]
+    assert problem.stops
+    assert f"sqlite:///{tmp_path}/arena.db\n" in problem.error.remedy_text + "\n"
 
 
 def test_missing_driver_has_a_remedy() -> None:
