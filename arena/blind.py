@@ -53,6 +53,7 @@ _KINDS: Final = {
         failures.Overloaded, failures.RateLimited, failures.OutOfMemory, failures.QuotaSpent,
         failures.DailyRequestsSpent, failures.BudgetSpent,
     ),
+    Trouble.EMPTY: (failures.EmptyAnswer, failures.OnlyThoughts),
 }  # fmt: skip
 _TROUBLE_OF_CODE: Final = {error.code: kind for kind, group in _KINDS.items() for error in group}
 

@@ -57,6 +57,7 @@ from arena.errors.battle import (
     VoteTooEarly,
 )
 from arena.errors.models import StreamBroken
+from arena.errors.store import StoreError
 from arena.models.base import Loading
 from arena.models.registry import Entry, Registry
 from arena.settings import Limits
@@ -227,12 +228,21 @@ class Arena:
     ) -> None:
         """Ask a side again that ended without an answer; an answer that is there stays.
 
-        Where sides are hidden, every side without an answer is asked, whichever is named.
+        Where sides are hidden, every side without an answer is asked, whichever is named. Where
+        the store did not take the answers, they are first written once more.
 
         Raises:
             BattleLocked, BattleRunning, LimitError: as in `follow_up`.
-            NothingToRetry: there is an answer.
+            NothingToRetry: there is an answer, and it is stored.
+            StoreError: the store did not take it again.
         """
+        if not session.saved:
+            self._check_idle(session)
+            await self._save(session)
+            if not session.saved:
+                raise StoreError(place=self.store.place)
+            if all(answered(session.battle, one) for one in session.battle.sides):
+                return
         with self.admission.use_slot(slot) as used:
             self._check_retry(session, side)
             check_own(self._running_of(session.battle.voter), self.limits)

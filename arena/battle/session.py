@@ -56,12 +56,14 @@ class Snapshot:
     error_id: str = ""
 
     def retryable(self, side: Side, *, voted: bool = False) -> bool:
-        """Whether asking that side again would ask anything.
+        """Whether asking that side again would ask anything, or store what is not stored.
 
         Where sides are hidden, both ask whichever side ended without an answer.
         """
         if self.running or voted:
             return False
+        if not self.saved:
+            return True
         asked = self.battle.sides if hides_sides(self.battle, voted=voted) else (side,)
         return any(self.sides[one].phase in (Phase.FAILED, Phase.STOPPED) for one in asked)
 

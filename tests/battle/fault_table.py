@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -280,6 +280,63 @@ PROVIDER: tuple[ProviderFault, ...] = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, kw_only=True)
+class HouseFault:
+    """What fails on the arena's own machine.
+
+    Attributes:
+        name: as it stands in the document, and in the test.
+        moments: the code of the error by when it strikes; `KEPT` where it harms nothing.
+        battle: what the battle does.
+        retry: what a retry needs.
+    """
+
+    name: str
+    moments: Mapping[str, str]
+    battle: str
+    retry: str = ""
+
+
+_SIDE = "the other side goes on; no vote"
+LOCAL_FAULTS: tuple[HouseFault, ...] = (
+    HouseFault(
+        name="the local model's process is killed",
+        moments={"before": "engine_crashed", "mid": "engine_crashed"},
+        battle=_SIDE, retry="once it has started again, which it does by itself",
+    ),
+    HouseFault(
+        name="the local model's process hangs", moments={"mid": "engine_crashed"},
+        battle=f"it is killed after two minutes of silence; {_SIDE}",
+        retry="once it has started again, which it does by itself",
+    ),
+    HouseFault(
+        name="its process has no memory left", moments={"before": "out_of_memory"},
+        battle=_SIDE, retry="once there is memory",
+    ),
+    HouseFault(
+        name="its files are deleted while it runs", moments={"before": KEPT, "mid": KEPT},
+        battle="goes on; there is a vote",
+    ),
+    HouseFault(
+        name="all places are taken", moments={"begin": "arena_busy"},
+        battle="none begins, and no model is asked", retry="once a place is free",
+    ),
+)  # fmt: skip
+_NOT_BEGUN = "none begins, and no model is asked"
+STORE_MOMENTS = {
+    "begin": _NOT_BEGUN,
+    "save": "both answers are shown; voting stays closed until they are stored",
+    "vote": "the vote is not counted, and can be cast again",
+}
+STORE_FAULTS: Mapping[str, Sequence[str]] = {
+    "disk full": ("begin", "save"),  # a vote is small, and may still fit
+    "read-only": tuple(STORE_MOMENTS),
+    "locked": tuple(STORE_MOMENTS),
+    "file gone": tuple(STORE_MOMENTS),
+}
+"""The moments of each."""
+
+
 def provider_cases() -> Iterator[tuple[ProviderFault, str, str, str]]:
     """Fault, API, moment, and the code that is expected."""
     for fault in PROVIDER:
@@ -309,7 +366,18 @@ up to 10 minutes; until then a retry gets the same sentence at once.
 |---|---|---|---|---|---|
 """
 _RESTS = {"key_rejected", "model_gone", "no_free_quota", "engine_unreachable"}
-_WHEN = {"before": "before the first text", "mid": "after some text"}
+_WHEN = {
+    "before": "before the first text",
+    "mid": "after some text",
+    "begin": "at the beginning",
+    "save": "when an answer is stored",
+    "vote": "when the vote is stored",
+}
+_TAIL = """
+Beside battles: when the Hub is down, votes are stored on this machine, and the copy catches up
+later. When the machine's clock jumps, a running battle goes on, since nothing in it waits by the
+wall clock.
+"""
 
 
 def _classes(found: type[ArenaError] = ArenaError) -> dict[str, type[ArenaError]]:
@@ -350,7 +418,17 @@ def document() -> str:
             if codes is not None:
                 shown = [code for code in dict.fromkeys(codes) if code is not None]
                 text += _row(fault.name, _WHEN[moment], shown, fault.mark)
-    return text
+    for house in LOCAL_FAULTS:
+        for moment, code in house.moments.items():
+            shown = [house.name, _WHEN[moment], f"`{code}`" if code else ""]
+            said = _sentences([code]) if code else "the whole answer"
+            text += f"| {' | '.join([*shown, said, house.battle, house.retry])} |\n"
+    for name, moments in STORE_FAULTS.items():
+        for moment in moments:
+            does = STORE_MOMENTS[moment]
+            cells = [f"the store: {name}", _WHEN[moment], "`store`", _sentences(["store"]), does]
+            text += f"| {' | '.join([*cells, 'once the store takes it'])} |\n"
+    return text + _TAIL
 
 
 if __name__ == "__main__":

@@ -161,8 +161,8 @@ class RemoteModel:
         self._main_breaker.end_wait()
         try:
             client = await self._connection.client()
-        except ModelUnavailable as error:
-            self._rest(error)
+        except ModelUnavailable as missing:
+            self._rest(missing)
             return
         dialect, fallback = self._dialect, self._dialect.fallback_model
         failure = await dialect.check(client, dialect.model)

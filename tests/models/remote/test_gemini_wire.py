@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ async def test_only_data_is_left_wherever_packets_end(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(wire)]
 
     async def body() -> AsyncIterator[bytes]:
-        for begin, end in zip(edges, edges[1:], strict=False):
+        for begin, end in pairwise(edges):
             yield wire[begin:end]
 
     assert b"".join([piece async for piece in plain_events(body())]).decode() == PLAIN

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -20,9 +21,11 @@ from arena.errors.models import EngineCrashed, ModelError, NotFinite, OutOfMemor
 from arena.models.local.engine import Sink, TokenRequest
 from arena.models.local.memory import out_of_memory
 from arena.models.local.onnx.protocol import (
+    OUT_OF_MEMORY_STATUS,
     Cancel,
     Command,
     NewTokens,
+    Progress,
     RunnerInfo,
     Submit,
     WorkerConfig,
@@ -34,6 +37,8 @@ log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[4]
 WORKER = "arena.models.local.onnx.worker"
+HANG_S = 120.0
+"""How long one call of the model may take while somebody waits for it."""
 STOP_S = 3.0
 """How long a worker may take for the step that it is in, before it is killed."""
 
@@ -57,6 +62,7 @@ class WorkerLink:
         self._lock = threading.Lock()
         self._outbox: queue.SimpleQueue[WorkerConfig | Command | None] = queue.SimpleQueue()
         self._stopping = False
+        self._heard = time.monotonic()
         self._dead: ModelError | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -87,7 +93,10 @@ class WorkerLink:
 
     @property
     def alive(self) -> bool:
-        """Whether it answers requests."""
+        """Whether it answers requests; a worker that hangs is killed, and so does not."""
+        if self._sinks and time.monotonic() - self._heard > HANG_S and self._process is not None:
+            log.error("the worker said nothing for %.0f s", HANG_S)
+            self._process.kill()  # its readers get the error from the end of the connection
         return self._dead is None and not self._stopping and self._ready.done()
 
     @property
@@ -104,6 +113,8 @@ class WorkerLink:
         with self._lock:
             if self._dead is not None:
                 raise self._dead
+            if not self._sinks:
+                self._heard = time.monotonic()
             self._sinks[number] = sink
         self._outbox.put(Submit(number, request))
 
@@ -161,6 +172,9 @@ class WorkerLink:
             self._ended(last)
 
     def _deliver(self, message: WorkerMessage) -> None:
+        self._heard = time.monotonic()
+        if isinstance(message, Progress):
+            return
         if isinstance(message, RunnerInfo):
             self._ready.set_result(message)
             return
@@ -189,7 +203,11 @@ class WorkerLink:
             return EngineCrashed("the worker was stopped")
         if last is not None:
             return typed(last)
-        return EngineCrashed(f"the worker {_end_of(self._exit_status())}")
+        status = self._exit_status()
+        detail = f"the worker {_end_of(status)}"
+        if status == OUT_OF_MEMORY_STATUS:
+            return out_of_memory(MemoryError(detail), "cpu")
+        return EngineCrashed(detail)
 
 
 def typed(failure: WorkerFailure) -> ModelError:

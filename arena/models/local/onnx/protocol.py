@@ -69,6 +69,10 @@ class WorkerConfig:
         return bool(self.short_context) and tokens > self.short_context
 
 
+OUT_OF_MEMORY_STATUS = 12
+"""How a worker ends that has no memory left even to say so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Submit:
     """Write this answer."""
@@ -112,6 +116,11 @@ class NewTokens:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """A part of a long prompt is prefilled; says that the worker lives."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerFailure:
     """An answer failed, or with the number None the worker itself.
 
@@ -125,4 +134,4 @@ class WorkerFailure:
 
 
 Command = Submit | Cancel
-WorkerMessage = RunnerInfo | NewTokens | WorkerFailure
+WorkerMessage = RunnerInfo | NewTokens | Progress | WorkerFailure

@@ -15,6 +15,7 @@ from arena.models.local.onnx.prefix_cache import CachedPrefix, PrefixCache
 from arena.models.local.onnx.protocol import (
     Command,
     NewTokens,
+    Progress,
     Submit,
     WorkerConfig,
     WorkerFailure,
@@ -151,6 +152,7 @@ class Scheduler:
                 sequences = [s.sequence for s in batch if s.sequence is not None]
                 self._runner.decode_step(sequences, [s.ids[-1] for s in batch])
             elif not batch[0].prefill(self._runner):
+                self._send(Progress())
                 return
         except (RuntimeError, MemoryError) as error:
             if len(batch) > 1:

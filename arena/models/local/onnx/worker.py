@@ -9,6 +9,7 @@ Imports the standard library, numpy and ONNX Runtime, and no torch.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -19,7 +20,7 @@ import numpy as np
 
 from arena.models.local.onnx.batch import BatchedRunner, batch_invariant
 from arena.models.local.onnx.kv_cache import UnfitError
-from arena.models.local.onnx.protocol import WorkerConfig
+from arena.models.local.onnx.protocol import OUT_OF_MEMORY_STATUS, WorkerConfig
 from arena.models.local.onnx.scheduler import Scheduler, failure
 from arena.models.local.onnx.sequence import ModelRunner
 
@@ -103,7 +104,10 @@ def main() -> int:
         except (EOFError, ConnectionError):
             raise
         except Exception as error:  # noqa: BLE001 - the arena logs it and starts another worker
-            connection.send(failure(None, error))
+            try:
+                connection.send(failure(None, error))
+            except MemoryError:
+                os._exit(OUT_OF_MEMORY_STATUS)  # which takes none
             return 1
     return 0
 
