@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from arena.battle.arena import Arena
     from arena.dataset.hub import HubDataset
     from arena.dataset.public import PublicExports
+    from arena.leaderboard.watch import VoteWatch
     from arena.ui.owner import Owner
 
 log = logging.getLogger("arena")
@@ -40,6 +41,7 @@ class Parts:
     demo: gr.Blocks
     settings: Settings
     owner: Owner
+    watch: VoteWatch
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _stopping: asyncio.Task[None] | None = field(default=None, init=False)
 
@@ -50,9 +52,12 @@ class Parts:
         if self.hub is not None:
             await self.hub.start()
         self.arena.registry.start()
+        watching = asyncio.create_task(self.watch.run())
         try:
             yield
         finally:
+            watching.cancel()
+            await asyncio.wait([watching])
             await self.stop()
 
     async def stop(self) -> None:
@@ -135,7 +140,7 @@ def compose(settings: Settings) -> Parts:
         arena.registry.load_before_launch()
     exports = PublicExports(store, on=settings.public_export)
     page = Page(arena, presets, settings, exports)
-    return Parts(arena, hub, exports, page.build(), settings, page.owner)
+    return Parts(arena, hub, exports, page.build(), settings, page.owner, page.watch)
 
 
 def salt_of(settings: Settings) -> str | None:

@@ -22,6 +22,8 @@ from arena.models.remote.gemini import gemini_model
 from arena.preflight import look
 from arena.presets import load_presets
 from arena.settings import EMBEDDED, Settings
+from arena.stats.alarm import share_alarm
+from arena.stats.filters import Rules, decide
 from arena.store.store import VoteStore
 
 LIBRARIES = (
@@ -73,7 +75,7 @@ async def examine(settings: Settings) -> list[Finding]:
         if weights.state != "ok" and stand_in.state != "ok":
             found.append(Finding("a local model", "bad", "none can be had", stand_in.remedy))
         found.append(await _gemini(settings))
-    return [*found, await _store(settings), _prompts()]
+    return [*found, *await _store(settings), _prompts()]
 
 
 def _preflight(settings: Settings) -> list[Finding]:
@@ -164,17 +166,34 @@ async def _gemini(settings: Settings) -> Finding:
     return Finding(name, "gap", "no answer", "Try again")
 
 
-async def _store(settings: Settings) -> Finding:
+async def _store(settings: Settings) -> list[Finding]:
+    """The store, and whether its votes count as they used to."""
     try:
         store = await asyncio.to_thread(VoteStore.open, settings.database_url)
     except ArenaError as error:
-        return Finding("store", "bad", f"{error.sentence} {error.detail}", error.remedy_text)
+        detail = f"{error.sentence} {error.detail}"
+        return [Finding("store", "bad", detail, error.remedy_text)]
     try:
         counts = await store.counts()
+        counting = await _counting(settings, store)
     finally:
         await store.aclose()
     value = f"{store.place}: {counts.battles} battles, {counts.votes} votes"
-    return Finding("store", "ok", value)
+    return [Finding("store", "ok", value), *counting]
+
+
+async def _counting(settings: Settings, store: VoteStore) -> list[Finding]:
+    """What is wrong with the share of votes that count, if anything is."""
+    name = "votes that count"
+    try:
+        votes = await store.vote_table()
+    except ArenaError as error:
+        return [_gap(name, error)]
+    rules = Rules(not_signed_in=settings.signed_in_votes_only)
+    alarm = await asyncio.to_thread(lambda: share_alarm(votes, decide(votes, rules)))
+    if alarm is None:
+        return []
+    return [Finding(name, "gap", alarm.sentence, "Look why: python -m arena leaderboard")]
 
 
 def _prompts() -> Finding:

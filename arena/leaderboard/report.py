@@ -15,6 +15,7 @@ import numpy as np
 
 from arena.domain import Category, ModelName
 from arena.leaderboard.names import SIMULATED, tell_apart
+from arena.stats.alarm import ShareAlarm, share_alarm
 from arena.stats.bias.base import CheckResult
 from arena.stats.bias.run import run_checks
 from arena.stats.cells import Cell, cells_of
@@ -142,6 +143,7 @@ class LeaderboardReport:
         cells: the shown pair by kind of question.
         checks: what else than the better answer may have moved the votes.
         days: every day that has votes, in order.
+        alarm: the share of votes that count has collapsed; None if it has not.
     """
 
     selection: Selection
@@ -162,6 +164,7 @@ class LeaderboardReport:
     cells: tuple[Cell, ...]
     checks: tuple[CheckResult, ...]
     days: tuple[Day, ...]
+    alarm: ShareAlarm | None
 
     def name(self, who: Contestant) -> str:
         """How the page calls that contestant."""
@@ -226,6 +229,7 @@ def make_report(
         cells=cells_of(counted, both),
         checks=run_checks(counted, both),
         days=_days(votes, decision.mask),
+        alarm=share_alarm(votes, decision),
     )
 
 

@@ -28,6 +28,8 @@ cannot be kept. Shares are 0 to 1, times are in seconds, money is in US dollars,
     checks          position, length, voters, drift, guesses: each with `verdict` and its numbers,
                     which `arena/stats/bias/` explains; all are null where it could not be computed
     days            a list of {"day", "votes", "counted"}
+    alarm           the share of votes that count has collapsed: day, days, cast, counted,
+                    cast_before, counted_before, reason, p_value; null if it has not
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from arena.leaderboard.report import LeaderboardReport, PairResult, Standing
+from arena.stats.alarm import ShareAlarm
 from arena.stats.bias.base import CheckResult, CheckVerdict, PairCheckResult
 from arena.stats.cells import Cell
 from arena.stats.intervals import Estimate
@@ -83,7 +86,12 @@ def report_json(report: LeaderboardReport) -> Json:
             {"day": day.day.isoformat(), "votes": day.votes, "counted": day.counted}
             for day in report.days
         ],
+        "alarm": _alarm(report.alarm),
     }
+
+
+def _alarm(alarm: ShareAlarm | None) -> Json | None:
+    return None if alarm is None else asdict(alarm) | {"day": alarm.day.isoformat()}
 
 
 def _who(who: Contestant) -> Json:

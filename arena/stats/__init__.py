@@ -7,6 +7,7 @@ intervals.py: rates with intervals; two contestants compared.
 bradley_terry.py: the model of the ratings: fit and covariance.
 ranking.py: ratings of three and more contestants.
 cells.py: a pair by category and language.
+alarm.py: whether the share of votes that count has collapsed.
 bias/: influences on the votes other than quality, one file per check.
 leaks.py: which texts name a contestant.
 loops.py: whether a text repeats itself without end.

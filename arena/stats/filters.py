@@ -168,10 +168,13 @@ class Decision:
 
     Attributes:
         mask: shape (n,).
+        charged: the place in `FilterReason` of the reason why a vote does not count, -1 where it
+            does; shape (n,).
         funnel: one step a level, from all votes to those that count.
     """
 
     mask: Bools
+    charged: Codes
     funnel: tuple[Step, ...]
 
     @property
@@ -191,6 +194,8 @@ def decide(votes: VoteTable, rules: Rules = MAIN_RULES) -> Decision:
         rules: those of the main ranking by default.
     """
     left = np.ones(len(votes), np.bool_)
+    charged = np.full(len(votes), -1, np.int32)
+    places = {reason: place for place, reason in enumerate(FilterReason)}
     funnel = []
     for step, reasons in STEPS.items():
         removed: dict[FilterReason, int] = {}
@@ -198,11 +203,13 @@ def decide(votes: VoteTable, rules: Rules = MAIN_RULES) -> Decision:
             if _applies(rules, reason):
                 out = left & _CHECKS[reason](votes)
                 left &= ~out
+                charged[out] = places[reason]
                 if out.any():
                     removed[reason] = int(out.sum())
         funnel.append(Step(step, int(left.sum()), MappingProxyType(removed)))
     left.setflags(write=False)
-    return Decision(left, tuple(funnel))
+    charged.setflags(write=False)
+    return Decision(left, charged, tuple(funnel))
 
 
 def _applies(rules: Rules, reason: FilterReason) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from arena.leaderboard.report import Headline, LeaderboardReport
+from arena.stats.alarm import ShareAlarm
 from arena.stats.bias.base import CheckResult, CheckVerdict, Figure
 from arena.stats.cells import FEWEST, Cell
 from arena.stats.filters import FilterReason
@@ -179,6 +180,15 @@ def notes(report: LeaderboardReport, language: str) -> list[str]:
         if any(rating.held_by_prior for rating in ranking.ratings):
             found.append(say(language, "board.note.prior"))
     return found
+
+
+def alarm_words(alarm: ShareAlarm, language: str) -> str:
+    """For the owner: since when hardly any vote counts, and why."""
+    return say(
+        language, "board.alarm", share=f"{alarm.share:.0%}", cast=f"{alarm.cast:,}",
+        days=alarm.days, day=alarm.day.isoformat(), before=f"{alarm.share_before:.0%}",
+        reason=say(language, f"board.reason.{alarm.reason}"),
+    )  # fmt: skip
 
 
 def reasons(report: LeaderboardReport) -> list[tuple[FilterReason, int]]:

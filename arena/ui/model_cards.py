@@ -12,9 +12,11 @@ from html import escape
 from arena.models.base import Measured, Metered, Unavailable
 from arena.models.registry import Entry, Registry
 from arena.models.throughput import Throughput
+from arena.stats.alarm import ShareAlarm
 from arena.store.changes import CopyState
 from arena.store.queries import Counts
 from arena.ui.i18n import error_line, say, say_or
+from arena.ui.leaderboard_words import alarm_words
 from arena.ui.memory_view import cache_rows
 from arena.ui.status_view import status_words
 
@@ -42,7 +44,10 @@ def votes_html(votes: int, language: str) -> str:
     return _card(say(language, "store.title"), rows, language, attributes=' id="store"')
 
 
-def store_html(place: str, counts: Counts, copy: CopyState, language: str, now: float) -> str:
+def store_html(
+    place: str, counts: Counts, copy: CopyState, language: str, now: float,
+    *, alarm: ShareAlarm | None = None,
+) -> str:  # fmt: skip
     """The owner's card about the votes: how many, where, and how their copy stands.
 
     Args:
@@ -51,6 +56,7 @@ def store_html(place: str, counts: Counts, copy: CopyState, language: str, now: 
         copy: how the copy stands; an empty place means that there is none.
         language: of the page.
         now: seconds since the epoch.
+        alarm: the share of votes that count has collapsed.
     """
     rows = {
         "store.battles": str(counts.battles),
@@ -61,6 +67,8 @@ def store_html(place: str, counts: Counts, copy: CopyState, language: str, now: 
     if copy.place:
         rows["store.copy_state"] = copy_words(copy, language, now)
         rows["store.unpushed"] = str(copy.unpushed)
+    if alarm is not None:
+        rows["store.alarm"] = alarm_words(alarm, language)
     if copy.error is not None:
         rows["models.remedy"] = error_line(language, copy.error)
     return _card(say(language, "store.title"), rows, language, attributes=' id="store"')

@@ -9,6 +9,7 @@ import gradio as gr
 
 from arena.battle.arena import Arena
 from arena.errors.base import ArenaError
+from arena.leaderboard.watch import VoteWatch
 from arena.ui.components import PRIVATE, Updates, html
 from arena.ui.model_cards import models_html, store_html, visitor_html, votes_html
 from arena.ui.owner import Owner
@@ -21,9 +22,10 @@ TICK_SECONDS = 2.0
 class ModelsTab:
     """Reads the models' states when the tab is opened, and again while it is."""
 
-    def __init__(self, arena: Arena, owner: Owner) -> None:
+    def __init__(self, arena: Arena, owner: Owner, watch: VoteWatch) -> None:
         self.arena = arena
         self.owner = owner
+        self.watch = watch
 
     def build(self, tabs: gr.HTML, state: gr.State) -> None:
         """Make the components; call inside the panel's context."""
@@ -80,5 +82,6 @@ class ModelsTab:
             return lead + error_notice(language, error) + models_html(shown, language)
         if not owner:
             return lead + models_html(shown, language, votes_html(counts.votes, language))
-        card = store_html(store.place, counts, store.copy_state(), language, time.time())
+        copy, alarm = store.copy_state(), self.watch.alarm
+        card = store_html(store.place, counts, copy, language, time.time(), alarm=alarm)
         return models_html(shown, language, card, owner=True)

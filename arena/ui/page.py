@@ -13,8 +13,10 @@ from starlette.routing import Route
 from arena.battle.arena import Arena
 from arena.dataset.public import PublicExports
 from arena.leaderboard.cache import LeaderboardCache
+from arena.leaderboard.watch import VoteWatch
 from arena.presets import Preset
 from arena.settings import Settings
+from arena.stats.filters import Rules
 from arena.ui.api import Api
 from arena.ui.arena_tab import ArenaTab
 from arena.ui.components import PRIVATE, Updates, html, merge_updates
@@ -101,7 +103,8 @@ class Page:
             with_accounts=bool(settings.oauth_client_id),
         )
         self.owner = owner_of(settings)
-        self.models = ModelsTab(arena, self.owner)
+        self.watch = VoteWatch(leaderboard, Rules(not_signed_in=settings.signed_in_votes_only))
+        self.models = ModelsTab(arena, self.owner, self.watch)
         self.api = Api(arena, leaderboard, settings)
 
     def build(self) -> gr.Blocks:

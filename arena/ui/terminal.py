@@ -71,7 +71,9 @@ def report_text(report: LeaderboardReport, language: str) -> str:
         report: what it says.
         language: `ja` or `en`.
     """
-    lead = (words.sentence(report, language), *words.notes(report, language))
+    lead = [words.sentence(report, language), *words.notes(report, language)]
+    if report.alarm is not None:
+        lead.append(words.alarm_words(report.alarm, language))
     blocks = ["\n".join(printable(line) for line in lead)]
     if report.votes:
         blocks.append(_funnel(report, language))
