@@ -85,17 +85,23 @@ class FinishReason(StrEnum):
     """Why an answer ended. `blocked`, `cancelled` and `error` are no answers; the others are.
 
     Attributes:
+        LENGTH: the budget of tokens was used up.
+        SIZE: it became larger than any answer that the arena takes.
         LOOP: it repeated itself without end and was stopped; see `arena/stats/loops.py`.
         OTHER: the provider names an ending that the arena does not know; the text is kept.
     """
 
     STOP = "stop"
     LENGTH = "length"
+    SIZE = "size"
     LOOP = "loop"
     OTHER = "other"
     BLOCKED = "blocked"
     CANCELLED = "cancelled"
     ERROR = "error"
+
+
+NO_ANSWER = frozenset({FinishReason.BLOCKED, FinishReason.CANCELLED, FinishReason.ERROR})
 
 
 class Flag(StrEnum):
@@ -224,6 +230,8 @@ class Finished:
         total_s: seconds from the request to the end.
         served_model: what really answered (a provider's version, a local revision).
         sent: the parameters that were really sent, by the provider's own names.
+        usage_doubtful: the provider reported more tokens than the request can have; they are not
+            among the counts.
         cost_usd: US dollars as the model itself reckons them, by the price of what answered; None
             leaves it to the spec's prices.
     """
@@ -238,6 +246,7 @@ class Finished:
     served_model: str = ""
     sent: Mapping[str, float | int | str | None] = field(default_factory=dict)
     cost_usd: float | None = None
+    usage_doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,9 +259,8 @@ class Answer:
 
     @property
     def usable(self) -> bool:
-        """Whether people can judge it: it was ended by what wrote it, or in a loop; has text."""
-        ends = (FinishReason.STOP, FinishReason.LENGTH, FinishReason.LOOP, FinishReason.OTHER)
-        return self.finished.reason in ends and bool(self.text.strip())
+        """Whether people can judge it: it did not fail, was not stopped by people, has text."""
+        return self.finished.reason not in NO_ANSWER and bool(self.text.strip())
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,6 +398,21 @@ class Exclusion:
     why: str
     decided_at: datetime
     lifted: bool = False
+
+
+def clean(text: str) -> str:
+    """The text as valid Unicode without NUL; what is not becomes U+FFFD.
+
+    Lone surrogates fit into no UTF-8 file and no event stream, and Postgres refuses NUL. Every
+    text that comes from a visitor, a model or a file passes this once, where it comes in; two
+    halves of one character become that character.
+    """
+    text = text.replace("\x00", "\ufffd")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
 
 
 def slug_of(name: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import MISSING, dataclass
 from dataclasses import fields as fields_of
 from pathlib import Path
 
-from arena.domain import Category, PresetUse
+from arena.domain import Category, PresetUse, clean
 from arena.errors.base import PresetError
 
 LANGUAGES = ("ja", "en")
@@ -169,7 +169,7 @@ def _read(path: Path) -> _File:
 def _parse(file: _File, stem: str, ids: set[str]) -> Preset:
     fields = file.fields()
     _check_shape(file, fields)
-    values = {name: v.strip() if isinstance(v, str) else v for name, v in fields.items()}
+    values = {name: clean(v).strip() if isinstance(v, str) else v for name, v in fields.items()}
     _check_values(file, values, stem, ids)
     values["category"] = Category(str(values["category"]))
     # _check_shape has compared every name and type with the class's own.

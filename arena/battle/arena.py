@@ -58,7 +58,7 @@ from arena.errors.battle import (
 )
 from arena.errors.models import StreamBroken
 from arena.errors.store import StoreError
-from arena.models.base import Loading
+from arena.models.base import Loading, gated
 from arena.models.registry import Entry, Registry
 from arena.settings import Limits
 from arena.store.store import VoteStore
@@ -274,9 +274,8 @@ class Arena:
         spec = session.battle.spec(side)
         finished: Finished | None = None
         try:
-            events = session.entries[side].model.stream(
-                messages_for(session.battle, side), session.battle.params
-            )
+            model, params = session.entries[side].model, session.battle.params
+            events = gated(model.stream(messages_for(session.battle, side), params))
             async with contextlib.aclosing(events):
                 async for event in events:
                     if isinstance(event, Finished):

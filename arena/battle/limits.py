@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from arena.domain import Message
+from arena.domain import Message, clean
 from arena.errors.base import ArenaError
 from arena.errors.battle import (
     DayUsedUp,
@@ -53,18 +53,18 @@ class Visitor:
 
 
 def check_prompt(text: str, limits: Limits) -> str:
-    """The prompt as it will be sent: stripped, with plain newlines.
+    """The prompt as it will be sent: valid Unicode, stripped, with plain newlines.
 
     Raises:
         EmptyPrompt: nothing is left.
         PromptTooLong: longer than `limits.prompt_chars`.
     """
-    clean = text.replace("\r\n", "\n").replace("\r", "\n").strip()
-    if not clean:
+    prompt = clean(text).replace("\r\n", "\n").replace("\r", "\n").strip()
+    if not prompt:
         raise EmptyPrompt
-    if len(clean) > limits.prompt_chars:
-        raise PromptTooLong(length=len(clean), limit=limits.prompt_chars)
-    return clean
+    if len(prompt) > limits.prompt_chars:
+        raise PromptTooLong(length=len(prompt), limit=limits.prompt_chars)
+    return prompt
 
 
 def check_system_prompt(text: str | None, limits: Limits) -> str | None:

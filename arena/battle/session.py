@@ -149,7 +149,7 @@ def flags_of_answer(answer: Answer, sent: Sequence[Message]) -> frozenset[Flag]:
     """What an answer adds to its battle's flags; `sent` is all that its model was sent."""
     finished = answer.finished
     found = {
-        Flag.TRUNCATED: finished.reason is FinishReason.LENGTH,
+        Flag.TRUNCATED: finished.reason in (FinishReason.LENGTH, FinishReason.SIZE),
         Flag.LOOPING: finished.reason is FinishReason.LOOP,
         Flag.PROMPT_CUT: prompt_cut((m.content for m in sent), finished.prompt_tokens),
     }

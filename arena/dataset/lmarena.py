@@ -7,8 +7,8 @@ from collections.abc import Callable
 from datetime import UTC
 from typing import Any, Final
 
-from arena.domain import Battle, Category, Conversation, Role, Side, Vote
-from arena.store.serialization import Plain, clean
+from arena.domain import Battle, Category, Conversation, Role, Side, Vote, clean
+from arena.store.serialization import Plain
 
 # What is no language of theirs is undetermined, by ISO 639.
 _UNDETERMINED: Final = "und"

@@ -19,8 +19,9 @@ from arena.domain import (
     Side,
     Vote,
     Winner,
+    clean,
 )
-from arena.store.serialization import BATTLE, EXCLUSION, VOTE, Plain, clean
+from arena.store.serialization import BATTLE, EXCLUSION, VOTE, Plain
 
 
 class LeftOut(StrEnum):

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
-from arena.domain import Delta, Finished, GenerationParams, Message, ModelSpec
+from arena.domain import (
+    Delta,
+    Finished,
+    FinishReason,
+    GenerationParams,
+    Message,
+    ModelSpec,
+    clean,
+)
 from arena.errors.base import ArenaError
 from arena.models.throughput import Throughput
 
 StreamEvent = Delta | Finished
+
+ANSWER_CHARS = 200_000
+"""The largest answer; some 50,000 tokens of English."""
+LINE_CHARS = 200
+"""The longest name of a model that an engine may give itself."""
+# A character that was cut may show as up to three U+FFFD and half a surrogate pair.
+_HELD_CHARS = 4
+_CUT_CHARACTER = "\ufffd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,3 +160,60 @@ class ChatModel(Protocol):
 
     async def aclose(self) -> None:
         """Stop all work and free what it holds; safe to call twice."""
+
+
+class TextGate:
+    """Pieces of one text as they come in, as valid Unicode; no piece ends within a character."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def push(self, text: str) -> str:
+        """The text that is now certain; may be empty."""
+        text = self._held + text
+        keep = len(text)
+        if keep and "\ud800" <= text[-1] <= "\udbff":  # its second half may come yet
+            keep -= 1
+        while keep and len(text) - keep < _HELD_CHARS and text[keep - 1] == _CUT_CHARACTER:
+            keep -= 1
+        self._held = text[keep:]
+        return clean(text[:keep])
+
+    def end(self, *, cut: bool) -> str:
+        """What is left at the end of the text; a character that was cut is dropped.
+
+        Args:
+            cut: the text did not end by itself, so a U+FFFD at its end is such a character too.
+        """
+        held, self._held = self._held, ""
+        if held and "\ud800" <= held[-1] <= "\udbff":
+            held = held[:-1]
+        return "" if cut else clean(held)
+
+
+async def gated(events: AsyncGenerator[StreamEvent, None]) -> AsyncGenerator[StreamEvent, None]:
+    """A model's stream as the rest of the arena may see it.
+
+    Its text is text (see `clean` and `TextGate`), and of `ANSWER_CHARS` at most: then the stream
+    is closed, and the answer ends with the reason `size`. Closing it closes the model's.
+    """
+    gate, room = TextGate(), ANSWER_CHARS
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Finished):
+                if tail := gate.end(cut=event.reason is not FinishReason.STOP):
+                    yield Delta(tail[:room])
+                yield replace(event, served_model=clean_line(event.served_model))
+                return
+            text = gate.push(event.text[: room + _HELD_CHARS])
+            if text:
+                yield Delta(text[:room])
+            room -= len(text)
+            if room <= 0:
+                yield Finished(FinishReason.SIZE)
+                return
+
+
+def clean_line(text: str) -> str:
+    """A name or a short note from elsewhere, in one line of at most `LINE_CHARS` characters."""
+    return clean(" ".join(text[:LINE_CHARS].split()))

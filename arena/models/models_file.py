@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from arena.domain import clean
 from arena.errors.base import RegistryError
 
 
@@ -26,6 +27,11 @@ class _StrictEntry(BaseModel):
     """Frozen; a misspelt key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*")
+    @classmethod
+    def _clean(cls, value: object) -> object:
+        return clean(value) if isinstance(value, str) else value
 
 
 class LocalEntry(_StrictEntry):

@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Table, delete, insert, select, text
 
 from arena.concurrency import thread_to_end
+from arena.domain import clean
 from arena.errors.store import CopyDiffers, StoreMissing, StoreNotEmpty
 from arena.store.database import (
     file_of,
@@ -24,7 +25,7 @@ from arena.store.database import (
     write_engine,
 )
 from arena.store.schema import battles, metadata
-from arena.store.serialization import Plain, clean
+from arena.store.serialization import Plain
 
 _BATCH: Final = 200
 # Derived tables are not copied: they are computed again when they are needed.

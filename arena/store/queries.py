@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, Table, and_, func, insert, select, update
 
-from arena.domain import Battle, Exclusion, ModelName, Vote
+from arena.domain import Battle, Exclusion, ModelName, Vote, clean
 from arena.errors.battle import (
     AlreadyVoted,
     BattleLocked,
@@ -29,7 +29,6 @@ from arena.store.serialization import (
     Plain,
     battle_from_row,
     battle_row,
-    clean,
     exclusion_row,
     vote_row,
 )

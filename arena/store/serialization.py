@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import SchemaSerializer, SchemaValidator, core_schema
 
-from arena.domain import Battle, Conversation, Exclusion, Side, Vote
+from arena.domain import Battle, Conversation, Exclusion, Side, Vote, clean
 
 T = TypeVar("T")
 
@@ -28,19 +28,6 @@ _PARAMS: Final = ("temperature", "top_p", "max_new_tokens", "seed")
 
 class RecordError(ValueError):
     """A record is not one of ours: an unknown name or value, or the wrong type."""
-
-
-def clean(text: str) -> str:
-    """The text with what no database can hold replaced by U+FFFD.
-
-    That is NUL, which Postgres refuses, and lone surrogates, which no UTF-8 file can hold either.
-    """
-    text = text.replace("\x00", "\ufffd")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
 
 
 def utc_moment(value: object, assumed: tzinfo | None = None) -> datetime:

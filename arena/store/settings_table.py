@@ -7,9 +7,9 @@ from typing import Final
 
 from sqlalchemy import Connection, insert, select
 
+from arena.domain import clean
 from arena.store.database import inserting
 from arena.store.schema import meta
-from arena.store.serialization import clean
 
 VOTER_SALT: Final = "voter_salt"
 

@@ -8,7 +8,7 @@ from arena.battle.arena import Arena
 from arena.battle.limits import Visitor
 from arena.battle.session import Snapshot
 from arena.blind import guess_choices
-from arena.domain import Grade, Mode, Reason
+from arena.domain import Grade, Mode, Reason, clean
 from arena.errors.battle import VoteTooEarly
 from arena.ui.components import html
 from arena.ui.feedback_view import COMMENT_CHARS, Feedback, feedback_html, guess_html
@@ -81,5 +81,5 @@ def changed(feedback: Feedback, kind: str, value: str) -> Feedback:
     if kind == "grade_b":
         return replace(feedback, grade_b=Grade(value))
     if kind == "comment":
-        return replace(feedback, comment=value.strip()[:COMMENT_CHARS])
+        return replace(feedback, comment=clean(value[: 2 * COMMENT_CHARS]).strip()[:COMMENT_CHARS])
     raise ValueError(kind)

@@ -18,6 +18,7 @@ from arena.ui.markdown import safe_markdown
 ChatMessages = list[dict[str, str]]
 # Makes a text safe to show, told the text and its place on the page.
 Guard = Callable[[str, str], str]
+SAID_ENDINGS = (FinishReason.LENGTH, FinishReason.SIZE, FinishReason.LOOP, FinishReason.OTHER)
 BUSY = (Phase.WAITING, Phase.WRITING)
 ENDED_BADLY = (Phase.FAILED, Phase.STOPPED)
 
@@ -194,8 +195,10 @@ def _numbers(finished: Finished, cost: float | None, language: str) -> list[str]
     parts.append(f"{finished.total_s:.1f} s")
     if cost is not None:
         parts.append("$0" if cost == 0 else f"${cost:.4f}")
-    if finished.reason in (FinishReason.LENGTH, FinishReason.LOOP, FinishReason.OTHER):
+    if finished.reason in SAID_ENDINGS:
         parts.append(say(language, f"finish.{finished.reason}"))
+    if finished.usage_doubtful:
+        parts.append(say(language, "stats.doubtful"))
     return parts
 
 

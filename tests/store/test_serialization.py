@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from arena.domain import Battle, Exchange, GenerationParams, Vote
+from arena.domain import Battle, Exchange, GenerationParams, Vote, clean
 from arena.store import schema
 from arena.store.serialization import (
     BATTLE,
@@ -18,7 +18,6 @@ from arena.store.serialization import (
     RecordError,
     battle_from_row,
     battle_row,
-    clean,
     vote_row,
 )
 from tests.vote_samples import NOON, answer, battle, battles, vote, votes

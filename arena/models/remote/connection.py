@@ -5,15 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from arena.errors.models import ModelUnavailable, StreamBroken
 from arena.errors.reasons import ErrorReason
 from arena.models.remote.dialect import ClientT
 from arena.models.remote.failure import RemoteFailure
 
+if TYPE_CHECKING:
+    import httpx2
+
 CONNECT_S = 10.0
 """The longest that opening a connection may take."""
+CHUNKS_AHEAD = 16
+"""How many chunks of an answer are read before they are wanted."""
+EVENT_BYTES = 1_000_000
+"""The longest line of a stream; a whole answer of the largest size fits."""
 
 T = TypeVar("T")
 
@@ -28,21 +35,34 @@ class ReplyReader(Generic[T]):
     """Reads a stream in a task of its own.
 
     Leaving an SDK's stream does not always close its connection; cancelling the task that reads
-    it does, within milliseconds, whatever it waits for.
+    it does, within milliseconds, whatever it waits for. It reads `CHUNKS_AHEAD` chunks ahead, so
+    that a burst neither fills the memory nor holds the event loop.
     """
 
     def __init__(self, stream: AsyncIterator[T]) -> None:
         self._queue: asyncio.Queue[T | None] = asyncio.Queue()
         self._given_up: RemoteFailure | None = None
+        self._room = asyncio.Semaphore(CHUNKS_AHEAD)
         self._task = asyncio.create_task(self._read(stream))
         self._task.add_done_callback(lambda _: self._queue.put_nowait(None))
 
     async def _read(self, stream: AsyncIterator[T]) -> None:
+        leaving = False
         async for chunk in stream:
+            if leaving:
+                continue
             self._queue.put_nowait(chunk)
+            try:
+                await self._room.acquire()
+            except asyncio.CancelledError:
+                # Only a cancellation within the SDK's own waiting closes its connection.
+                leaving = True
+                if (task := asyncio.current_task()) is not None:
+                    task.cancel()
 
     async def next(self) -> T | None:
         """The next chunk; None when there are no more, for whatever reason."""
+        self._room.release()
         return await self._queue.get()
 
     def give_up(self, failure: RemoteFailure) -> None:
@@ -64,6 +84,36 @@ class ReplyReader(Generic[T]):
         await asyncio.wait((self._task,))
         if not self._task.cancelled():
             self._task.exception()  # marks it as retrieved: asyncio would log it otherwise
+
+
+def bound_lines(response: httpx2.Response) -> httpx2.Response:
+    """The response, whose reader gets a ValueError where a line is longer than `EVENT_BYTES`.
+
+    An SDK keeps a line until it ends, and parses it in one go.
+    """
+    import httpx2
+
+    class Bounded(httpx2.AsyncByteStream):
+        """The response's own stream, looked at as it passes."""
+
+        def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+            self._stream = stream
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            begun = 0
+            async for part in self._stream:
+                first, *more = part.split(b"\n")
+                if max(begun + len(first), *map(len, more), 0) > EVENT_BYTES:
+                    raise ValueError(f"a line of more than {EVENT_BYTES} bytes in the reply")
+                begun = len(more[-1]) if more else begun + len(first)
+                yield part
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+    if isinstance(response.stream, httpx2.AsyncByteStream):
+        response.stream = Bounded(response.stream)
+    return response
 
 
 class Connection(Generic[ClientT]):

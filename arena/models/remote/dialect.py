@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import SecretStr
 
-from arena.domain import FinishReason, GenerationParams, Message, ModelSpec, Role
+from arena.domain import FinishReason, GenerationParams, Message, ModelSpec, Role, clean
 from arena.errors.models import KeyMissing, KeyRejected, ModelError
 from arena.models.remote.failure import RemoteFailure, is_sendable
 from arena.models.remote.prices import Price
@@ -192,9 +192,8 @@ def sampling_of(attempt: Attempt) -> dict[str, float]:
 def split_system(messages: Iterable[Message]) -> tuple[str, list[tuple[Role, str]]]:
     """The system prompt (all system messages together), and the turns of user and assistant.
 
-    Empty turns are left out, since APIs and chat templates refuse them. Lone surrogates, which
-    JSON cannot hold, become question marks.
+    Empty turns are left out, since APIs and chat templates refuse them.
     """
-    texts = [(m.role, m.content.encode("utf-8", "replace").decode("utf-8")) for m in messages]
+    texts = [(m.role, clean(m.content)) for m in messages]
     system = [text for role, text in texts if role is Role.SYSTEM and text]
     return "\n\n".join(system), [turn for turn in texts if turn[0] is not Role.SYSTEM and turn[1]]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from arena.domain import clean
 from arena.errors.models import (
     BadReply,
     EngineUnreachable,
@@ -122,7 +123,7 @@ def redacted(text: str, *secrets: str) -> str:
     """
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, "[key]")
-    return text[:DETAIL_CHARS]
+    return clean(text[:DETAIL_CHARS])
 
 
 def is_sendable(key: str) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from arena.domain import FinishReason
 from arena.errors.models import BadReply, KeyRejected
-from arena.models.remote.connection import CONNECT_S
+from arena.models.remote.connection import CONNECT_S, bound_lines
 from arena.models.remote.dialect import ChatRequest, Endings, ReplyChunk
 
 if TYPE_CHECKING:
@@ -58,10 +58,13 @@ def read_chunk(chunk: types.GenerateContentResponse) -> ReplyChunk:
     """What a chunk says. A prompt that is blocked has no candidates, but a reason of its own."""
     finish = text = ""
     if chunk.candidates:
-        candidate = chunk.candidates[0]
-        reason = candidate.finish_reason
-        finish = str(reason.value) if reason is not None and reason.value != _UNSPECIFIED else ""
-        text = visible_text(candidate)
+        for candidate in chunk.candidates:
+            if candidate.index:  # another answer to the same prompt
+                continue
+            reason = candidate.finish_reason
+            if reason is not None and reason.value != _UNSPECIFIED:
+                finish = str(reason.value)
+            text += visible_text(candidate)
     elif chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason is not None:
         finish = _PROMPT_BLOCKED
     usage = chunk.usage_metadata
@@ -171,7 +174,7 @@ def connect(key: str, base_url: str, silence_s: float) -> GeminiClient:
             return super().build_request(*args, **kwargs)
 
         async def send(self, *args: Any, **kwargs: Any) -> httpx2.Response:  # noqa: ANN401
-            reply = await super().send(*args, **kwargs)
+            reply = bound_lines(await super().send(*args, **kwargs))
             if reply.headers.get("content-type", "").startswith(EVENTS):
                 _replies.get().append(reply)
                 # The SDK reads these bytes and knows nothing of events but `data: `.

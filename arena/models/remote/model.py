@@ -49,6 +49,7 @@ from arena.models.remote.budget import utc_now
 from arena.models.remote.connection import Connection, ReplyReader, SharedTask
 from arena.models.remote.dialect import Attempt, ChatRequest, Client, Dialect, ReplyChunk
 from arena.models.remote.failure import RemoteFailure, retry_wait
+from arena.models.remote.prices import most_prompt_tokens
 from arena.models.remote.quota import Quota
 from arena.models.remote.reply import Reply
 
@@ -228,6 +229,9 @@ class RemoteModel:
                         yield Delta(text)
                     if reply.looping:
                         break
+            reply.judge_usage(most_prompt_tokens(attempt.messages), request.max_tokens)
+            if reply.usage_doubtful:
+                log.warning("%s: token counts that cannot be", self._dialect.spec.label)
             end = self._end_of(reader, reply)
             cost = reply.cost(call, end)
             await call.settle(cost)
@@ -248,6 +252,7 @@ class RemoteModel:
                     served_model=reply.served,
                     sent=request.sent,
                     cost_usd=cost,
+                    usage_doubtful=reply.usage_doubtful,
                 )
                 return
             if reply.text_seen:

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from arena.domain import FinishReason
 from arena.errors.models import StreamBroken
-from arena.models.remote.connection import CONNECT_S
+from arena.models.remote.connection import CONNECT_S, bound_lines
 from arena.models.remote.dialect import ChatRequest, Endings, ReplyChunk
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def read_chunk(chunk: Json) -> ReplyChunk:
     the documentation its tokens are part of the completion's; where an engine counts them on top,
     the total says so.
     """
-    choice = _first(chunk.get("choices"))
+    choice = _first_choice(chunk.get("choices"))
     usage = _mapping(chunk.get("usage"))
     prompt, generated = (_count(usage.get(f"{k}_tokens")) for k in ("prompt", "completion"))
     thinking = _count(_mapping(usage.get("completion_tokens_details")).get("reasoning_tokens"))
@@ -118,6 +118,12 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 def _first(value: object) -> Mapping[str, Any]:
     return _mapping(value[0]) if isinstance(value, list) and value else {}
+
+
+def _first_choice(value: object) -> Mapping[str, Any]:
+    """The choice with the index 0; the others are other answers to the same prompt."""
+    choices = [_mapping(choice) for choice in value] if isinstance(value, list) else []
+    return next((choice for choice in choices if not choice.get("index")), {})
 
 
 def _count(value: object) -> int | None:
@@ -229,6 +235,9 @@ def connect(address: Address, silence_s: float) -> OpenAiClient:
             if address.authorization:
                 request.headers["authorization"] = address.authorization
             return request
+
+        async def send(self, *args: Any, **kwargs: Any) -> httpx2.Response:  # noqa: ANN401
+            return bound_lines(await super().send(*args, **kwargs))
 
     http = PlainClient(
         # For each read, not for the whole answer: a healthy stream may take as long as it wants.

@@ -11,6 +11,9 @@ from arena.models.remote.failure import RemoteFailure
 from arena.models.remote.quota import MeteredCall
 from arena.stats.loops import LoopDetector
 
+USAGE_MARGIN, USAGE_EXTRA = 2, 4096
+"""Counts of more than so many times the request's own, plus so many tokens, are not believed."""
+
 
 @dataclass(slots=True)
 class Reply:
@@ -21,6 +24,7 @@ class Reply:
         text_seen: whether visible text has come; from then on nothing is sent again.
         finish: the provider's finish reason, empty while there is none.
         looping: the text repeats itself without end, so nothing more of it is read.
+        usage_doubtful: see `judge_usage`.
     """
 
     served: str
@@ -31,6 +35,7 @@ class Reply:
     thinking_tokens: int | None = None
     looping: bool = False
     _loops: LoopDetector = field(default_factory=LoopDetector)
+    usage_doubtful: bool = False
 
     def add(self, chunk: ReplyChunk) -> str:
         """Keep what the chunk says, and return its visible text."""
@@ -43,6 +48,19 @@ class Reply:
         if chunk.text and self._loops.push(chunk.text):
             self.looping = True
         return chunk.text
+
+    def judge_usage(self, most_prompt: int, most_generated: int) -> None:
+        """Forget counts that the request cannot have, whatever the engine adds to it.
+
+        Args:
+            most_prompt: an upper bound of the prompt's tokens, without the engine's own.
+            most_generated: how many tokens were allowed.
+        """
+        generated = (self.completion_tokens or 0) + (self.thinking_tokens or 0)
+        counted = ((self.prompt_tokens or 0, most_prompt), (generated, most_generated))
+        if any(count > USAGE_MARGIN * most + USAGE_EXTRA for count, most in counted):
+            self.usage_doubtful = True
+            self.prompt_tokens = self.completion_tokens = self.thinking_tokens = None
 
     def ending(self, endings: Endings) -> FinishReason | RemoteFailure:
         """How it ended, once the stream is over."""
