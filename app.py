@@ -117,17 +117,20 @@ def compose(settings: Settings) -> Parts:
     """
     if settings.zero_gpu:
         import spaces  # noqa: F401 - before torch and gradio, since it imitates a GPU in this process
+    from arena.presets import load_presets
+    from arena.store.store import VoteStore
+
+    # First what is quick to load and may be wrong.
+    presets = load_presets(ROOT / "prompts")
+    store = VoteStore.open(settings.database_url, pool=settings.database_pool)
+    log.info("battles and votes are in %s", store.place)
+
     from arena.battle.arena import Arena
     from arena.dataset.hub import make_hub_dataset
     from arena.dataset.public import PublicExports
     from arena.models.registry import build_registry
-    from arena.presets import load_presets
-    from arena.store.store import VoteStore
     from arena.ui.page import Page
 
-    presets = load_presets(ROOT / "prompts")
-    store = VoteStore.open(settings.database_url, pool=settings.database_pool)
-    log.info("battles and votes are in %s", store.place)
     hub = make_hub_dataset(settings, store)
     arena = Arena(
         build_registry(settings, store),
@@ -200,6 +203,8 @@ def main() -> None:
 
 
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+# The preflight says the same, with what is wrong in the line.
+logging.getLogger("dotenv.main").setLevel(logging.ERROR)
 for name in ("httpx", "httpx2", "alembic", "google_genai"):
     logging.getLogger(name).setLevel(logging.WARNING)
 # It would write token ids of visitors' prompts when a request fails.

@@ -77,6 +77,7 @@ def look(settings: Settings, env_file: Path = ENV_FILE) -> list[Problem]:
         *_numbers(),
         *_certificates(),
         *_proxies(),
+        *_sign_in(settings),
         *_folders(settings),
         *_address(settings),
         *_store_options(settings),
@@ -159,6 +160,15 @@ def _proxy_fault(variable: str, value: str) -> ArenaError | None:
     except (ValueError, httpx.InvalidURL):
         return wrong
     return None if url.host else wrong
+
+
+def _sign_in(settings: Settings) -> Found:
+    """A Space that lets people sign in gets all of these variables at once; Gradio needs each."""
+    if settings.space_id and settings.oauth_client_id:
+        for variable in ("OAUTH_CLIENT_SECRET", "OAUTH_SCOPES", "OPENID_PROVIDER_URL"):
+            if not os.environ.get(variable):
+                allowed = "set where OAUTH_CLIENT_ID is"
+                yield variable, _wrong(variable, "", allowed, "what `hf_oauth: true` gives a Space")
 
 
 def _folders(settings: Settings) -> Found:
@@ -272,11 +282,15 @@ def _closed_caches(settings: Settings) -> Found:
 
 def _elsewhere(settings: Settings, env_file: Path) -> Found:
     """A `.env` or a store where the arena was started, while those beside `app.py` are used."""
-    other = Path.cwd() / env_file.name
+    try:
+        shell = Path.cwd()
+    except FileNotFoundError:  # it has been removed
+        return
+    other = shell / env_file.name
     if other.is_file() and not _same(other, env_file):
         yield str(other), EnvFileElsewhere(file=other, used=env_file)
     used = sqlite_file(settings.database_url)
-    here = sqlite_file(settings.database_url, Path.cwd())
+    here = sqlite_file(settings.database_url, shell)
     if used is not None and here is not None and here.is_file() and not _same(here, used):
         yield "ARENA_DATABASE_URL", StoreElsewhere(used=used, other=here)
 

@@ -95,6 +95,8 @@ REFUSED = {
     "number of ports": ({"GRADIO_NUM_PORTS": "few"}, "GRADIO_NUM_PORTS", "=100"),
     "timeout": ({"HF_HUB_DOWNLOAD_TIMEOUT": "1 min"}, "HF_HUB_DOWNLOAD_TIMEOUT", "=10"),
     "root path": ({"GRADIO_ROOT_PATH": "a b"}, "GRADIO_ROOT_PATH", "/arena"),
+    "sign-in": ({"SPACE_ID": "a/b", "OAUTH_CLIENT_ID": "x"}, "OAUTH_CLIENT_SECRET", "hf_oauth"),
+    "store": ({"ARENA_DATABASE_URL": "sqlite:////dev/null/a.db"}, "/dev/null/a.db", "File exists"),
 }  # fmt: skip
 
 
@@ -274,6 +276,25 @@ def test_what_a_library_would_do_without_is_a_warning(values: dict[str, str], na
         found = look(load_settings(Path(os.devnull)))
     assert [problem.about for problem in found if not problem.stops] == [named]
     assert not any(problem.stops for problem in found)
+
+
+def test_a_user_without_a_home_folder_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs under any number: libraries would make a folder named ~."""
+    monkeypatch.setattr("pwd.getpwuid", dict[int, object]().__getitem__)
+    with clean_environment():
+        del os.environ["HOME"]
+        (problem,) = [each for each in look(load_settings(Path(os.devnull))) if each.stops]
+    assert problem.about == "HOME"
+
+
+def test_a_folder_that_was_removed_does_not_keep_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shell's folder is looked at only where there is one."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert stops({}) == []
 
 
 def test_a_port_in_use_is_named_only_where_it_was_chosen() -> None:
