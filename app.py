@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from arena.errors.base import ArenaError
+from arena.errors.start import PortTaken
 from arena.preflight import DEFAULT_PORT, look
 from arena.settings import ROOT, Settings, load_settings
 
@@ -178,7 +179,11 @@ def main() -> None:
     os.environ["FORWARDED_ALLOW_IPS"] = parts.settings.trusted_proxies
     demo.queue(**QUEUE_OPTIONS)
     options = launch_options(parts.arena, parts.lifespan, [parts.owner.route()])
-    demo.launch(prevent_thread_lock=True, **options, **address_options(parts.settings))
+    try:
+        demo.launch(prevent_thread_lock=True, **options, **address_options(parts.settings))
+    except OSError as error:  # it was free a moment ago, or so many after it are in use
+        port = parts.settings.gradio_server_port or DEFAULT_PORT
+        sys.exit(told(PortTaken(str(error), port=port)))
     if parts.settings.gradio_server_port is None and demo.server_port != DEFAULT_PORT:
         log.warning(
             "port %s is in use by another program, perhaps by another arena: the page is at %s; "

@@ -425,6 +425,17 @@ def test_without_a_choice_a_free_port_is_taken_and_said(
     assert not (checkout.parent / "data").exists()
 
 
+@pytest.mark.slow
+def test_no_port_left_is_a_sentence(checkout: Path) -> None:
+    """Gradio's own search for a port may end without one."""
+    with ExitStack() as stack:
+        with suppress(OSError):  # then another program has it
+            stack.enter_context(socket.create_server(("127.0.0.1", 7860)))
+        said = refused(checkout, {"GRADIO_NUM_PORTS": "1"})
+    assert "Port 7860 is in use" in said
+    assert "GRADIO_SERVER_PORT" in said
+
+
 def test_commands_and_page_use_one_store_and_one_env_file(checkout: Path, tmp_path: Path) -> None:
     """From any folder it is the store beside app.py, and a second one is named, not used."""
     shell = tmp_path / "shell"
