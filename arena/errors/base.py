@@ -1,6 +1,7 @@
 """The base of all errors, and those that stop a start.
 
     ArenaError
+    ├── UnexpectedFailure        a fault of the arena's own
     ├── SettingsError            a variable has a value that is not allowed
     ├── StartError               the machine or `.env` is not right: see arena/errors/start.py
     ├── PresetError              a file in prompts/ is not right
@@ -96,6 +97,14 @@ class ArenaError(Exception):
             for name, value in self.values.items()
         }
         return text.format(**plain)
+
+
+class UnexpectedFailure(ArenaError):
+    """A fault of the arena's own, which the log describes under the id."""
+
+    code = "unexpected"
+    message = "Something went wrong here (error {id})."
+    remedy = "Try again; if it stays, tell whoever runs the arena this id."
 
 
 class SettingsError(ArenaError):

@@ -19,6 +19,7 @@ health.py: the health page.
 surface.py: which requests the web server takes, and the headers of its answers.
 terminal.py: the leaderboard, and what the doctor found, in a terminal.
 components.py: what all tabs share: updates as dicts, hidden listeners, HTML parts.
+listeners.py: what a listener that fails leaves behind.
 translator.py: components whose texts follow the page's language.
 i18n.py, texts/: the texts in Japanese and English.
 markdown.py: makes a model's Markdown harmless, piece by piece as it grows.

@@ -51,7 +51,7 @@ class LeaderboardTab:
             # Until the first answer of the server: many new votes can take it a while.
             self.lead = self.translator.make_computed(
                 html, lambda language: {"value": leaderboard_view.loading_html(language)},
-                elem_classes="lb-lead",
+                elem_id="lb-lead", elem_classes="lb-lead",
             )  # fmt: skip
             self._build_filters()
             self.table = html(elem_classes="lb-main")

@@ -23,6 +23,7 @@ from arena.ui.components import PRIVATE, Updates, html, merge_updates
 from arena.ui.health import health_routes
 from arena.ui.i18n import choose_language, say
 from arena.ui.leaderboard_tab import LeaderboardTab
+from arena.ui.listeners import protect
 from arena.ui.models_tab import ModelsTab
 from arena.ui.owner import owner_of
 from arena.ui.page_state import PageState, account_of, random_id
@@ -130,6 +131,7 @@ class Page:
             self.arena_tab.connect()
             self._connect(demo)
             self.api.publish()
+        protect(demo, self.arena_tab.settle)
         page: gr.Blocks = demo
         return page
 

@@ -49,7 +49,9 @@ class Browser:
             "data": [None, *inputs], "fn_index": number, "session_hash": self.session_hash,
             "event_data": event, "trigger_id": None,
         }  # fmt: skip
-        joined = await self.http.post(JOIN, json=body)
+        # As a browser writes it: half an emoji is an escape.
+        headers = {"content-type": "application/json"}
+        joined = await self.http.post(JOIN, content=json.dumps(body), headers=headers)
         joined.raise_for_status()
         stream = await self.http.get(DATA, params={"session_hash": self.session_hash})
         return joined.text + stream.text
