@@ -7,6 +7,8 @@ are right.
 
 `python -m bench latency`: how soon a slot is free again, and how long the event loop is held.
 
+`python -m bench blindness`: how well the remote model's side is told before the vote.
+
 `python -m bench engines`: our engines against the ways in which people run the same model.
 """
 
@@ -52,6 +54,14 @@ def latency(chosen: argparse.Namespace) -> str:
     return run(chosen.pairs)
 
 
+def blindness(chosen: argparse.Namespace) -> str:
+    """Needs some ten minutes."""
+    from bench.blindness import run
+    from bench.page import CACHE
+
+    return run(chosen.battles, chosen.minutes, CACHE)
+
+
 def engines(chosen: argparse.Namespace) -> str:
     """Needs minutes to hours, by the number of visitors and of pairs."""
     from bench.engines import run
@@ -66,6 +76,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], str]] = {
     "coverage": coverage,
     "consumers": consumers,
     "latency": latency,
+    "blindness": blindness,
     "engines": engines,
 }
 
@@ -98,6 +109,8 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=5, help="measured rounds; the median counts")
     parser.add_argument("--tokens", type=int, help="tokens of each answer (page: 128; engines: 64)")
     parser.add_argument("--arenas", type=int, default=1000, help="simulated arenas (coverage)")
+    parser.add_argument("--battles", type=int, default=400, help="in each cadence (blindness)")
+    parser.add_argument("--minutes", type=float, default=30, help="for each of them (blindness)")
     for_engines(parser.add_argument_group("engines"))
     chosen = parser.parse_args()
     print(COMMANDS[chosen.what](chosen))
