@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 from arena.errors import battle, models, store  # noqa: F401 -- all classes are known
 from arena.errors.base import ArenaError
+from arena.models.base import ANSWER_CHARS
 from tests.models.remote import gemini_server, openai_server
 from tests.models.remote.loopback import HangUp, Pause, Reply, Reset, Step, as_json
 
@@ -117,6 +119,8 @@ def _thoughts_only(wire: Any, _: list[Step]) -> Reply:
 
 
 _WAIT_S = 31.0
+# No text that repeats itself, which would be stopped as a loop.
+_NOISE = "".join(random.Random(7).choices("abcdefgh ", k=ANSWER_CHARS + 50_000))
 NETWORK = ("network", "engine_unreachable")
 BROKEN = ("stream_broken", "stream_broken")
 BLOCKED = ("content_blocked", "content_blocked")
@@ -274,6 +278,21 @@ PROVIDER: tuple[ProviderFault, ...] = (
         before=("overloaded", "overloaded"), mid=("overloaded", "overloaded"),
     ),
     ProviderFault(
+        name="20 MB, of which the largest answer is kept",
+        reply=lambda wire, _: Reply(
+            [*[wire.chunk(_NOISE)] * 80, wire.chunk(finish=wire.STOP)]
+        ),
+        before=BOTH_KEPT, text=_NOISE[:ANSWER_CHARS], mark="size",
+    ),
+    ProviderFault(
+        name="5,000 chunks at once",
+        reply=lambda wire, _: Reply(
+            [*(wire.chunk(_NOISE[at : at + 5]) for at in range(0, 25_000, 5)),
+             wire.chunk(finish=wire.STOP)]
+        ),
+        before=BOTH_KEPT, text=_NOISE[:25_000],
+    ),
+    ProviderFault(
         name="a drip without end", reply=lambda wire, first: wire.drips(every=0.02, first=first),
         mid=BROKEN, slow=True,
     ),
@@ -402,7 +421,7 @@ def _retry(codes: Sequence[str]) -> str:
 def _row(name: str, when: str, codes: Sequence[str], mark: str) -> str:
     if KEPT in codes:
         marked = "" if mark == "stop" else ", which is marked"
-        cells = [name, when, "", f"the whole answer{marked}", "goes on; there is a vote", ""]
+        cells = [name, when, "", f"the answer{marked}", "goes on; there is a vote", ""]
     else:
         code = " / ".join(f"`{code}`" for code in codes)
         cells = [name, when, code, _sentences(codes), "the other side goes on; no vote"]

@@ -20,6 +20,7 @@ from arena.battle.session import BattleSession, Phase
 from arena.domain import Mode, Side, Winner
 from arena.errors.battle import VoteTooEarly
 from arena.models.registry import Entry, Registry
+from arena.models.remote import model as remote_model
 from arena.models.remote.model import LONGEST_ANSWER_S, RemoteModel
 from arena.settings import Limits
 from arena.store.store import VoteStore
@@ -129,7 +130,10 @@ async def test_a_provider_fails(
         if fault.way:
             await way.cut()
 
-        await play(match, api, fault, code)
+        with monkeypatch.context() as patch:
+            if fault.silent:
+                patch.setattr(remote_model, "KEPT_ALIVE_S", SILENCE_S)
+            await play(match, api, fault, code)
         check_end(match, fault, code, (FIRST if first else "") + fault.text * (code == KEPT))
         await way.mend()
         if code != KEPT and fault.way != "tls":

@@ -56,7 +56,9 @@ from arena.models.remote.reply import Reply
 log = logging.getLogger(__name__)
 
 SILENCE_S = 120.0
-"""How long a provider may send no part of an answer; a model that thinks is silent long."""
+"""How long a provider may send nothing; a model that thinks is silent long."""
+KEPT_ALIVE_S = 600.0
+"""How long it may send comments alone, as some do while a model thinks."""
 LONGEST_ANSWER_S = 1800.0
 """An answer that takes longer is given up, however steadily it drips."""
 USAGE_WAIT_S = 2.0
@@ -93,7 +95,6 @@ class RemoteModel:
     ) -> None:
         self._dialect = dialect
         self._quota = quota or Quota()
-        self._silence_s = silence_s
         self._clock = clock
         self._sleep = sleep
         self._now = now
@@ -270,7 +271,7 @@ class RemoteModel:
         if self._clock() - begun > LONGEST_ANSWER_S:
             reader.give_up(RemoteFailure(NetworkFailed, f"no end after {LONGEST_ANSWER_S:.0f} s"))
             return None
-        wait_s = USAGE_WAIT_S if reply.finish else self._silence_s
+        wait_s = USAGE_WAIT_S if reply.finish else KEPT_ALIVE_S
         try:
             async with asyncio.timeout(wait_s):
                 return await reader.next()

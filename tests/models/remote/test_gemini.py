@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from arena.domain import FinishReason, GenerationParams, Message, Role
+from arena.domain import FinishReason, GenerationParams, Message, Role, clean
 from arena.errors.models import StreamBroken
 from arena.models.remote import gemini as gemini_module
 from arena.models.remote.dialect import Attempt, split_system
@@ -174,7 +174,7 @@ def test_no_turn_is_lost_or_changed(messages: list[Message]) -> None:
     system, turns = split_system(messages)
     request = dialect().request(Attempt(model=PRO, messages=messages, params=GenerationParams()))
 
-    texts = [(m.role, m.content.encode("utf-8", "replace").decode()) for m in messages]
+    texts = [(m.role, clean(m.content)) for m in messages]
     assert turns == [(role, text) for role, text in texts if text and role is not Role.SYSTEM]
     assert system == "\n\n".join(text for role, text in texts if text and role is Role.SYSTEM)
     roles = {Role.USER: "user", Role.ASSISTANT: "model"}
