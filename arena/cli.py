@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from arena.domain import Exclusion
 from arena.errors.base import ArenaError
+from arena.preflight import elsewhere
 from arena.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -151,8 +152,11 @@ async def _move(settings: Settings, chosen: argparse.Namespace) -> int:
 
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncGenerator[VoteStore, None]:
-    """The store that the settings name."""
+    """The store that the settings name; says so where another one may be meant."""
     from arena.store.store import VoteStore
+
+    for _, error in elsewhere(settings):
+        print(f"{error.sentence} {error.remedy_text}", file=sys.stderr)
 
     store = await asyncio.to_thread(VoteStore.open, settings.database_url)
     try:

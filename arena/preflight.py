@@ -87,7 +87,7 @@ def look(settings: Settings, env_file: Path = ENV_FILE) -> list[Problem]:
         *_names(settings, env_file),
         *_missing_paths(),
         *_closed_caches(settings),
-        *_elsewhere(settings, env_file),
+        *elsewhere(settings, env_file),
     ]
     return [
         *(Problem(about, error, stops=True) for about, error in stops),
@@ -96,6 +96,7 @@ def look(settings: Settings, env_file: Path = ENV_FILE) -> list[Problem]:
 
 
 Found = Iterator[tuple[str, ArenaError]]
+"""What each error is about, and the error."""
 
 
 def _numbers() -> Found:
@@ -280,7 +281,7 @@ def _closed_caches(settings: Settings) -> Found:
         yield "HF_HOME", FolderClosed(folder=hub, variable="HF_HOME")
 
 
-def _elsewhere(settings: Settings, env_file: Path) -> Found:
+def elsewhere(settings: Settings, env_file: Path = ENV_FILE) -> Found:
     """A `.env` or a store where the arena was started, while those beside `app.py` are used."""
     try:
         shell = Path.cwd()
