@@ -165,6 +165,24 @@ def test_telemetry_is_off_whatever_the_environment_says(tmp_path: Path) -> None:
     assert eval(done.stdout) == OFF  # noqa: S307 -- our own words
 
 
+@pytest.mark.parametrize("library", ["onnxruntime", "onnxruntime_genai"])
+def test_a_library_that_is_imported_after_the_arena_leaves_no_file(
+    tmp_path: Path, library: str
+) -> None:
+    """Both write a device id under the home folder as soon as they are imported, if they may."""
+    pytest.importorskip("onnxruntime")
+    log, home = tmp_path / "strace.log", tmp_path / "home"
+    home.mkdir()
+    command = [sys.executable, "-c", f"import arena, {library}"]
+    env = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
+    with watched(command, log, cwd=ROOT, env=env) as process:
+        assert process.wait(READY_S) == 0
+    watch = Watch(log)
+    assert [path for path in watch.made() if path.is_relative_to(home)] == []
+    assert watch.looked_up() == []
+    assert [*home.rglob("*")] == []
+
+
 @pytest.mark.slow
 def test_a_life_of_the_app_leaves_no_file_and_asks_for_no_name(tmp_path: Path) -> None:
     """A start, a conversion to four bits, battles, a copy to the Hub, an end: all under watch."""
