@@ -52,6 +52,7 @@ class Parts:
         self._loop = asyncio.get_running_loop()
         if self.hub is not None:
             await self.hub.start()
+        await self.arena.pending.start()
         self.arena.registry.start()
         watching = asyncio.create_task(self.watch.run())
         try:
@@ -139,6 +140,7 @@ def compose(settings: Settings) -> Parts:
         settings.limits,
         even_cadence=settings.blind_cadence == "even",
         salt=salt_of(settings),
+        undo_seconds=settings.undo_seconds,
     )
     if settings.zero_gpu:
         arena.registry.load_before_launch()

@@ -206,6 +206,13 @@ class Settings(BaseSettings):
     votes_push_minutes: float = Field(default=5, gt=0, description="a number of minutes above 0")
     language: Literal["auto", "ja", "en"] = "auto"
     blind_cadence: Literal["live", "even"] = "live"
+    undo_seconds: float = Field(
+        default=5,
+        ge=0,
+        le=600,
+        allow_inf_nan=False,
+        description="a number of seconds from 0 to 600",
+    )
     voter_salt: SecretStr | None = Field(
         default=None,
         min_length=16,

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,34 @@ def test_an_excluded_vote_is_kept_and_can_count_again(
     assert board(capsys)["all_votes"] == 3
     assert main(["exclude", f"{1:032x}", "--undo"]) == 0
     assert left_out(capsys) == 0
+
+
+def test_a_vote_that_can_be_taken_back_is_in_nothing(url: str, tmp_path: Path) -> None:
+    """While one process has a pending vote, exports and numbers of another do not know it."""
+
+    def said(*words: str) -> str:
+        command = [sys.executable, "-m", "arena", *words]
+        return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+    async def around() -> list[str]:
+        store = VoteStore.open(url)
+        fought = battle(id="f" * 32)
+        await store.add_battle(fought)
+        until = datetime.now(UTC) + timedelta(hours=1)
+        await store.cast_vote(vote(fought, "both_bad"), until)
+        pending = await asyncio.to_thread(look)
+        await store.finalise_votes(until)
+        final = await asyncio.to_thread(look)
+        await store.aclose()
+        return [pending, final]
+
+    def look() -> str:
+        rows = [json.loads(line) for line in said("export").splitlines()]
+        winners = [row["winner"] for row in rows if row["id"] == "f" * 32]
+        pairs = said("export", "--shape", "lmarena-140k").splitlines()
+        return f"{winners} {len(pairs)} {json.loads(said('leaderboard', '--json'))['all_votes']}"
+
+    assert asyncio.run(around()) == ["[None] 3 3", "['both_bad'] 4 4"]
 
 
 def test_a_wrong_id_is_an_error_with_a_code(url: str, capsys: pytest.CaptureFixture[str]) -> None:

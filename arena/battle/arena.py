@@ -16,12 +16,8 @@ from datetime import UTC, datetime
 
 from arena.battle.admission import Admission, Slot
 from arena.battle.cadence import TICK_SECONDS
-from arena.battle.limits import (
-    Visitor,
-    check_own,
-    check_prompt,
-    check_turns,
-)
+from arena.battle.limits import Visitor, check_own, check_prompt, check_turns
+from arena.battle.pending import PendingVotes
 from arena.battle.public import PublicStatuses
 from arena.battle.request import (
     BattleRequest,
@@ -36,17 +32,7 @@ from arena.battle.request import (
 from arena.battle.session import BattleSession, SideStream, Snapshot
 from arena.blind import Phase, Trouble, hides_sides, trouble_of
 from arena.concurrency import run_to_end, wait_to_end
-from arena.domain import (
-    Answer,
-    Battle,
-    Exchange,
-    Finished,
-    FinishReason,
-    Mode,
-    Side,
-    Vote,
-    Winner,
-)
+from arena.domain import Answer, Battle, Exchange, Finished, FinishReason, Mode, Side, Vote, Winner
 from arena.errors.base import ArenaError
 from arena.errors.battle import (
     BattleLocked,
@@ -80,17 +66,19 @@ class Arena:
         even_cadence: in blind mode show both texts at the same even pace.
         salt: of the visitors' hashes; None takes the one that the store keeps.
         now: the wall clock, UTC.
+        undo_seconds: how long a vote can be taken back; 0 makes it final at once.
     """
 
     def __init__(
         self, registry: Registry, store: VoteStore, limits: Limits, *,
         rng: random.Random | None = None, even_cadence: bool = False, salt: str | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = lambda: datetime.now(UTC), undo_seconds: float = 0,
     ) -> None:  # fmt: skip
         self.registry = registry
         self.store = store
         self.limits = limits
         self.admission = Admission(limits, store, now, salt)
+        self.pending = PendingVotes(store, undo_seconds, now)
         self._rng = rng or random.SystemRandom()
         self._even = even_cadence
         self._now = now
@@ -204,8 +192,9 @@ class Arena:
                 longer = longer.with_conversation(side, talk)
             check_battle(longer, self.limits)
             await self.admission.count(visitor)
-            self._check_idle(session)  # of two requests at once the other one was first
-            session.begin_turn(longer, used)
+            async with session.lock:  # a vote that is being stored comes first
+                self._check_idle(session)  # of two requests at once the other one was first
+                session.begin_turn(longer, used)
         try:
             await self._save(session)
         except BaseException:  # the page is gone: no model is asked
@@ -247,16 +236,17 @@ class Arena:
             self._check_retry(session, side)
             check_own(self._running_of(session.battle.voter), self.limits)
             await self.admission.count(visitor)
-            # Again: of two requests at once the other one was first.
-            for one in self._check_retry(session, side):
-                session.begin_retry(one, used)
+            async with session.lock:
+                # Again: of two requests at once the other one was first.
+                for one in self._check_retry(session, side):
+                    session.begin_retry(one, used)
         self._start_streams(session)
 
     def _check_retry(self, session: BattleSession, side: Side) -> list[Side]:
         """The sides that are to be asked again."""
         self._check_idle(session)
         battle = session.battle
-        named = battle.sides if hides_sides(battle, voted=session.locked) else (side,)
+        named = battle.sides if hides_sides(battle, voted=session.revealed) else (side,)
         asked = [one for one in named if one in session.streams and not answered(battle, one)]
         if not asked:
             raise NothingToRetry
@@ -386,6 +376,9 @@ class Arena:
     ) -> Battle:
         """Cast the vote; returns the battle, names and all, once the vote is on disk.
 
+        It can be taken back by `undo` for some seconds, see `BattleSession.pending`; until it is
+        final the names must not be shown, and another vote is refused.
+
         Args:
             battle_id: of a battle of this process or of another one.
             winner: the verdict.
@@ -395,17 +388,19 @@ class Arena:
         Raises:
             UnknownBattle, NotYourBattle, VoteTooEarly, AlreadyVoted, StoreError: as they say.
         """
-        session = self.find_session(battle_id)
-        if session is not None and session.running:
-            raise VoteTooEarly
         vote = Vote(
             battle_id, winner, visitor.voter, self._now(),
             guess=guess, signed_in=visitor.signed_in,
         )  # fmt: skip
-        battle = await self.store.cast_vote(vote)
-        if session is not None:
-            session.locked = True
-        return battle
+        return await self.pending.cast(vote, self.find_session(battle_id))
+
+    async def undo(self, battle_id: str, visitor: Visitor) -> None:
+        """Take a vote back that is not final: the battle goes on as if it had not been cast.
+
+        Raises:
+            UnknownBattle, NotYourBattle, NothingToUndo, UndoTooLate, StoreError: as they say.
+        """
+        await self.pending.undo(battle_id, visitor.voter, self.find_session(battle_id))
 
     async def shared(self, battle_id: str) -> tuple[Battle, Vote] | None:
         """A finished battle and its vote, for anyone with its link; None where there is no vote.
@@ -435,16 +430,21 @@ class Arena:
         return self._sessions.get(battle_id or "")
 
     async def close_page(self, session_hash: str, *, keep: str | None = None) -> None:
-        """Stop and forget a page's battles: its tab closed, or it started another one."""
+        """Stop and forget a page's battles: its tab closed, or it started another one.
+
+        A vote that could still be taken back becomes final.
+        """
         for session in [s for s in self._sessions.values() if s.session_hash == session_hash]:
             if session.battle.id != keep:
                 await self.stop(session)
                 self._sessions.pop(session.battle.id, None)
                 session.release_slot()
+                await self.pending.close(session)
 
     async def aclose(self) -> None:
-        """Stop every battle and wait until all is written."""
+        """Stop every battle, make every vote final, and wait until all is written."""
         for session in list(self._sessions.values()):
             await self.stop(session)
         await asyncio.gather(*self._saves)
+        await self.pending.aclose()
         self._sessions.clear()

@@ -85,7 +85,7 @@ class PublicStatuses:
         found: dict[str, frozenset[str]] = {}
         for session in self._sessions():
             battle = session.battle
-            if hides_sides(battle, voted=session.locked):
+            if hides_sides(battle, voted=session.revealed):
                 # The specs of now, as the keys above: an id may have gained its precision.
                 for base in {e.model.spec.base_id for e in session.entries.values()}:
                     found[base] = found.get(base, frozenset()) | {battle.id}

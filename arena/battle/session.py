@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -46,6 +47,8 @@ class Snapshot:
         votable: both answers are complete, and the store has them.
         saved: False when the store did not take the answers.
         error_id: finds in the log why a side failed; empty while none has.
+        undo_s: whole seconds in which the vote can still be taken back; None if it is final, and
+            where there is none.
     """
 
     battle: Battle
@@ -54,6 +57,7 @@ class Snapshot:
     votable: bool
     saved: bool = True
     error_id: str = ""
+    undo_s: int | None = None
 
     def retryable(self, side: Side, *, voted: bool = False) -> bool:
         """Whether asking that side again would ask anything, or store what is not stored.
@@ -156,6 +160,41 @@ def flags_of_answer(answer: Answer, sent: Sequence[Message]) -> frozenset[Flag]:
     return frozenset(flag for flag, is_set in found.items() if is_set)
 
 
+@dataclass(eq=False, slots=True)
+class PendingVote:
+    """A vote of this process that can be taken back.
+
+    Attributes:
+        until: its deadline, as the store has it.
+        now: the wall clock, UTC.
+        final: it can't be taken back any more; the names may be shown.
+        stored: set when the store has taken it, or not.
+        ended: set when it is final, and when it was taken back.
+    """
+
+    battle_id: str
+    until: datetime
+    now: Callable[[], datetime]
+    final: bool = False
+    stored: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def seconds_left(self) -> int | None:
+        """Whole seconds until it is final; None when it is."""
+        left = (self.until - self.now()).total_seconds()
+        return None if self.final else max(0, math.ceil(left))
+
+    async def wait(self, seconds: float) -> bool:
+        """Whether it has ended, after at most so many seconds."""
+        try:
+            await asyncio.wait_for(self.ended.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+
 class BattleSession:
     """A battle with an open page.
 
@@ -166,8 +205,9 @@ class BattleSession:
         changed: set when there is something new to show.
         cadence: how much of both texts is shown; None where each is shown as it comes.
         pacing: the task that moves `cadence` on.
-        lock: held while the record is written to the store.
+        lock: held while the record or the vote is written to the store.
         locked: the vote is cast, so nothing may be asked any more.
+        pending: the vote, if it could be taken back when it was cast; it says whether it is final.
         saved: the store has the newest record.
         slot: held while an answer is being written.
         error_id: of this turn; drawn when its first side fails.
@@ -187,6 +227,7 @@ class BattleSession:
         self.changed = asyncio.Event()
         self.lock = asyncio.Lock()
         self.locked = False
+        self.pending: PendingVote | None = None
         self.saved = True
         self.slot: Slot | None = None
         self.error_id = ""
@@ -214,6 +255,11 @@ class BattleSession:
         """Something new came; where the pace is even, only the clock shows it."""
         if not self.paced:
             self.changed.set()
+
+    @property
+    def revealed(self) -> bool:
+        """Whether the vote is final, so that the sides may be known."""
+        return self.locked and (self.pending is None or self.pending.final)
 
     def release_slot(self) -> None:
         """Let the next battle of the queue run; safe to call twice."""
@@ -297,7 +343,8 @@ class BattleSession:
         sides = {side: stream.snapshot() for side, stream in self.streams.items()}
         running = self.running
         votable = not running and self.saved and not self.locked and self.battle.votable
-        return Snapshot(self.battle, sides, running, votable, self.saved, self.error_id)
+        undo_s = None if self.pending is None else self.pending.seconds_left
+        return Snapshot(self.battle, sides, running, votable, self.saved, self.error_id, undo_s)
 
 
 def snapshot_of(battle: Battle) -> Snapshot:

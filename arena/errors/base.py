@@ -24,7 +24,7 @@
     │   └── PriceUnknown         a budget is set, but not what the model costs
     ├── BattleError              the battle does not allow that now
     │   ├── NoContestants, UnknownBattle, NotYourBattle, VoteTooEarly, AlreadyVoted,
-    │   └── BattleLocked, NothingToRetry, BattleRunning
+    │   └── BattleLocked, NothingToRetry, BattleRunning, NothingToUndo, UndoTooLate
     ├── LimitError               a cap protects the owner
     │   └── EmptyPrompt, PromptTooLong, TooManyTokens, TooManyTurns, ArenaBusy,
     │       RateExceeded, DayUsedUp, OneAtATime

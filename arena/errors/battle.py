@@ -50,11 +50,26 @@ class AlreadyVoted(BattleError):
     message = "This battle has its vote already; the first one counts."
 
 
+class NothingToUndo(BattleError):
+    """The battle has no vote that could be taken back."""
+
+    code = "nothing_to_undo"
+    message = "There is no vote to take back."
+    remedy = "Vote when both answers are complete."
+
+
+class UndoTooLate(BattleError):
+    """The vote is final."""
+
+    code = "undo_too_late"
+    message = "This vote is final and can't be taken back any more."
+
+
 class BattleLocked(BattleError):
     """The vote is cast, so the conversation cannot go on."""
 
     code = "battle_locked"
-    message = "The names are revealed, so this conversation is closed."
+    message = "This battle has its vote, so its conversation is closed."
 
 
 class NothingToRetry(BattleError):

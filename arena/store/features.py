@@ -23,7 +23,8 @@ from arena.stats import leaks
 from arena.stats.vote_table import COLUMNS, VoteFlag, VoteTable
 from arena.store.database import inserting
 from arena.store.queries import battles_of, in_force
-from arena.store.schema import battles, exclusions, features, votes
+from arena.store.schema import battles, exclusions, features
+from arena.store.schema import final_votes as votes
 
 if TYPE_CHECKING:
     from arena.store.database import Database

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, Table, and_, func, insert, select, update
+from sqlalchemy import Connection, FromClause, Select, Table, and_, func, insert, select, update
 
 from arena.domain import Battle, Exclusion, ModelName, Vote, clean
 from arena.errors.battle import (
@@ -22,7 +22,7 @@ from arena.errors.battle import (
 )
 from arena.errors.store import BadGuess
 from arena.store.database import advisory_lock, inserting
-from arena.store.schema import battles, exclusions, votes
+from arena.store.schema import battles, exclusions, final_votes, votes
 from arena.store.serialization import (
     EXCLUSION,
     VOTE,
@@ -116,7 +116,7 @@ def _locked(connection: Connection, battle_id: str) -> Mapping[Any, Any] | None:
     return connection.execute(chosen).mappings().first()
 
 
-def _locked_for(connection: Connection, battle_id: str, voter: str) -> Mapping[Any, Any]:
+def locked_for(connection: Connection, battle_id: str, voter: str) -> Mapping[Any, Any]:
     """The row of a battle as `_locked`.
 
     Raises:
@@ -131,15 +131,15 @@ def _locked_for(connection: Connection, battle_id: str, voter: str) -> Mapping[A
     return row
 
 
-def cast_vote(connection: Connection, vote: Vote) -> Battle:
+def cast_vote(connection: Connection, vote: Vote, pending_until: datetime | None = None) -> Battle:
     """Inserts the only vote of a battle; gives the battle. Errors as `VoteStore.cast_vote`."""
-    row = _locked_for(connection, vote.battle_id, vote.voter)
+    row = locked_for(connection, vote.battle_id, vote.voter)
     battle = battle_from_row(row)
     if not battle.votable:
         raise VoteTooEarly(vote.battle_id)
     _check_guess(row, vote.guess)
-    added = inserting(connection, votes).values(**vote_row(vote)).on_conflict_do_nothing()
-    if connection.scalar(added.returning(votes.c.battle_id)) is None:
+    added = inserting(connection, votes).values(**vote_row(vote), pending_until=pending_until)
+    if connection.scalar(added.on_conflict_do_nothing().returning(votes.c.battle_id)) is None:
         raise AlreadyVoted(vote.battle_id)
     return battle
 
@@ -154,8 +154,8 @@ def annotate_vote(
     connection: Connection, battle_id: str, voter: str, changes: Mapping[str, Any]
 ) -> Vote:
     """Changes fields of a vote; gives it as it is now. Errors as `VoteStore.annotate_vote`."""
-    _check_guess(_locked_for(connection, battle_id, voter), changes.get("guess"))
-    vote = get_vote(connection, battle_id)
+    _check_guess(locked_for(connection, battle_id, voter), changes.get("guess"))
+    vote = get_vote(connection, battle_id, among=votes)
     if vote is None:
         raise VoteTooEarly(battle_id)
     record, changed = VOTE.stored_form(replace(vote, **changes))
@@ -164,9 +164,12 @@ def annotate_vote(
     return changed
 
 
-def get_vote(connection: Connection, battle_id: str) -> Vote | None:
+def get_vote(
+    connection: Connection, battle_id: str, among: FromClause = final_votes
+) -> Vote | None:
     """The vote on that battle, or None."""
-    row = connection.execute(select(votes).where(votes.c.battle_id == battle_id)).mappings().first()
+    chosen = select(*(among.c[column.name] for column in final_votes.c))
+    row = connection.execute(chosen.where(among.c.battle_id == battle_id)).mappings().first()
     return None if row is None else VOTE.decode(row)
 
 
@@ -198,15 +201,17 @@ def in_force() -> Select[Any]:
 
 
 def counts(connection: Connection) -> Counts:
-    """How many battles and votes there are."""
+    """How many battles and final votes there are."""
     number_of_battles = connection.scalar(select(func.count()).select_from(battles)) or 0
-    number_of_votes = connection.scalar(select(func.count()).select_from(votes)) or 0
-    return Counts(number_of_battles, number_of_votes)
+    # Two indexes are read here, where to count `final_votes` would read every vote.
+    all_votes = connection.scalar(select(func.count()).select_from(votes)) or 0
+    waiting = select(func.count()).where(votes.c.pending_until.is_not(None))
+    return Counts(number_of_battles, all_votes - (connection.scalar(waiting) or 0))
 
 
 def votes_version(connection: Connection) -> VotesVersion:
     """The state of the votes at this moment."""
-    cast = select(func.count(), func.max(votes.c.cast_at)).select_from(votes)
+    cast = select(func.count(), func.max(final_votes.c.cast_at)).select_from(final_votes)
     decided = select(func.count(), func.max(exclusions.c.decided_at)).select_from(exclusions)
     return VotesVersion(*connection.execute(cast).one(), *connection.execute(decided).one())
 
@@ -239,7 +244,7 @@ def snapshot(
 ) -> tuple[list[str], dict[str, Vote], dict[str, Exclusion]]:
     """The ids of all battles, oldest first; all votes and the decisions in force, by battle."""
     ordered = select(battles.c.id).order_by(battles.c.created_at, battles.c.id)
-    cast = [VOTE.decode(row) for row in connection.execute(select(votes)).mappings()]
+    cast = [VOTE.decode(row) for row in connection.execute(select(final_votes)).mappings()]
     decided = [EXCLUSION.decode(row) for row in connection.execute(in_force()).mappings()]
     return (
         list(connection.scalars(ordered)),

@@ -14,7 +14,7 @@ from arena.domain import Battle, Exclusion, Vote
 from arena.store.changes import Record, RecordKey, RecordKind, key_of
 from arena.store.database import advisory_lock
 from arena.store.queries import Counts, insert_missing
-from arena.store.schema import battles, exclusions, votes
+from arena.store.schema import battles, exclusions, final_votes, votes
 from arena.store.serialization import (
     EXCLUSION,
     VOTE,
@@ -37,7 +37,10 @@ def record_keys(connection: Connection) -> list[RecordKey]:
     decided = connection.execute(select(exclusions.c.battle_id, exclusions.c.decided_at))
     return [
         *(RecordKey(RecordKind.BATTLE, name) for name in connection.scalars(select(battles.c.id))),
-        *(RecordKey(RecordKind.VOTE, n) for n in connection.scalars(select(votes.c.battle_id))),
+        *(
+            RecordKey(RecordKind.VOTE, n)
+            for n in connection.scalars(select(final_votes.c.battle_id))
+        ),
         *(RecordKey(RecordKind.EXCLUSION, name, moment) for name, moment in decided),
     ]
 
@@ -47,7 +50,7 @@ def read_records(connection: Connection, keys: Sequence[RecordKey]) -> list[Reco
     found: list[Record] = []
     for kind, table, column, decode in (
         (RecordKind.BATTLE, battles, "id", battle_from_row),
-        (RecordKind.VOTE, votes, "battle_id", VOTE.decode),
+        (RecordKind.VOTE, final_votes, "battle_id", VOTE.decode),
         (RecordKind.EXCLUSION, exclusions, "battle_id", EXCLUSION.decode),
     ):
         names = [key.battle_id for key in keys if key.kind is kind]

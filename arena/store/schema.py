@@ -19,6 +19,7 @@ from sqlalchemy import (
     Dialect,
     Float,
     ForeignKey,
+    Index,
     Integer,
     MetaData,
     String,
@@ -26,6 +27,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     false,
+    select,
     text,
 )
 
@@ -106,7 +108,8 @@ battles = Table(
     Column("answered_at", UtcTime),
 )
 
-# The battle is the key, so the database itself refuses a second vote.
+# The battle is the key, so the database itself refuses a second vote. `pending_until` is no part of
+# the record: it is the moment until which the vote can be taken back, and NULL once it is final.
 votes = Table(
     "votes",
     metadata,
@@ -121,7 +124,23 @@ votes = Table(
     Column("grade_a", String(8)),
     Column("grade_b", String(8)),
     Column("source", String, nullable=False, server_default=text("''")),
+    Column("pending_until", UtcTime),
     CheckConstraint("winner IN ('model_a', 'model_b', 'tie', 'both_bad')", name="winner"),
+)
+_pending = votes.c.pending_until.is_not(None)
+Index(
+    "ix_votes_pending_until",
+    votes.c.pending_until,
+    sqlite_where=_pending,
+    postgresql_where=_pending,
+)
+
+# The votes that all readers see: those that can't be taken back any more. `votes` itself is for
+# whoever asks whether a battle has a vote of any kind.
+final_votes = (
+    select(*(column for column in votes.c if column.name != "pending_until"))
+    .where(votes.c.pending_until.is_(None))
+    .subquery("final_votes")
 )
 
 # The owner's decisions about votes. None is ever changed: the latest one of a battle counts.

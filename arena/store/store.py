@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 from sqlalchemy import Connection
 
 from arena.domain import Battle, Exclusion, Grade, Reason, Vote
-from arena.store import queries, restore, settings_table, usage
+from arena.store import pending, queries, restore, settings_table, usage
 from arena.store.changes import Changes, CopyState, RecordKey, RecordKind, key_of
 from arena.store.database import POOL, Database, store_errors
 from arena.store.queries import Counts
@@ -135,6 +135,7 @@ class VoteStore:
     counts = _transaction(queries.counts)
     votes_version = _transaction(queries.votes_version)
     model_names = _transaction(queries.model_names)
+    pending_votes = _transaction(pending.pending_votes)
     add_imported = _transaction_now(queries.add_imported, writes=True)
 
     today = _transaction_now(usage.today)
@@ -165,11 +166,17 @@ class VoteStore:
         """
         await self._tracked(key_of(battle), queries.update_battle, battle, self.clock())
 
-    async def cast_vote(self, vote: Vote) -> Battle:
+    async def cast_vote(self, vote: Vote, pending_until: datetime | None = None) -> Battle:
         """Stores the only vote of a battle; when this returns, it is on disk.
 
+        Args:
+            vote: what is stored.
+            pending_until: until then the vote can be taken back, and only `pending_votes` shows
+                that there is one: no other reading, count or copy does before it is made final.
+                None makes it final at once.
+
         Returns:
-            The battle, of which the names may be shown now.
+            The battle, of which the names may be shown once the vote is final.
 
         Raises:
             UnknownBattle: there is no such battle.
@@ -178,7 +185,44 @@ class VoteStore:
             AlreadyVoted: it has its vote.
             BadGuess: the guess names neither contestant.
         """
+        if pending_until is not None:
+            return await self.database.write(queries.cast_vote, vote, pending_until)
         return await self._tracked(key_of(vote), queries.cast_vote, vote)
+
+    async def undo_vote(self, battle_id: str, voter: str, now: datetime) -> None:
+        """Takes a pending vote back: the battle may be continued and voted on again.
+
+        Raises:
+            UnknownBattle: there is no such battle.
+            NotYourBattle: another visitor started it.
+            NothingToUndo: it has no vote.
+            UndoTooLate: the vote is final, or its time is up at `now`.
+        """
+        await self.database.write(pending.undo_vote, battle_id, voter, now)
+
+    async def finalise_votes(
+        self, now: datetime, known: Mapping[str, datetime] | None = None
+    ) -> list[str]:
+        """Makes pending votes final: those whose time is up at `now`, and the known ones.
+
+        Any number of processes may do this at once; each vote becomes final by one of them.
+
+        Args:
+            now: the moment.
+            known: votes that become final before their time, by battle: each `pending_until`
+                as it was stored, so that a vote which was taken back and cast anew stays.
+
+        Returns:
+            The battles whose votes became final by this call.
+        """
+
+        def work() -> list[str]:
+            writer = self.database.writer
+            ids = self.database.transact(writer, pending.finalise_votes, now, known or {})
+            self._changed(RecordKey(RecordKind.VOTE, battle_id) for battle_id in ids)
+            return ids
+
+        return await self.database.in_thread(work)
 
     async def annotate_vote(
         self,
@@ -308,8 +352,11 @@ class VoteStore:
 
         def both() -> T:
             result = self.database.transact(self.database.writer, work, *args, **kwargs)
-            if self._changes is not None:
-                self._changes.add([key])
+            self._changed([key])
             return result
 
         return await self.database.in_thread(both)
+
+    def _changed(self, keys: Iterable[RecordKey]) -> None:
+        if self._changes is not None:
+            self._changes.add(keys)

@@ -24,13 +24,11 @@ LATEX: list[dict[str, str | bool]] = [
     {"left": "\\[", "right": "\\]", "display": True},
     {"left": "\\(", "right": "\\)", "display": False},
 ]
-# Id and text of each vote button, in their order on the page.
-VOTES = {
-    Winner.MODEL_A: ("vote-a", "vote.a"),
-    Winner.TIE: ("vote-tie", "vote.tie"),
-    Winner.BOTH_BAD: ("vote-bad", "vote.bad"),
-    Winner.MODEL_B: ("vote-b", "vote.b"),
-}
+
+
+def vote_id(winner: Winner) -> str:
+    """The id of that vote's button."""
+    return view.VOTE_TEXTS[winner].replace(".", "-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +117,17 @@ class ArenaParts:
         with gr.Row(elem_classes="votes", elem_id="votes"):
             self.votes = {
                 winner: make(
-                    gr.Button, {"value": key}, elem_id=elem_id, elem_classes=["vote", elem_id],
-                    interactive=False, min_width=80,
+                    gr.Button, {"value": key}, elem_id=vote_id(winner),
+                    elem_classes=["vote", vote_id(winner)], interactive=False, min_width=80,
                 )
-                for winner, (elem_id, key) in VOTES.items()
+                for winner, key in view.VOTE_TEXTS.items()
             }  # fmt: skip
         with gr.Row(elem_classes="reveal-row", elem_id="reveal-row"):
             self.reveal = html("", elem_id="reveal", elem_classes="reveal")
+            self.undo = make(
+                gr.Button, {"value": "vote.undo"}, elem_id="undo", elem_classes="undo",
+                interactive=False, size="sm", scale=0, min_width=96,
+            )  # fmt: skip
             self.new_battle = make(
                 gr.Button, {"value": "battle.new"}, elem_id="new-battle", variant="primary",
                 interactive=False, size="sm", scale=0, min_width=120,
@@ -186,9 +188,9 @@ class ArenaParts:
         """Every component that a battle changes."""
         panes = [part for p in self.panes.values() for part in (p.head, p.chat, p.stats, p.retry)]
         return [
-            *panes, *self.votes.values(), self.reveal, self.new_battle, self.prompt, self.send,
-            self.stop, self.notice, self.judge, self.mode, *self.models.values(), self.panes_row,
-            self.feedback.box,
+            *panes, *self.votes.values(), self.reveal, self.undo, self.new_battle, self.prompt,
+            self.send, self.stop, self.notice, self.judge, self.mode, *self.models.values(),
+            self.panes_row, self.feedback.box,
         ]  # fmt: skip
 
     def presets_html(self, language: str) -> str:

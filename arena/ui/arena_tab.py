@@ -20,12 +20,14 @@ from arena.errors.base import ArenaError
 from arena.errors.store import StoreError
 from arena.presets import pick
 from arena.ui import presets_view, status_view, view
-from arena.ui.arena_parts import VOTES, ArenaParts
+from arena.ui.arena_parts import ArenaParts, vote_id
 from arena.ui.components import PRIVATE, Updates, diff_updates
+from arena.ui.feedback_view import Feedback
 from arena.ui.i18n import say
 from arena.ui.page_state import PageState, params_from, preset_behind
 
 UNLIMITED: dict[str, Any] = PRIVATE | {"concurrency_limit": None}
+TICK_SECONDS = 1.0
 DICE = random.Random()  # noqa: S311 -- for examples, nothing secret
 
 
@@ -52,7 +54,10 @@ class ArenaTab(ArenaParts):
             pane.retry.click(self.retry_handler(side), [state], outputs, **UNLIMITED)
         self.stop.click(self.on_stop, [state], [self.notice], queue=False, **UNLIMITED)
         for winner, button in self.votes.items():
-            button.click(self.vote_handler(winner), [state], outputs, **UNLIMITED)
+            button.click(
+                self.vote_handler(winner), [state], outputs, trigger_mode="multiple", **UNLIMITED
+            )
+        self.undo.click(self.on_undo, [state], outputs, **UNLIMITED)
         self.feedback.box.select(
             self.on_feedback, [state], [self.feedback.box, self.notice], **UNLIMITED
         )
@@ -231,20 +236,38 @@ class ArenaTab(ArenaParts):
         return {self.notice: ""}
 
     def vote_handler(self, winner: Winner) -> Any:  # noqa: ANN401 -- a Gradio listener
-        """The listener of one vote button."""
+        """The listener of one vote button: says that it is saved, then, when final, the names."""
 
-        async def on_vote(state: PageState, request: gr.Request) -> Updates:
+        async def on_vote(state: PageState, request: gr.Request) -> AsyncGenerator[Updates, None]:
             try:
                 session = self.arena.session(state.battle_id)
                 visitor = await self._visitor(state, request)
                 guess = valid_guess(session.battle, state.feedback.guess)
                 await self.arena.vote(session.battle.id, winner, visitor, guess)
             except ArenaError as error:
-                return self.complain(error, state.language)
-            state.vote = winner
-            return self.show(session.snapshot(), state) | {self.notice: ""}
+                yield self.complain(error, state.language)
+                return
+            state.vote, pending = winner, session.pending
+            yield self.show(session.snapshot(), state) | {self.notice: ""}
+            if pending is None:
+                return
+            while not await pending.wait(TICK_SECONDS):
+                yield {self.reveal: view.pending_line(session.snapshot(), state.language, winner)}
+            # It may have been taken back, or the page may show another battle by now.
+            if pending.final and state.battle_id == session.battle.id:
+                yield self.show(session.snapshot(), state)
 
         return on_vote
+
+    async def on_undo(self, state: PageState, request: gr.Request) -> Updates:
+        """Take the vote back; the guess stays, words that were added to the vote go with it."""
+        try:
+            session = self.arena.session(state.battle_id)
+            await self.arena.undo(session.battle.id, await self._visitor(state, request))
+        except ArenaError as error:
+            return self.complain(error, state.language)
+        state.vote, state.feedback = None, Feedback(guess=state.feedback.guess)
+        return self.show(session.snapshot(), state) | {self.notice: ""}
 
     async def on_feedback(
         self, state: PageState, event: gr.EventData, request: gr.Request
@@ -351,12 +374,13 @@ class ArenaTab(ArenaParts):
             updates[pane.stats] = shown.stats
             updates[pane.retry] = gr.update(interactive=shown.retry)
         for winner, button in self.votes.items():
-            classes = ["vote", VOTES[winner][0], *(["chosen"] if page.chosen is winner else [])]
+            classes = ["vote", vote_id(winner), *(["chosen"] if page.chosen is winner else [])]
             updates[button] = gr.update(interactive=page.votable, elem_classes=classes)
         key = "prompt.next" if page.follow_up else "prompt.placeholder"
         kind = ["panes", *(["single"] if page.single else [])]
         return updates | {
             self.reveal: page.bar,
+            self.undo: gr.update(interactive=page.undo),
             self.new_battle: gr.update(interactive=bool(page.bar)),
             self.prompt: gr.update(placeholder=say(language, key)),
             self.send: gr.update(interactive=not page.running),

@@ -21,6 +21,13 @@ Guard = Callable[[str, str], str]
 SAID_ENDINGS = (FinishReason.LENGTH, FinishReason.SIZE, FinishReason.LOOP, FinishReason.OTHER)
 BUSY = (Phase.WAITING, Phase.WRITING)
 ENDED_BADLY = (Phase.FAILED, Phase.STOPPED)
+# The text of each vote's button, in the order of the buttons.
+VOTE_TEXTS = {
+    Winner.MODEL_A: "vote.a",
+    Winner.TIE: "vote.tie",
+    Winner.BOTH_BAD: "vote.bad",
+    Winner.MODEL_B: "vote.b",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,7 @@ class PageView:
     Attributes:
         chosen: the vote that was cast, else None.
         bar: what the line under the vote buttons says; empty hides it.
+        undo: the vote can be taken back.
     """
 
     panes: Mapping[Side, PaneView]
@@ -49,6 +57,7 @@ class PageView:
     bar: str = ""
     single: bool = False
     follow_up: bool = False
+    undo: bool = False
 
 
 def idle_view(language: str, mode: Mode) -> PageView:
@@ -67,10 +76,11 @@ def battle_view(
 ) -> PageView:  # fmt: skip
     """The page during and after a battle; `shared` is one opened by its link.
 
-    The texts that `guard` is given are those of `shown_texts`.
+    The texts that `guard` is given are those of `shown_texts`. A vote that can still be taken
+    back shows nothing that was hidden before it.
     """
     battle = snapshot.battle
-    voted = vote is not None
+    voted = vote is not None and snapshot.undo_s is None
     panes = {side: _pane(snapshot, side, language, guard, voted=voted) for side in battle.sides}
     for side in Side:
         panes.setdefault(side, PaneView(_pane_head(side, "", language, battle.mode), [], ""))
@@ -83,6 +93,7 @@ def battle_view(
         bar="" if snapshot.running else _result_line(snapshot, language, vote, shared=shared),
         single=battle.mode is Mode.SINGLE,
         follow_up=follow_up,
+        undo=vote is not None and snapshot.undo_s is not None,
     )
 
 
@@ -210,8 +221,17 @@ def tokens_per_second(finished: Finished) -> float | None:
     return (finished.completion_tokens - 1) / seconds if seconds > 0.001 else None
 
 
+def pending_line(snapshot: Snapshot, language: str, vote: Winner) -> str:
+    """That a vote is saved, and when it is final."""
+    key = "vote.pending" if snapshot.battle.mode is Mode.BLIND else "vote.pending.open"
+    choice = say(language, VOTE_TEXTS[vote])
+    return escape(say(language, key, choice=choice, seconds=snapshot.undo_s or 0))
+
+
 def _result_line(snapshot: Snapshot, language: str, vote: Winner | None, *, shared: bool) -> str:
     battle = snapshot.battle
+    if vote is not None and snapshot.undo_s is not None:
+        return pending_line(snapshot, language, vote)
     if vote is not None and battle.spec_b is not None:
         a, b = (f"<b>{escape(spec.label)}</b>" for spec in (battle.spec_a, battle.spec_b))
         if shared:

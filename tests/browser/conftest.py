@@ -82,6 +82,7 @@ def serve(folder: Path, cache: Path, **extra: str) -> Served:
         "ARENA_CACHE_DIR": str(cache),
         "ARENA_MAX_NEW_TOKENS": "32",
         "ARENA_MAX_BATTLES_PER_MINUTE": "100",
+        "ARENA_UNDO_SECONDS": "0",
         "GRADIO_SERVER_PORT": str(port),
         "HF_HOME": str(folder / "hub"),
         "HF_HUB_OFFLINE": "1",

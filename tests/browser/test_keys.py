@@ -132,12 +132,20 @@ def test_what_is_typed_while_the_question_is_on_its_way_is_kept(
     """The server empties the box of what it took, not of what came after it."""
     page = open_page(app.url)
     ready(page)
-    sending: list[Route] = []
-    page.route("**/queue/join*", lambda route: sending.append(route))  # noqa: PLW0108 -- Playwright marks it
+    held: list[Route] = []
+    released = False
+
+    def hold(route: Route) -> None:
+        if released:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/queue/join*", hold)
     ask(page, "Name a colour.")
     page.keyboard.type(" And 3 more?")
-    page.unroute("**/queue/join*")
-    for route in sending:
+    released = True
+    for route in held:
         route.continue_()
     finished(page)
     expect(page.locator("#pane-a .user")).to_have_text("Name a colour.")

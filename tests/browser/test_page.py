@@ -13,7 +13,7 @@ from tests.browser.steps import Open, ask, finished, ready
 pytestmark = pytest.mark.browser
 IDS = (
     "prompt", "send", "stop", "pane-a", "pane-b", "stats-a", "stats-b", "vote-a", "vote-b",
-    "vote-tie", "vote-bad", "reveal", "new-battle", "retry-a", "retry-b", "mode", "model-a",
+    "vote-tie", "vote-bad", "reveal", "undo", "new-battle", "retry-a", "retry-b", "mode", "model-a",
     "model-b", "use-gemini", "preset-coding-for-loop-ja", "preset-coding-for-loop-en",
     "status-phi-4-mini", "status-smollm2-135m", "status-gemini", "tab-arena",
     "tab-leaderboard", "tab-models",
@@ -25,7 +25,16 @@ def test_every_contracted_id_is_there_from_the_first_paint(app: Served, open_pag
     page = open_page(app.url)
     for name in IDS:
         expect(page.locator(f"#{name}")).to_have_count(1)
-    for name in ("vote-a", "vote-b", "vote-tie", "vote-bad", "new-battle", "retry-a", "stop"):
+    for name in (
+        "vote-a",
+        "vote-b",
+        "vote-tie",
+        "vote-bad",
+        "undo",
+        "new-battle",
+        "retry-a",
+        "stop",
+    ):
         expect(page.locator(f"#{name}")).to_be_disabled()
 
 

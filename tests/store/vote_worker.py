@@ -1,7 +1,7 @@
 """Another process of the arena, for tests.
 
-Commands: open, vote, count, take, spend, salt, restore, write, load. It imports everything, says
-`ready`, and starts on the first line of its input.
+Commands: open, vote, count, take, spend, salt, restore, write, pend, load. It imports everything,
+says `ready`, and starts on the first line of its input.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import suppress
+from datetime import datetime, timedelta
 from itertools import count as numbers
 
 from arena.errors.battle import AlreadyVoted
@@ -69,14 +70,19 @@ async def restore(store: VoteStore) -> None:
     say(f"{counts.battles} {counts.votes}")
 
 
-async def write(store: VoteStore) -> None:
+async def write(store: VoteStore, pending_until: datetime | None = None) -> None:
     """Battles and votes until the store is gone; what is printed was acknowledged."""
     with suppress(StoreError):
         for number in numbers():
             made = battle(id=f"{number:032x}")
             await store.add_battle(made)
-            await store.cast_vote(vote(made))
+            await store.cast_vote(vote(made), pending_until)
             say(made.id)
+
+
+async def pend(store: VoteStore) -> None:
+    """As `write`, with votes that can be taken back for five seconds."""
+    await write(store, NOON + timedelta(seconds=5))
 
 
 async def load(store: VoteStore, name: str, voters: str) -> None:
@@ -112,6 +118,7 @@ COMMANDS = {
     "spend": spend,
     "restore": restore,
     "write": write,
+    "pend": pend,
     "load": load,
 }
 

@@ -124,6 +124,30 @@ def test_names_and_numbers_appear_with_the_vote() -> None:
     assert not page.follow_up
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("mode", [Mode.BLIND, Mode.OPEN])
+def test_a_vote_that_can_be_taken_back_shows_nothing_new(language: str, mode: Mode) -> None:
+    """Until it is final the panes are those of before the vote, and the models may be swapped."""
+    a = side_view(Phase.DONE, FinishReason.STOP, "alpha", "x")
+    b = side_view(Phase.DONE, FinishReason.LENGTH, "beta", "x")
+    now = snapshot(a, b, GEMINI, PHI, mode)
+    pending = replace(now, votable=False, undo_s=4)
+    page = battle_view(pending, language, Winner.TIE)
+    assert page.panes == battle_view(now, language, None).panes
+    assert page.chosen is Winner.TIE
+    assert page.undo
+    assert not page.votable
+    assert not page.follow_up
+    assert "4" in page.bar
+    if mode is Mode.BLIND:
+        swapped = replace(snapshot(a, b, PHI, GEMINI, mode), votable=False, undo_s=4)
+        assert battle_view(swapped, language, Winner.TIE) == page
+        assert "Phi" not in repr(page)
+    final = battle_view(replace(pending, undo_s=None), language, Winner.TIE)
+    assert not final.undo
+    assert "<b>Gemini</b>" in final.bar
+
+
 def test_open_mode_says_what_failed_and_blind_mode_only_that() -> None:
     """Open mode shows an error's sentence at its side, blind mode one for the battle."""
     a = side_view(Phase.FAILED, FinishReason.ERROR, "", "")
