@@ -9,9 +9,9 @@ from typing import Any
 
 import gradio as gr
 import httpx
-from starlette.routing import Route
 
-from arena.ui.page import Page
+from arena.ui.page import QUEUE_OPTIONS, Page, launch_options
+from tests.ui.served import no_more
 
 ADDRESS = "http://arena.test"
 JOIN, DATA = "/gradio_api/queue/join", "/gradio_api/queue/data"
@@ -30,31 +30,47 @@ class Browser:
         self.session_hash = session_hash
         self._demo = demo
 
-    def _listener(self, name: str) -> int:
-        """The number of the listener that this method is."""
+    def _listeners(self, name: str) -> list[int]:
+        """The numbers of the listeners whose qualified names end so."""
         names = {n: getattr(f.fn, "__qualname__", "") for n, f in self._demo.fns.items()}
-        (found,) = [n for n, of in names.items() if of.endswith(name)]
-        return found
+        return [n for n, of in names.items() if of.endswith(name)]
 
-    async def call(self, name: str, *inputs: object, event: object = None) -> str:
-        """All bytes that the server sends for one event of a listener, as text.
+    def places(self, name: str, wanted: Sequence[str]) -> list[int]:
+        """The places of these components, by their ids, among the updates of a listener."""
+        for number in self._listeners(name)[:1]:
+            ids = [component.elem_id for component in self._demo.fns[number].outputs]
+            return [ids.index(one) for one in wanted if one in ids]
+        return []
+
+    async def join(
+        self, name: str, *inputs: object, event: object = None, index: int = 0
+    ) -> httpx.Response:
+        """Let a listener work; what it sends comes with `stream`.
 
         Args:
             name: the end of the handler's qualified name.
             inputs: values of the components; what the state stands for is never sent.
             event: what the component's script sent.
+            index: of those with that name.
         """
-        number = self._listener(name)
         body = {
-            "data": [None, *inputs], "fn_index": number, "session_hash": self.session_hash,
-            "event_data": event, "trigger_id": None,
+            "data": [None, *inputs], "fn_index": self._listeners(name)[index],
+            "session_hash": self.session_hash, "event_data": event, "trigger_id": None,
         }  # fmt: skip
         # As a browser writes it: half an emoji is an escape.
         headers = {"content-type": "application/json"}
         joined = await self.http.post(JOIN, content=json.dumps(body), headers=headers)
         joined.raise_for_status()
-        stream = await self.http.get(DATA, params={"session_hash": self.session_hash})
-        return joined.text + stream.text
+        return joined
+
+    async def stream(self) -> httpx.Response:
+        """All that the server sends to this page until its listeners have nothing to do."""
+        return await self.http.get(DATA, params={"session_hash": self.session_hash})
+
+    async def call(self, name: str, *inputs: object, event: object = None) -> str:
+        """All bytes that the server sends for one event of a listener, as text; see `join`."""
+        joined = await self.join(name, *inputs, event=event)
+        return joined.text + (await self.stream()).text
 
 
 def outputs(sent: str) -> list[Any]:
@@ -67,11 +83,15 @@ def outputs(sent: str) -> list[Any]:
 
 
 @asynccontextmanager
-async def serving(page: Page, routes: Sequence[Route] = ()) -> AsyncGenerator[gr.routes.App, None]:
+async def serving(page: Page) -> AsyncGenerator[gr.routes.App, None]:
     """The page's server; it must be entered and left in one task."""
     demo = page.build()
-    demo.queue(default_concurrency_limit=None, api_open=False)
-    app = gr.routes.App.create_app(demo, app_kwargs={"routes": list(routes)})
+    demo.queue(**QUEUE_OPTIONS)
+    options = launch_options(page.arena, no_more, [page.owner.route()])
+    demo.theme, demo.css, demo.head = (options[name] for name in ("theme", "css", "head"))
+    demo.theme_css, demo.theme_hash, demo.stylesheets = "", "", []
+    demo.config = demo.get_config_file()
+    app = gr.routes.App.create_app(demo, app_kwargs=options["app_kwargs"])
     async with app.router.lifespan_context(app):
         demo.run_startup_events()
         yield app
