@@ -174,6 +174,9 @@ _PATTERNS: Final[tuple[_Pattern, ...]] = (
     ),
 )
 _SHORTEST_LABEL: Final = 3
+_LABEL_END: Final = re.compile("[·,、(（:/]")
+_WORD: Final = re.compile("[A-Za-z]{3,}")
+_GAPS: Final = re.compile(r"[\s\-‐–_]+")
 _INVISIBLE: Final = frozenset("\u00ad\u200b\u200c\u200d\u2060\ufeff")
 _PAIR: Final = re.compile("(?s:.)[\uff9e\uff9f\u3099\u309a]")
 # To `re` these are an i, an s and a k when letter case is passed over; `lower` sees some otherwise.
@@ -211,13 +214,13 @@ def _label_patterns(labels: tuple[str, ...]) -> tuple[_Pattern, ...]:
     made = []
     for label in labels:
         plain = _usual(label).strip()
-        base = re.split(r"\s*[·,、(（:/]", plain)[0].strip()
+        base = _LABEL_END.split(plain, maxsplit=1)[0].strip()
         known = any(pattern.search.fullmatch(base) for pattern in _PATTERNS)
         names = {plain, base} - ({base} if known else set())
         names = {name for name in names if len(name) >= _SHORTEST_LABEL}
         ways = [_spelled(name) for name in sorted(names, key=len, reverse=True)]
         hints = [_first_part(name) for name in names]
-        word = re.match(r"[A-Za-z]{3,}", base)
+        word = _WORD.match(base)
         if word and not known:
             ways += _self_named(re.escape(word[0]) + r"[\d.]*")
             hints.append(word[0].lower())
@@ -238,7 +241,7 @@ def _first_part(name: str) -> str:
 
 
 def _parts(name: str) -> list[str]:
-    return [part for part in re.split(r"[\s\-‐–_]+", name) if part]
+    return [part for part in _GAPS.split(name) if part]
 
 
 def _spelled(name: str) -> str:

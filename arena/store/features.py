@@ -35,6 +35,7 @@ VERSION: Final = 2
 A change of the leak patterns raises their own number.
 """
 BATCH: Final = 100
+_SPACES: Final = re.compile(r"\s+")
 
 _LEAKS: Final = {Side.A: VoteFlag.LEAK_A, Side.B: VoteFlag.LEAK_B}
 
@@ -130,7 +131,7 @@ def _same_answers(battle: Battle) -> bool:
 
 def prompt_code(prompts: Sequence[str]) -> int:
     """A number that is the same for the same prompts, up to letter case, width and spaces."""
-    plain = (re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text)).strip() for text in prompts)
+    plain = (_SPACES.sub(" ", unicodedata.normalize("NFKC", text)).strip() for text in prompts)
     digest = hashlib.sha256("\0".join(text.casefold() for text in plain).encode()).digest()
     # One bit less than the column has, since it has a sign.
     return int.from_bytes(digest[:8], "big") >> 1

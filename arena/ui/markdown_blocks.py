@@ -11,9 +11,9 @@ import re
 from dataclasses import dataclass
 
 _MARKED = re.compile(
-    r"(?P<lead>[ \t]*+(?:(?:>|[-*+]|\d{1,9}[.)])[ \t]*+)*+)(?P<mark>`{3,}|~{3,})(?P<info>[^\n]*)"
+    r"\A(?P<lead>[ \t]*+(?:(?:>|[-*+]|\d{1,9}[.)])[ \t]*+)*+)(?P<mark>`{3,}|~{3,})(?P<info>[^\n]*)"
 )
-_UNFINISHED = re.compile(r"[ \t]*+(?:(?:>|[-*+]|\d{1,9}[.)])[ \t]*+)*+(?:[`~]*|\d+)")
+_UNFINISHED = re.compile(r"\A[ \t]*+(?:(?:>|[-*+]|\d{1,9}[.)])[ \t]*+)*+(?:[`~]*|\d+)")
 _BULLET = re.compile(r" {0,3}[-*+] {1,4}")
 _MOST_WORLDS = 6
 FENCE_CHARS = 2000

@@ -19,7 +19,7 @@ from arena.models.remote.failure import RemoteFailure, redacted, refusal, transp
 
 _NO_QUOTA = re.compile(r"\blimit:\s*0(?![\d.])")
 _SAMPLING = re.compile(r"\b(?:(temperature|top_?p)|(seed))\b", re.IGNORECASE)
-_SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
+_SECONDS = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
 
 
 def classify(error: BaseException, key: str) -> RemoteFailure:

@@ -28,10 +28,14 @@ if TYPE_CHECKING:
 
     from arena.models.remote.openai_wire import Address
 
+_STATUS = re.compile(r"\d{3}")
+_NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?")
+_ABOUT = re.compile(r"\(about: ([^()]*)\)")
 _FIELDS = re.compile(rf"\b({'|'.join(sorted(OPTIONAL))}|include_usage)\b")
 _CONTEXT = re.compile(r"context (?:length is|size \() ?(\d+) tokens", re.IGNORECASE)
 _PROMPT = re.compile(
-    r"\((\d+) in the messages|(\d+) input tokens|request \((\d+) tokens\)", re.IGNORECASE
+    r"\((\d{1,12}) in the messages|(\d{1,12}) input tokens|request \((\d{1,12}) tokens\)",
+    re.IGNORECASE,
 )
 # The account is empty: waiting does not help, another key does.
 _NO_MONEY = ("insufficient_quota", "insufficient balance")
@@ -69,7 +73,7 @@ def _inside_stream(error: openai.APIError, address: Address) -> RemoteFailure:
     name = f"{error.code or ''} {error.type or ''}".lower()
     status = next((status for part, status in _BY_TYPE.items() if part in name), 500)
     code = error.code or ""
-    kind = _kind(int(code) if re.fullmatch(r"\d{3}", code) else status, f"{name} {words}")
+    kind = _kind(int(code) if _STATUS.fullmatch(code) else status, f"{name} {words}")
     return RemoteFailure(kind, redacted(words, *address.secrets), again=kind is Overloaded)
 
 
@@ -116,7 +120,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds that the engine asks to wait, given as a number or a date; None if it does not."""
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         text = headers.get(name, "").strip()
-        if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text):
+        if _NUMBER.fullmatch(text):
             return float(text) / unit
     try:
         until = parsedate_to_datetime(headers.get("retry-after", ""))
@@ -130,7 +134,7 @@ def refused_fields(failure: RemoteFailure) -> frozenset[str]:
     """Which fields of a request the engine calls wrong, of those that it can do without."""
     if failure.kind is not RequestRefused:
         return frozenset()
-    about = " ".join(re.findall(r"\(about: (.*?)\)", failure.detail))
+    about = " ".join(_ABOUT.findall(failure.detail))
     named = set(_FIELDS.findall(about or failure.detail))
     return frozenset("stream_options" if n == "include_usage" else n for n in named)
 

@@ -29,7 +29,7 @@ OWNER = "set by the owner"
 MESSAGE_TOKENS = 16
 """What a provider adds around a message (roles, separators), in tokens; generous."""
 
-_ALIAS = re.compile(r"gemini-([a-z][a-z-]*)-latest")
+_ALIAS = re.compile(r"gemini-([a-z][a-z-]{0,60})-latest")
 
 
 @dataclass(frozen=True, slots=True)
