@@ -75,6 +75,22 @@ class _TooLargeError(Exception):
     """The body is longer than its cap."""
 
 
+class _Answer:
+    """Sends an answer with `HEADERS`, those of them that it does not have."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.begun = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.begun = True
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+        await self._send(message)
+
+
 class Surface:
     """Passes on what the page needs, and adds `HEADERS` to every response.
 
@@ -92,18 +108,26 @@ class Surface:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        answer = _Answer(send)
+        if not self._open(scope["path"]):
+            await JSONResponse({"detail": "Not Found"}, 404)(scope, receive, answer)
+            return
+        try:
+            await self._app(scope, self._bounded(scope, receive), answer)
+        except _TooLargeError:
+            if answer.begun:
+                raise
+            await JSONResponse({"detail": "Content Too Large"}, 413)(scope, receive, answer)
 
-        begun = False
+    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
+        """Receives a body up to the cap.
 
-        async def answer(message: Message) -> None:
-            nonlocal begun
-            if message["type"] == "http.response.start":
-                begun = True
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
+        Raises:
+            _TooLargeError: at once if its length is told, else when more has come.
+        """
+        length = Headers(scope=scope).get("content-length", "0")
+        if length.isdecimal() and int(length) > self._most_bytes:
+            raise _TooLargeError
         received = 0
 
         async def take() -> Message:
@@ -114,18 +138,7 @@ class Surface:
                 raise _TooLargeError
             return message
 
-        if not self._open(scope["path"]):
-            await JSONResponse({"detail": "Not Found"}, 404)(scope, receive, answer)
-            return
-        try:
-            length = Headers(scope=scope).get("content-length", "0")
-            if length.isdecimal() and int(length) > self._most_bytes:
-                raise _TooLargeError  # noqa: TRY301
-            await self._app(scope, take, answer)
-        except _TooLargeError:
-            if begun:
-                raise
-            await JSONResponse({"detail": "Content Too Large"}, 413)(scope, receive, answer)
+        return take
 
     def _open(self, path: str) -> bool:
         path = path.rstrip("/")
