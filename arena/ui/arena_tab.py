@@ -126,16 +126,22 @@ class ArenaTab(ArenaParts):
             wanted: the battle whose models may have to be awaited; None where none are.
         """
         slot: Slot | None = None
+        told = ""  # a visitor who waits is told what changed: the wait is looked at more often
         state.waiting = True
         try:
             async for text in self._models_awaited(state, wanted):
-                yield self._awaiting(text)
+                if text != told:
+                    told = text
+                    yield self._awaiting(text)
             if not state.gave_up():
                 slot = self.arena.admission.queue.acquire()
                 async for position in self.arena.admission.queue_positions(slot):
                     if state.gave_up():
                         break
-                    yield self._awaiting(say(state.language, "wait.line", position=position))
+                    text = say(state.language, "wait.line", position=position)
+                    if text != told:
+                        told = text
+                        yield self._awaiting(text)
             if slot is None or state.gave_up():
                 yield self.settle(state)
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -42,9 +43,18 @@ TICK_SECONDS = 1.0
 DELETE_CACHE = (600, 3600)
 
 
-QUEUE_OPTIONS: dict[str, Any] = {"default_concurrency_limit": None, "api_open": False}
 # Each event of the queue needs a place of its own while it runs. A place costs nothing.
 SPARE_PLACES = 1000
+
+
+def use_queue(demo: gr.Blocks) -> None:
+    """Every listener runs at once; Gradio keeps no statistics of its own.
+
+    After each event it would have pandas sum up the last 10,000 of them, for a page that is off.
+    """
+    os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(2**62))
+    os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
+    demo.queue(default_concurrency_limit=None, api_open=False)
 
 
 def launch_options(

@@ -6,10 +6,11 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from arena.battle.arena import Arena
 from arena.dataset.public import PublicExports
-from arena.ui.page import QUEUE_OPTIONS, Page, launch_options
+from arena.ui.page import Page, launch_options, use_queue
 from tests.environment import settings_from
 
 
@@ -20,26 +21,44 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@asynccontextmanager
-async def no_more(_app: object) -> AsyncGenerator[None, None]:
-    """Scripted models need no start."""
-    yield
+@dataclass
+class ServedPage:
+    """A page that is served.
+
+    Attributes:
+        address: without a slash at its end.
+        loop: the server's, in a thread of its own, as in the app.
+    """
+
+    address: str
+    loop: asyncio.AbstractEventLoop | None = None
+
+    @asynccontextmanager
+    async def lifespan(self, _app: object) -> AsyncGenerator[None, None]:
+        """Scripted models need no start."""
+        self.loop = asyncio.get_running_loop()
+        yield
+
+    def release(self, event: asyncio.Event) -> None:
+        """Set an event for which a scripted model waits."""
+        assert self.loop is not None
+        self.loop.call_soon_threadsafe(event.set)
 
 
 @asynccontextmanager
-async def served(arena: Arena, **settings: str) -> AsyncGenerator[str, None]:
-    """The address of the page, without a slash at its end.
+async def served(arena: Arena, **settings: str) -> AsyncGenerator[ServedPage, None]:
+    """The arena's page on a loopback port.
 
-    The server has an event loop in a thread of its own, as in the app. Gradio is built beside a
-    running loop: without one it makes some that it does not close.
+    Gradio is built beside a running loop: without one it makes some that it does not close.
     """
     port = free_port()
+    page = ServedPage(f"http://127.0.0.1:{port}")
     exports = PublicExports(arena.store, on=False)
     demo = Page(arena, [], settings_from(settings), exports).build()
-    demo.queue(**QUEUE_OPTIONS)
-    options = launch_options(arena, no_more)
+    use_queue(demo)
+    options = launch_options(arena, page.lifespan)
     demo.launch(prevent_thread_lock=True, quiet=True, server_port=port, **options)
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield page
     finally:
         await asyncio.to_thread(demo.close)
