@@ -9,6 +9,8 @@ are right.
 
 `python -m bench blindness`: how well the remote model's side is told before the vote.
 
+`python -m bench durability`: kill -9 under concurrent votes.
+
 `python -m bench engines`: our engines against the ways in which people run the same model.
 """
 
@@ -62,6 +64,13 @@ def blindness(chosen: argparse.Namespace) -> str:
     return run(chosen.battles, chosen.minutes, CACHE)
 
 
+def durability(chosen: argparse.Namespace) -> str:
+    """Needs minutes."""
+    from bench.durability import run
+
+    return run(chosen.rounds)
+
+
 def engines(chosen: argparse.Namespace) -> str:
     """Needs minutes to hours, by the number of visitors and of pairs."""
     from bench.engines import run
@@ -77,6 +86,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], str]] = {
     "consumers": consumers,
     "latency": latency,
     "blindness": blindness,
+    "durability": durability,
     "engines": engines,
 }
 
@@ -111,6 +121,7 @@ def main() -> int:
     parser.add_argument("--arenas", type=int, default=1000, help="simulated arenas (coverage)")
     parser.add_argument("--battles", type=int, default=400, help="in each cadence (blindness)")
     parser.add_argument("--minutes", type=float, default=30, help="for each of them (blindness)")
+    parser.add_argument("--rounds", type=int, default=100, help="kills (durability)")
     for_engines(parser.add_argument_group("engines"))
     chosen = parser.parse_args()
     print(COMMANDS[chosen.what](chosen))

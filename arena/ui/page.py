@@ -38,7 +38,8 @@ HERE = Path(__file__).parent
 FONT = ["Hiragino Sans", "Noto Sans CJK JP", "Noto Sans JP", "Yu Gothic UI", "system-ui"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Noto Sans Mono CJK JP", "monospace"]
 TABS = ("arena", "leaderboard", "models")
-TICK_SECONDS = 1.0
+# Each tick is a request of every open page: at one a second, 200 idle pages held the event loop.
+TICK_SECONDS = 5.0
 # Gradio copies a file that it serves; looked at every ten minutes, removed after an hour.
 DELETE_CACHE = (600, 3600)
 
@@ -233,7 +234,7 @@ class Page:
         state.language = "en" if state.language == "ja" else "ja"
         return self._in_language(state)
 
-    def on_tick(self, state: PageState, use_gemini: bool) -> Updates | Any:  # noqa: ANN401, FBT001
+    async def on_tick(self, state: PageState, use_gemini: bool) -> Updates | Any:  # noqa: ANN401, FBT001
         """Bring the states of the models up to date; says nothing when nothing changed."""
         registry, language = self.arena.public_registry, state.language
         chips = chips_html(registry, language)

@@ -46,12 +46,14 @@ class ServedPage:
 
 
 @asynccontextmanager
-async def served(arena: Arena, **settings: str) -> AsyncGenerator[ServedPage, None]:
+async def served(
+    arena: Arena, port: int | None = None, **settings: str
+) -> AsyncGenerator[ServedPage, None]:
     """The arena's page on a loopback port.
 
     Gradio is built beside a running loop: without one it makes some that it does not close.
     """
-    port = free_port()
+    port = port or free_port()
     page = ServedPage(f"http://127.0.0.1:{port}")
     exports = PublicExports(arena.store, on=False)
     demo = Page(arena, [], settings_from(settings), exports).build()

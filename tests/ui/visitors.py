@@ -32,7 +32,8 @@ class PageVisitor:
         self.session_hash = secrets.token_hex(6)
         self._listeners: list[Json] = config["dependencies"]
         components: list[Json] = config["components"]
-        self._initial = {c["id"]: c["props"].get("value") for c in components}
+        self._props: dict[Any, Json] = {c["id"]: c["props"] for c in components}
+        self._initial = {number: props.get("value") for number, props in self._props.items()}
         self._ids = {c["props"].get("elem_id"): c["id"] for c in components}
 
     def listener(self, element: str, event: str) -> Json:
@@ -43,6 +44,20 @@ class PageVisitor:
                 if known and name == event:
                     return one
         raise LookupError(f"{element}.{event}")
+
+    def tick(self) -> Json:
+        """The listener of the timer that runs on every open page."""
+        (found,) = [
+            one
+            for one in self._listeners
+            for target, name in one["targets"]
+            if name == "tick" and self._props[target].get("active", True)
+        ]
+        return found
+
+    def seconds_of(self, tick: Json) -> float:
+        """How often that timer ticks."""
+        return float(self._props[tick["targets"][0][0]]["value"])
 
     def body(self, listener: Json, values: Mapping[str, Any], event_data: object = None) -> Json:
         """What the page sends for it; `values` by element, the others as they were at first."""
