@@ -172,14 +172,12 @@ def address_options(settings: Settings) -> dict[str, Any]:
 
 def main() -> None:
     """Serve the page until SIGINT or SIGTERM, then stop all answers and close the store."""
-    from arena.ui.page import launch_options, use_queue
+    from arena.ui.page import launch_options, prepare_server
 
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    # The peers from which the server believes X-Forwarded-For. Empty: none; unset: this machine.
-    os.environ["FORWARDED_ALLOW_IPS"] = parts.settings.trusted_proxies
-    use_queue(demo)
+    prepare_server(demo, parts.settings)
     options = launch_options(parts.arena, parts.lifespan, [parts.owner.route()])
     try:
         demo.launch(prevent_thread_lock=True, **options, **address_options(parts.settings))

@@ -48,11 +48,14 @@ DELETE_CACHE = (600, 3600)
 SPARE_PLACES = 1000
 
 
-def use_queue(demo: gr.Blocks) -> None:
-    """Every listener runs at once; Gradio keeps no statistics of its own.
+def prepare_server(demo: gr.Blocks, settings: Settings) -> None:
+    """Call before `launch()`: which proxies are believed, and a queue that holds nobody up.
 
-    After each event it would have pandas sum up the last 10,000 of them, for a page that is off.
+    Every listener runs at once, and Gradio keeps no statistics of its own: after each event it
+    would have pandas sum up the last 10,000 of them, for a page that is off.
     """
+    # The peers from which the server believes X-Forwarded-For. Empty: none; unset: this machine.
+    os.environ["FORWARDED_ALLOW_IPS"] = settings.trusted_proxies
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(2**62))
     os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
     demo.queue(default_concurrency_limit=None, api_open=False)
@@ -251,7 +254,7 @@ class Page:
             ),
         }
 
-    def on_start_stand_in(self) -> Updates:
+    async def on_start_stand_in(self) -> Updates:
         """Start the stand-in while the wanted model still loads."""
         self.arena.registry.start_stand_in()
         return {self.start_stand_in: gr.update(visible="hidden")}

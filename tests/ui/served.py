@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from arena.battle.arena import Arena
 from arena.dataset.public import PublicExports
-from arena.ui.page import Page, launch_options, use_queue
+from arena.ui.page import Page, launch_options, prepare_server
 from tests.environment import settings_from
 
 
@@ -56,8 +56,9 @@ async def served(
     port = port or free_port()
     page = ServedPage(f"http://127.0.0.1:{port}")
     exports = PublicExports(arena.store, on=False)
-    demo = Page(arena, [], settings_from(settings), exports).build()
-    use_queue(demo)
+    given = settings_from(settings)
+    demo = Page(arena, [], given, exports).build()
+    prepare_server(demo, given)
     options = launch_options(arena, page.lifespan)
     demo.launch(prevent_thread_lock=True, quiet=True, server_port=port, **options)
     try:
