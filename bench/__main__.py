@@ -11,6 +11,8 @@ are right.
 
 `python -m bench durability`: kill -9 under concurrent votes.
 
+`python -m bench load`: many visitors at once, and how long the event loop is held.
+
 `python -m bench engines`: our engines against the ways in which people run the same model.
 """
 
@@ -71,6 +73,13 @@ def durability(chosen: argparse.Namespace) -> str:
     return run(chosen.rounds)
 
 
+def load(chosen: argparse.Namespace) -> str:
+    """Needs minutes."""
+    from bench.load import run
+
+    return run(chosen.streams, chosen.idle, chosen.seconds)
+
+
 def engines(chosen: argparse.Namespace) -> str:
     """Needs minutes to hours, by the number of visitors and of pairs."""
     from bench.engines import run
@@ -87,6 +96,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], str]] = {
     "latency": latency,
     "blindness": blindness,
     "durability": durability,
+    "load": load,
     "engines": engines,
 }
 
@@ -122,6 +132,10 @@ def main() -> int:
     parser.add_argument("--battles", type=int, default=400, help="in each cadence (blindness)")
     parser.add_argument("--minutes", type=float, default=30, help="for each of them (blindness)")
     parser.add_argument("--rounds", type=int, default=100, help="kills (durability)")
+    many = parser.add_argument_group("load")
+    many.add_argument("--streams", type=numbers, default=[48], help="how many stream at once")
+    many.add_argument("--idle", type=int, default=200, help="visitors who only look")
+    many.add_argument("--seconds", type=float, default=60, help="how long each is measured")
     for_engines(parser.add_argument_group("engines"))
     chosen = parser.parse_args()
     print(COMMANDS[chosen.what](chosen))

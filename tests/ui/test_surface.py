@@ -44,7 +44,7 @@ async def pieces(number: int) -> AsyncIterator[bytes]:
 async def page(store: VoteStore) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a served page."""
     arena = arena_of(store, ScriptedModel("one", ANSWER), ScriptedModel("two", ANSWER))
-    async with served(arena) as address, httpx.AsyncClient(base_url=address) as client:
+    async with served(arena) as shown, httpx.AsyncClient(base_url=shown.address) as client:
         yield client
 
 
