@@ -190,7 +190,7 @@ def main() -> None:
             "GRADIO_SERVER_PORT chooses a port", DEFAULT_PORT, demo.local_url,
         )  # fmt: skip
     host = parts.settings.space_host
-    base = f"https://{host.split(',')[0].strip()}/" if host else demo.local_url
+    base = f"https://{host.split(',')[0].strip()}/" if host else str(demo.local_url)
     sys.stdout.write(
         f"* Owner: {parts.owner.link(base)}\n"
         "  (costs, remedies and 'try again' on the Models tab; keep the link to yourself)\n"

@@ -227,8 +227,7 @@ class Arena:
         """
         if not session.saved:
             self._check_idle(session)
-            await self._save(session)
-            if not session.saved:
+            if not await self._save(session):
                 raise StoreError(place=self.store.place)
             if all(answered(session.battle, one) for one in session.battle.sides):
                 return
@@ -290,11 +289,11 @@ class Arena:
         trouble = trouble_of(answer)
         if trouble not in {None, Trouble.STOPPED}:
             session.error_id = session.error_id or secrets.token_hex(4)
-            error = stream.error or ArenaError()
+            shown = stream.error or ArenaError()
             log.warning(
                 "battle %s side %s (%s) failed [%s]: %s: %s: %s %s",
                 session.battle.id, side, spec.id, session.error_id, trouble,
-                answer.finished.error_code, error.sentence, error.detail,
+                answer.finished.error_code, shown.sentence, shown.detail,
             )  # fmt: skip
         try:
             await self._save(session)
@@ -320,12 +319,13 @@ class Arena:
             session.cut_short(self._now())
             raise
 
-    async def _save(self, session: BattleSession) -> None:
-        """Write the record; a cancelled caller does not stop the write."""
+    async def _save(self, session: BattleSession) -> bool:
+        """Whether the record is written now; a cancelled caller does not stop the write."""
         task = asyncio.create_task(self._write(session))
         self._saves.add(task)
         task.add_done_callback(self._saves.discard)
         await run_to_end(task)
+        return session.saved
 
     async def _write(self, session: BattleSession) -> None:
         async with session.lock:

@@ -157,8 +157,10 @@ class PendingVotes:
                 wait = max(0.0, (min(left.values()) - self._now()).total_seconds())
             await self._sleep(wait)
             waiting = await self._sweep()
-            both = left is not None and waiting is not None
-            left = dict(left.items() & waiting.items()) if both else waiting
+            if left is None or waiting is None:
+                left = waiting
+            else:
+                left = dict(left.items() & waiting.items())
 
     async def _sweep(self) -> dict[str, datetime] | None:
         """Make final whatever is past its time; what is still pending, None if that failed."""

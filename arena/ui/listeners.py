@@ -15,7 +15,7 @@ from contextlib import aclosing
 from typing import Any
 
 import gradio as gr
-from gradio.blocks import BlockFunction
+from gradio.block_function import BlockFunction
 
 from arena.errors.base import ArenaError, UnexpectedFailure
 from arena.ui.components import Updates

@@ -128,7 +128,7 @@ def _throughput(measured: Throughput, language: str) -> dict[str, str]:
 def _live(entry: Entry, language: str) -> dict[str, str]:
     """What moves with the answers: what it is doing now, and what it has cost today."""
     model = entry.model
-    rows = {}
+    rows: dict[str, str] = {}
     if entry.ready and isinstance(model, Measured):
         rows |= _throughput(model.throughput(), language)
     expenses = model.expenses() if isinstance(model, Metered) else None
