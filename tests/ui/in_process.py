@@ -10,8 +10,7 @@ from typing import Any
 import gradio as gr
 import httpx
 
-from arena.ui.page import QUEUE_OPTIONS, Page, launch_options
-from tests.ui.served import no_more
+from arena.ui.page import Page, launch_options, prepare_server
 
 ADDRESS = "http://arena.test"
 JOIN, DATA = "/gradio_api/queue/join", "/gradio_api/queue/data"
@@ -83,10 +82,16 @@ def outputs(sent: str) -> list[Any]:
 
 
 @asynccontextmanager
+async def no_more(_app: object) -> AsyncGenerator[None, None]:
+    """Scripted models need no start."""
+    yield
+
+
+@asynccontextmanager
 async def serving(page: Page) -> AsyncGenerator[gr.routes.App, None]:
     """The page's server; it must be entered and left in one task."""
     demo = page.build()
-    demo.queue(**QUEUE_OPTIONS)
+    prepare_server(demo, page.settings)
     options = launch_options(page.arena, no_more, [page.owner.route()])
     demo.theme, demo.css, demo.head = (options[name] for name in ("theme", "css", "head"))
     demo.theme_css, demo.theme_hash, demo.stylesheets = "", "", []
