@@ -59,8 +59,12 @@ def error_texts(language: str, error: ArenaError) -> tuple[str, str]:
 
 def error_line(language: str, error: ArenaError) -> str:
     """Sentence and remedy in one line."""
-    message, remedy = error_texts(language, error)
-    return f"{message} {remedy}"
+    return in_line(language, *error_texts(language, error))
+
+
+def in_line(language: str, *sentences: str) -> str:
+    """Sentences one after the other, empty ones left out; Japanese has no space between them."""
+    return say(language, "sentence.gap").join(sentence for sentence in sentences if sentence)
 
 
 def choose_language(setting: str, wanted: str, accepted: str) -> str:

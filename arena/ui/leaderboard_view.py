@@ -14,7 +14,7 @@ from arena.stats.bias.base import CheckVerdict
 from arena.stats.cells import Cell
 from arena.stats.intervals import Estimate, TwoModels, Verdict
 from arena.ui import leaderboard_words as words
-from arena.ui.i18n import say
+from arena.ui.i18n import in_line, say
 from arena.ui.leaderboard_words import many
 
 StandingColumn = tuple[str, Callable[[Standing], str]]
@@ -299,7 +299,7 @@ def _cells(report: LeaderboardReport, language: str) -> str:
     notes = words.cell_notes(report, language)
     if len(report.standings) > 2:
         notes.append(say(language, "board.cells_note_pair"))
-    note = f'<p class="note">{escape(" ".join(notes))}</p>'
+    note = f'<p class="note">{escape(in_line(language, *notes))}</p>'
     table = _table(head, rows) if rows else ""
     return _section("cells", say(language, "board.cells_title", **names), table + note)
 

@@ -9,7 +9,7 @@ from arena.domain import ModelSpec
 from arena.errors.base import ArenaError
 from arena.models.base import Dormant, Loading, ModelStatus, Ready, Sending, Unavailable
 from arena.models.registry import Entry, Registry, is_google
-from arena.ui.i18n import error_line, error_texts, say, say_or
+from arena.ui.i18n import error_line, in_line, say, say_or
 
 
 def chips_html(registry: Registry, language: str) -> str:
@@ -46,11 +46,11 @@ def status_words(status: ModelStatus, spec: ModelSpec, language: str) -> tuple[s
             parts.append(say_or(language, f"status.{status.notice}", status.notice))
         return " · ".join(p for p in parts if p) or say(language, "status.ready"), ""
     if isinstance(status, Unavailable):
-        message, remedy = error_texts(language, status.error)
+        wrong = error_line(language, status.error)
         until = status.error.values.get("until")
         if until is not None:  # a cap of the day: the owner meant it so
-            return say(language, "status.spent", until=until), f"{message} {remedy}"
-        return say(language, "status.unavailable"), f"{message} {remedy}"
+            return say(language, "status.spent", until=until), wrong
+        return say(language, "status.unavailable"), wrong
     return say(language, "status.dormant"), ""
 
 
@@ -65,7 +65,8 @@ def banner_html(registry: Registry, language: str) -> str:
     if isinstance(status, Unavailable):
         lead = say(language, "banner.stand_in", **names)
         extra = say(language, "banner.english", **names) if language == "ja" else ""
-        return f'<div class="banner"><span>{escape(lead)} {escape(extra)}</span></div>'
+        text = escape(in_line(language, lead, extra))
+        return f'<div class="banner"><span>{text}</span></div>'
     if registry.stand_in_offered:
         text = escape(say(language, "banner.loading", **names))
         return f'<div class="banner"><span>{text}</span></div>'
@@ -84,9 +85,9 @@ def privacy_html(
     where = say(language, "notice.google" if google else "notice.local")
     if hosts:
         away = say(language, "notice.hosts", hosts=", ".join(hosts))
-        where = f"{where} {away}" if google else away
+        where = in_line(language, where, away) if google else away
     stored = say(language, "notice.stored_public" if public else "notice.stored")
-    text = f"{stored} {where}"
+    text = in_line(language, stored, where)
     keys = escape(say(language, "notice.keys"))
     return f'<div class="privacy"><span>{escape(text)}</span><span class="keys">{keys}</span></div>'
 

@@ -12,7 +12,7 @@ from html import escape
 from arena.battle.session import Snapshot
 from arena.blind import Phase, SideFacts, hides_sides, shared_phase, visible_side
 from arena.domain import Finished, FinishReason, Mode, ModelSpec, Role, Side, Winner
-from arena.ui.i18n import error_line, say
+from arena.ui.i18n import error_line, in_line, say
 from arena.ui.markdown import safe_markdown
 
 ChatMessages = list[dict[str, str]]
@@ -188,7 +188,7 @@ def _trouble_line(snapshot: Snapshot, language: str) -> str:
     parts.append(say(language, "trouble.retry"))
     if snapshot.error_id:
         parts.append(say(language, "trouble.error_id", id=snapshot.error_id))
-    return " ".join(parts)
+    return in_line(language, *parts)
 
 
 def _numbers(finished: Finished, cost: float | None, language: str) -> list[str]:

@@ -31,13 +31,19 @@ def patient(tmp_path_factory: pytest.TempPathFactory, embedded_cache: Path) -> I
     assert end(served) == 0, served.log.read_text(errors="replace")[-3000:]
 
 
-def voted(app: Served, open_page: Open) -> Page:
-    """A page whose vote for A is stored and not final."""
+def votable(app: Served, open_page: Open) -> Page:
+    """A page whose answers can be voted on."""
     page = open_page(app.url)
     ready(page)
     ask(page, "Say hello.")
     finished(page)
     expect(page.locator("#undo")).to_be_disabled()
+    return page
+
+
+def voted(app: Served, open_page: Open) -> Page:
+    """A page whose vote for A is stored and not final; the app's deadline must be far away."""
+    page = votable(app, open_page)
     page.locator("#vote-a").click()
     expect(page.locator("#reveal")).to_contain_text("Saved: A is better. Names in")
     assert app.rows(NEWEST) == [("model_a", 0)], "it is said after the commit"
@@ -99,7 +105,8 @@ def test_names_show_at_the_deadline(tmp_path: Path, embedded_cache: Path, open_p
     assert served.rows(NEWEST) == [("model_a", 0)]
     again = serve(tmp_path, embedded_cache, ARENA_UNDO_SECONDS="1", **options)
     try:
-        page = voted(again, open_page)
+        page = votable(again, open_page)
+        page.locator("#vote-a").click()
         expect(page.locator("#reveal")).to_contain_text("You voted for A (SmolLM2")
         expect(page.locator("#stats-a")).to_contain_text("tok/s")
         expect(page.locator("#undo")).to_be_disabled()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from arena.errors.models import BudgetSpent
+from arena.errors.store import StoreError
 from arena.models.base import Ready, Unavailable
 from arena.models.registry import Entry, Registry
+from arena.ui.i18n import error_line, in_line
 from arena.ui.status_view import account_html, chips_html, privacy_html
 from tests.scripted import ScriptedModel
 
@@ -74,3 +76,12 @@ def test_names_of_accounts_are_escaped() -> None:
     assert "<b>" not in account_html("<b>x", "en", votes_only=True)
     assert 'href="logout' in account_html("x", "en", votes_only=False)
     assert 'href="login/huggingface' in account_html(None, "ja", votes_only=False)
+
+
+def test_sentences_stand_in_one_line_as_the_language_has_it() -> None:
+    """English has a space between two sentences, Japanese none; an empty one leaves no gap."""
+    assert in_line("en", "One.", "", "Two.") == "One. Two."
+    assert in_line("ja", "一つ。", "", "二つ。") == "一つ。二つ。"
+    registry = Registry([Entry("x", ScriptedModel("x", ["x"]))])
+    assert "。 " not in privacy_html(registry, "ja", use_gemini=False)
+    assert "。 " not in error_line("ja", StoreError())
