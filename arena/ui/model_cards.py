@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from html import escape
 
+from arena.errors.models import KeyMissing
 from arena.models.base import Measured, Metered, Unavailable
 from arena.models.registry import Entry, Registry
 from arena.models.throughput import Throughput
@@ -108,7 +109,7 @@ def _model_card(entry: Entry, language: str, *, owner: bool) -> str:
         rows |= _live(entry, language)
         if isinstance(status, Unavailable) and status.retry_at is not None:
             rows["models.retry_at"] = f"{status.retry_at:%H:%M:%S} UTC"
-        if isinstance(status, Unavailable) and not entry.is_variant:
+        if isinstance(status, Unavailable) and _may_recover(entry, status):
             button = _try_again(entry.slug, language)
     return _card(spec.label, rows, language, button=button)
 
@@ -150,6 +151,11 @@ def _price(entry: Entry, language: str) -> dict[str, str]:
     if facts.get("price_verified") == "no":
         price = f"{price} {say(language, 'money.unverified', day=facts['price_as_of'])}"
     return {"models.price": price}
+
+
+def _may_recover(entry: Entry, status: Unavailable) -> bool:
+    """Whether another try can help: a key is read at the start only, a variant follows its base."""
+    return not entry.is_variant and not isinstance(status.error, KeyMissing)
 
 
 def _try_again(slug: str, language: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from arena.errors.models import KeyRejected
+from arena.errors.models import KeyMissing, KeyRejected
 from arena.models.base import Expenses, Unavailable
 from arena.models.registry import Entry, Registry
 from arena.models.throughput import Throughput
@@ -53,6 +53,17 @@ def test_remedies_are_the_owners() -> None:
     registry = Registry([Entry("gemini", model)])
     assert "GEMINI_API_KEY" not in models_html(registry, "en")
     assert "GEMINI_API_KEY" in models_html(registry, "en", owner=True)
+
+
+def test_another_try_is_offered_where_it_can_help() -> None:
+    """A key that was refused may be good again; one that is not set is read at the next start."""
+    model = ScriptedModel("gemini", ["x"])
+    registry = Registry([Entry("gemini", model)])
+    model.state = Unavailable(KeyRejected(variable="GEMINI_API_KEY"))
+    assert 'data-slug="gemini"' in models_html(registry, "en", owner=True)
+    assert "data-slug" not in models_html(registry, "en")
+    model.state = Unavailable(KeyMissing(label="Gemini", variable="GEMINI_API_KEY"))
+    assert "data-slug" not in models_html(registry, "en", owner=True)
 
 
 def test_a_battle_without_a_vote_is_no_public_number() -> None:
