@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import os
+import re
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from arena.domain import Exclusion
 from arena.errors.base import ArenaError
+from arena.errors.battle import UnknownBattle
+from arena.errors.store import StoreError
 from arena.preflight import elsewhere
 from arena.settings import Settings, load_settings
 
@@ -28,8 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        The exit code. 0: done, or the arena can run. 1: the arena can't run, or the reader of the
-        output is gone. 2: a setting or the store is wrong.
+        The exit code. 0: done, or the arena can run. 1: the arena can't run, not all was done, or
+        the reader of the output is gone. 2: a setting or the store is wrong.
     """
     chosen = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.ERROR)
@@ -75,6 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     reason = exclude.add_mutually_exclusive_group(required=True)
     reason.add_argument("--why", help="the reason, for whoever reads the data")
     reason.add_argument("--undo", action="store_true", help="let it count again")
+    forget = command("forget", _forget, "remove texts for good; votes and numbers are kept")
+    forget.add_argument(
+        "target", type=_target, metavar="BATTLE|VOTER",
+        help="a battle's id, or a voter's hash for all of their battles",
+    )  # fmt: skip
+    forget.add_argument("--yes", action="store_true", help="do not ask first")
     move = command("move", _move, "copy the store to another database and compare both")
     move.add_argument("target", help="where to, e.g. postgresql+psycopg://user:password@host/name")
     move.add_argument("--source", help="where from; the store of ARENA_DATABASE_URL if not given")
@@ -140,6 +149,44 @@ async def _exclude(settings: Settings, chosen: argparse.Namespace) -> int:
     done = "counts again" if decided.lifted else "does not count any more"
     print(f"battle {decided.battle_id} ({kept}) {done}", file=sys.stderr)
     return 0
+
+
+def _target(given: str) -> str:
+    if not re.fullmatch("[0-9a-f]{32}|[0-9a-f]{64}", given):
+        raise argparse.ArgumentTypeError(
+            "give a battle's id (32 hexadecimal digits) or a voter's hash (64)"
+        )
+    return given
+
+
+async def _forget(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Erase texts in the store and in its copy on the Hub; doing it again finishes what failed."""
+    async with _opened(settings) as store:
+        found = await store.erasable(chosen.target)
+        if not found.ids and not found.erased:
+            raise UnknownBattle(chosen.target)
+        print(found.text, file=sys.stderr)
+        if found.ids and not chosen.yes and not await asyncio.to_thread(_agreed):
+            print("Nothing was removed.", file=sys.stderr)
+            return 1
+        left: list[StoreError] = []
+        async with _copied(settings, store):
+            await store.erase(found.ids)
+            print("The texts are removed; every vote counts as before.", file=sys.stderr)
+            try:
+                if not await store.vacuum():
+                    print("Postgres keeps old rows until VACUUM, and in backups.", file=sys.stderr)
+            except StoreError as error:
+                print("The file could not be written anew; stop the arena first.", file=sys.stderr)
+                left.append(error)
+    for error in left:
+        print(f"{error.sentence} {error.remedy_text} {error.detail}", file=sys.stderr)
+    return 1 if left else 0
+
+
+def _agreed() -> bool:
+    print("Remove them for good? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 async def _move(settings: Settings, chosen: argparse.Namespace) -> int:

@@ -289,6 +289,24 @@ class PresetUse:
 
 
 @dataclass(frozen=True, slots=True)
+class Erasure:
+    """The texts of a battle were removed for good; what the statistics need of them.
+
+    Attributes:
+        at: when that was.
+        found: bits of `arena.stats.vote_table.VoteFlag`: what the texts had shown.
+        prompt: the number of the prompts, see `arena.store.features.prompt_code`.
+        chars_a, chars_b: characters of the shown answers.
+    """
+
+    at: datetime
+    found: int
+    prompt: int
+    chars_a: int
+    chars_b: int
+
+
+@dataclass(frozen=True, slots=True)
 class Battle:
     """One prompt, two models (one in single mode), and all that is needed to run it again.
 
@@ -302,6 +320,7 @@ class Battle:
         source: where an imported battle came from; empty for one that was fought here.
         answered_at: when the last answer was complete, so when reading could end; None while one
             is being written, and where it is not known.
+        erased: set when its texts were removed: they are empty from then on, and never come back.
     """
 
     id: str
@@ -322,6 +341,7 @@ class Battle:
     provenance: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     source: str = ""
     answered_at: datetime | None = None
+    erased: Erasure | None = None
 
     @property
     def sides(self) -> tuple[Side, ...]:

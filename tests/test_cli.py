@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 
 from arena.cli import main
 from arena.store.store import VoteStore
-from tests.vote_samples import battle, vote
+from tests.vote_samples import VOTER, battle, vote
 
 ROOT = Path(__file__).parents[1]
 OURS = ("ARENA_", "HF_", "SPACE")
@@ -95,6 +96,55 @@ def test_a_vote_that_can_be_taken_back_is_in_nothing(url: str, tmp_path: Path) -
         return f"{winners} {len(pairs)} {json.loads(said('leaderboard', '--json'))['all_votes']}"
 
     assert asyncio.run(around()) == ["[None] 3 3", "['both_bad'] 4 4"]
+
+
+def everything(folder: Path) -> bytes:
+    """All bytes of the store's files."""
+    return b"".join(path.read_bytes() for path in sorted(folder.glob("arena.db*")))
+
+
+@pytest.mark.parametrize("target", [f"{1:032x}", VOTER])
+def test_forgotten_texts_are_gone_and_the_leaderboard_is_the_same(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str
+) -> None:
+    """Not a byte of them is in the file, and not a digit of the leaderboard has changed."""
+    before = board(capsys)
+    answers = "正解".encode()
+    assert json.dumps("正解").encode() in everything(tmp_path) or answers in everything(tmp_path)
+    assert main(["forget", target, "--yes"]) == 0
+    said = capsys.readouterr().err
+    assert ("1 battles" if target != VOTER else "3 battles") in said
+    assert everything(tmp_path).count(answers) == (2 if target != VOTER else 0)
+    after = board(capsys)
+    for report in (before, after):
+        report.pop("made_at", None)
+    assert after == before
+    file = tmp_path / "votes.jsonl"
+    assert main(["export", str(file)]) == 0
+    assert "erased" in capsys.readouterr().err
+    assert len(file.read_text("utf-8").splitlines()) == (2 if target != VOTER else 0)
+    assert main(["forget", target, "--yes"]) == 0, "doing it again is harmless"
+
+
+@pytest.mark.parametrize(("said", "expected"), [("y\n", (0, 2)), ("n\n", (1, 3)), ("", (1, 3))])
+def test_forgetting_asks_first(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, expected: tuple[int, int]
+) -> None:
+    """Without --yes it shows what there is, and removes nothing unless told so."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(said))
+    code = main(["forget", f"{1:032x}"])
+    assert (code, everything(tmp_path).count("正解".encode())) == expected
+
+
+def test_only_a_battle_or_a_voter_is_forgotten(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is neither an id nor a hash is refused; one that is not known is an error."""
+    with pytest.raises(SystemExit):
+        main(["forget", "somebody", "--yes"])
+    assert main(["forget", "f" * 32, "--yes"]) == 2
+    assert main(["forget", "f" * 64, "--yes"]) == 2
+    assert capsys.readouterr().err.count("not known") == 2
 
 
 def test_a_wrong_id_is_an_error_with_a_code(url: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -403,7 +403,7 @@ class Arena:
         await self.pending.undo(battle_id, visitor.voter, self.find_session(battle_id))
 
     async def shared(self, battle_id: str) -> tuple[Battle, Vote] | None:
-        """A finished battle and its vote, for anyone with its link; None where there is no vote.
+        """A battle and its vote, for anyone with its link; None without a vote, or without texts.
 
         The id is the secret: it is 128 random bits, and no page shows it before the vote.
 
@@ -412,7 +412,7 @@ class Arena:
         """
         vote = await self.store.get_vote(battle_id)
         battle = await self.store.get_battle(battle_id) if vote is not None else None
-        return None if battle is None or vote is None else (battle, vote)
+        return None if battle is None or vote is None or battle.erased else (battle, vote)
 
     def session(self, battle_id: str | None) -> BattleSession:
         """The open battle of that id.

@@ -132,6 +132,9 @@ class _Run:
     ) -> list[Plain]:
         report = self.report
         report.battles += 1
+        if battle.erased is not None:
+            report.left_out[LeftOut.ERASED.value] += 1
+            return []
         voter = voter_hash(self.salt, battle.voter)
         if self.masker is not None:
             battle = self.masker.battle(battle)

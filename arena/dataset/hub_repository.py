@@ -128,7 +128,9 @@ def _words(record: Record) -> int:
 
 
 def _digest(plain: Mapping[str, Any]) -> bytes:
-    text = json.dumps(plain, sort_keys=True, **_JSON)
+    # A field that older records lack is null in newer ones: that is no change to copy.
+    said = {name: value for name, value in plain.items() if value is not None}
+    text = json.dumps(said, sort_keys=True, **_JSON)
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 

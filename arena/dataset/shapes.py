@@ -33,6 +33,7 @@ class LeftOut(StrEnum):
     TIE = "tie"
     SAME_ANSWERS = "same_answers"
     NO_VERDICT = "no_verdict"
+    ERASED = "erased"
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,13 @@ class BattleLocked(BattleError):
     message = "This battle has its vote, so its conversation is closed."
 
 
+class BattleErased(BattleError):
+    """The battle's texts were removed for good."""
+
+    code = "battle_erased"
+    message = "The texts of this battle were deleted."
+
+
 class NothingToRetry(BattleError):
     """That side did not fail."""
 

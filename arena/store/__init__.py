@@ -7,6 +7,7 @@ migrations/: brings databases of older versions to these tables.
 serialization.py: records to plain data and back, the form in which they are kept.
 queries.py: battles, votes, decisions and imported records in SQL.
 pending.py: votes that can still be taken back, in SQL.
+erasure.py: removes the texts of battles for good, in SQL.
 restore.py: reads records for the copy on the Hub, and restores them from it.
 usage.py: caps in SQL: rate windows, daily counts, money.
 settings_table.py: single values of the database, e.g. the salt of the voters' hashes.

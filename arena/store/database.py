@@ -34,11 +34,13 @@ _log = logging.getLogger(__name__)
 
 # busy_timeout first, so that the others wait for a lock too. DELETE and FULL: the file may lie on
 # a network volume, where WAL corrupts, and a vote that was acknowledged must survive a power cut.
+# What is removed is overwritten with zeros, so that erased texts are not left in the file.
 _PRAGMAS = (
     ("busy_timeout", "10000"),
     ("journal_mode", "delete"),
     ("synchronous", "FULL"),
     ("foreign_keys", "ON"),
+    ("secure_delete", "ON"),
 )
 
 

@@ -81,30 +81,37 @@ def features_of(battle: Battle, cast_at: datetime) -> Features:
     if battle.answered_at is not None and battle.answered_at <= cast_at:
         read = (cast_at - battle.answered_at).total_seconds()
     a, b = _measures(battle.conversation_a), _measures(battle.conversation_b)
+    if (erased := battle.erased) is not None:
+        a["chars"], b["chars"] = erased.chars_a, erased.chars_b
     sides = {f"{name}_a": value for name, value in a.items()}
     sides |= {f"{name}_b": value for name, value in b.items()}
     return Features(
         marks=int(flags_of(battle)),
-        prompt=prompt_code([turn.prompt for turn in battle.conversation_a]),
+        prompt=prompts_code(battle),
         read_seconds=read,
         **sides,
     )
 
 
 def flags_of(battle: Battle) -> VoteFlag:
-    """The battle's flags, and what is found in its texts.
-
-    That is whether it was imported, whether both sides wrote the same, and where a model's name
-    stands.
-
-    The visitor's system prompt counts as a prompt. The text of a failed attempt was seen, so it
-    counts as that side's. `LEAK_EDITED`: a name stood in what came before the last answers, and
-    the visitor went on with another prompt or a retry.
-    """
-    labels = tuple(battle.spec(side).label for side in battle.sides)
+    """The battle's flags, whether it was imported, and what is found in its texts."""
     flags = VoteFlag.of(battle.flags)
     if battle.source:
         flags |= VoteFlag.IMPORTED
+    return flags | found_in_texts(battle)
+
+
+def found_in_texts(battle: Battle) -> VoteFlag:
+    """Whether both sides wrote the same, and where a model's name stands.
+
+    Of erased texts it is what was found before. The visitor's system prompt counts as a prompt. The
+    text of a failed attempt was seen, so it counts as that side's. `LEAK_EDITED`: a name stood in
+    what came before the last answers, and the visitor went on with another prompt or a retry.
+    """
+    if battle.erased is not None:
+        return VoteFlag(battle.erased.found)
+    labels = tuple(battle.spec(side).label for side in battle.sides)
+    flags = VoteFlag(0)
     if _same_answers(battle):
         flags |= VoteFlag.IDENTICAL
     prompts = [turn.prompt for side in battle.sides for turn in battle.conversation(side)]
@@ -129,6 +136,18 @@ def _same_answers(battle: Battle) -> bool:
     return bool(a) and a == b
 
 
+def prompts_code(battle: Battle) -> int:
+    """The number of the battle's prompts; of erased ones it is what it was before."""
+    if battle.erased is not None:
+        return battle.erased.prompt
+    return prompt_code([turn.prompt for turn in battle.conversation_a])
+
+
+def chars_of(conversation: Conversation) -> int:
+    """Characters of the shown answers, all turns together."""
+    return sum(len(turn.answer.text) for turn in conversation if turn.answer is not None)
+
+
 def prompt_code(prompts: Sequence[str]) -> int:
     """A number that is the same for the same prompts, up to letter case, width and spaces."""
     plain = (_SPACES.sub(" ", unicodedata.normalize("NFKC", text)).strip() for text in prompts)
@@ -151,7 +170,7 @@ def _measures(conversation: Conversation) -> dict[str, Any]:
     """One side's numbers, by the name of the column without the side."""
     answers = [turn.answer for turn in conversation if turn.answer is not None]
     return {
-        "chars": sum(len(answer.text) for answer in answers),
+        "chars": chars_of(conversation),
         "tokens": _total(sum, [answer.finished.completion_tokens for answer in answers]),
         "ttft": answers[0].finished.ttft_s if answers else None,
         "total": math.fsum(answer.finished.total_s for answer in answers),

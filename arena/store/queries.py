@@ -10,11 +10,23 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, FromClause, Select, Table, and_, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    FromClause,
+    Select,
+    Table,
+    and_,
+    func,
+    insert,
+    null,
+    select,
+    update,
+)
 
 from arena.domain import Battle, Exclusion, ModelName, Vote, clean
 from arena.errors.battle import (
     AlreadyVoted,
+    BattleErased,
     BattleLocked,
     NotYourBattle,
     UnknownBattle,
@@ -93,8 +105,11 @@ def add_battle(connection: Connection, battle: Battle, now: datetime) -> None:
 
 def update_battle(connection: Connection, battle: Battle, now: datetime) -> None:
     """Replaces the whole record of a battle. Errors as `VoteStore.update_battle`."""
-    if _locked(connection, battle.id) is None:
+    row = _locked(connection, battle.id)
+    if row is None:
         raise UnknownBattle(battle.id)
+    if row["erased"] is not None:
+        raise BattleErased(battle.id)
     if connection.scalar(select(votes.c.battle_id).where(votes.c.battle_id == battle.id)):
         raise BattleLocked(battle.id)
     changed = update(battles).where(battles.c.id == battle.id)
@@ -122,12 +137,15 @@ def locked_for(connection: Connection, battle_id: str, voter: str) -> Mapping[An
     Raises:
         UnknownBattle: there is no such battle.
         NotYourBattle: another visitor started it.
+        BattleErased: its texts were removed.
     """
     row = _locked(connection, battle_id)
     if row is None:
         raise UnknownBattle(battle_id)
     if row["voter"] != voter:
         raise NotYourBattle(battle_id)
+    if row["erased"] is not None:
+        raise BattleErased(battle_id)
     return row
 
 
@@ -301,7 +319,7 @@ def _complete(connection: Connection, batch: Sequence[ImportedRows], now: dateti
     given = {one.battle["id"]: one.battle for one in batch if one.vote is not None}
     chosen = (
         select(battles.c.id, battles.c.source)
-        .where(battles.c.id.in_(given), battles.c.source != "")
+        .where(battles.c.id.in_(given), battles.c.source != "", battles.c.erased.is_(null()))
         .where(battles.c.id.not_in(select(votes.c.battle_id)))
         .with_for_update()
     )

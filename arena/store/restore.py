@@ -100,7 +100,8 @@ def restore(connection: Connection, what: Found, now: datetime) -> Counts:
     """Inserts what is missing; how much was inserted.
 
     A battle that is there is replaced only by a record with more answers, and only while it has no
-    vote. A vote or a decision without its battle is left out, and logged.
+    vote; one whose texts were erased stays. A vote or a decision without its battle is left out,
+    and logged.
     """
     advisory_lock(connection, _LOCK)
     rows = [{**row, "updated_at": now} for _, row in what.battles.values()]
@@ -125,7 +126,7 @@ def _enrich(connection: Connection, given: dict[str, tuple[Battle, Plain]], now:
         for stored in rows:
             battle, row = given[stored["id"]]
             more = answers_in(battle) > answers_in(battle_from_row(stored))
-            if more and battle.id not in voted:
+            if more and battle.id not in voted and stored["erased"] is None:
                 changed = update(battles).where(battles.c.id == battle.id)
                 connection.execute(changed.values(**row, updated_at=now))
 

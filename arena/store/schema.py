@@ -106,6 +106,7 @@ battles = Table(
     Column("conversation_b", JSON, nullable=False),
     Column("source", String, nullable=False, server_default=text("''")),
     Column("answered_at", UtcTime),
+    Column("erased", JSON(none_as_null=True)),
 )
 
 # The battle is the key, so the database itself refuses a second vote. `pending_until` is no part of

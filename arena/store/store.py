@@ -10,7 +10,7 @@ import hashlib
 import hmac
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
@@ -24,6 +24,7 @@ from arena.store.usage import FullError, RateWindow, Refusal
 
 if TYPE_CHECKING:
     from arena.stats.vote_table import VoteTable
+    from arena.store.erasure import Erasable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -163,6 +164,7 @@ class VoteStore:
         Raises:
             UnknownBattle: it was never added.
             BattleLocked: it has its vote.
+            BattleErased: its texts were removed.
         """
         await self._tracked(key_of(battle), queries.update_battle, battle, self.clock())
 
@@ -253,6 +255,54 @@ class VoteStore:
         changes = {name: value for name, value in given.items() if value is not None}
         key = RecordKey(RecordKind.VOTE, battle_id)
         return await self._tracked(key, queries.annotate_vote, battle_id, voter, changes)
+
+    async def erasable(self, target: str) -> Erasable:
+        """What there is of a battle (its id, 32 digits) or of a voter (the hash, 64 digits)."""
+        from arena.store import erasure
+
+        return await self.database.read(erasure.erasable, target)
+
+    async def erase(self, ids: Sequence[str]) -> int:
+        """Removes the texts of those battles and the comments on them for good.
+
+        That is prompts, answers, failed attempts and the visitor's system prompt. The vote, all
+        numbers and the owner's decisions stay, and it counts as before. Some battles are one
+        transaction. Doing it again changes nothing.
+
+        Returns:
+            How many battles had texts.
+        """
+        from arena.store import erasure
+
+        def batch(some: Sequence[str]) -> int:
+            writer = self.database.writer
+            keys = self.database.transact(writer, erasure.erase, self.clock(), some)
+            self._changed(keys)
+            return sum(key.kind is RecordKind.BATTLE for key in keys)
+
+        batches = (
+            ids[start : start + erasure.BATCH] for start in range(0, len(ids), erasure.BATCH)
+        )
+        return sum([await self.database.in_thread(partial(batch, some)) for some in batches])
+
+    async def erase_before(self, moment: datetime) -> int:
+        """As `erase`, of all battles that began before that moment; how many those were."""
+        from arena.store import erasure
+
+        erased = 0
+        while ids := await self.database.read(erasure.begun_before, moment):
+            erased += await self.erase(ids)
+        return erased
+
+    async def vacuum(self) -> bool:
+        """Writes an SQLite file anew, without what is left of removed texts; False on Postgres."""
+        from arena.store import erasure
+
+        def work() -> bool:
+            with store_errors(self.place):
+                return erasure.vacuum(self.database.writer)
+
+        return await self.database.in_thread(work)
 
     async def add_exclusion(self, exclusion: Exclusion) -> None:
         """Stores the owner's decision about a battle's vote.

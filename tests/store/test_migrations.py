@@ -18,7 +18,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, insert, inspect
 
-from arena.domain import Exchange, Exclusion, Grade, Reason, Vote, Winner
+from arena.domain import Erasure, Exchange, Exclusion, Grade, Reason, Vote, Winner
 from arena.errors.battle import UndoTooLate
 from arena.errors.store import StoreError, StoreTooNew
 from arena.store import migrations
@@ -35,6 +35,7 @@ FROZEN = Path(__file__).with_name("revision_0001.sql")
 FROZEN_2 = Path(__file__).with_name("revision_0002.sql")
 FROZEN_3 = Path(__file__).with_name("revision_0003.sql")
 FROZEN_4 = Path(__file__).with_name("revision_0004.sql")
+FROZEN_5 = Path(__file__).with_name("revision_0005.sql")
 
 
 def content(file: Path) -> bytes:
@@ -90,7 +91,9 @@ async def test_migrations_make_the_schema(store: VoteStore, new_url: Callable[..
 
 
 @pytest.mark.parametrize(
-    "frozen", [FROZEN, FROZEN_2, FROZEN_3, FROZEN_4], ids=["0001", "0002", "0003", "0004"]
+    "frozen",
+    [FROZEN, FROZEN_2, FROZEN_3, FROZEN_4, FROZEN_5],
+    ids=["0001", "0002", "0003", "0004", "0005"],
 )
 def test_frozen_store_of_every_revision_comes_to_one_shape(frozen: Path, file: Path) -> None:
     """A store that any revision wrote has the tables of a new one after the upgrade."""
@@ -118,7 +121,7 @@ def test_each_revision_adds_its_tables(url: str) -> None:
 
 OLD_TABLES = ("battles", "votes", "meta", "daily_counts")
 # What revisions after the first added to a row, in the order of the columns.
-NEW_OF_BATTLE = {"source": "", "answered_at": None}
+NEW_OF_BATTLE = {"source": "", "answered_at": None, "erased": None}
 NEW_OF_VOTE = {
     "signed_in": False, "grade_a": None, "grade_b": None, "source": "", "pending_until": None,
 }  # fmt: skip
@@ -224,8 +227,8 @@ async def test_third_revision_stays_readable(
     kept = [name for name in metadata.tables if name != "features"]
     before = outside.tables(*kept)
     assert all(before.values())
-    # Every vote of before is final.
-    before["votes"] = [(*row, None) for row in before["votes"]]
+    # Every vote of before is final, and every battle has its texts.
+    before |= {name: [(*row, None) for row in before[name]] for name in ("battles", "votes")}
     copied = new_url(empty=True)
     store, copy = (
         VoteStore.open(url, clock=lambda: NOON),
@@ -260,7 +263,8 @@ async def test_third_revision_moves_up_on_both(url: str) -> None:
     cast = vote(made, "tie", comment="良い")
     engine = make_engine(url)
     with write_engine(engine).begin() as connection:
-        connection.execute(insert(battles).values(**battle_row(made), updated_at=NOON))
+        row = {k: v for k, v in battle_row(made).items() if k != "erased"}
+        connection.execute(insert(battles).values(**row, updated_at=NOON))
         connection.execute(insert(votes).values(**vote_row(cast)))
     engine.dispose()
     store = VoteStore.open(url)
@@ -272,11 +276,12 @@ async def test_third_revision_moves_up_on_both(url: str) -> None:
 
 
 async def test_fourth_revision_stays_readable(file: Path, url: str, outside: Outside) -> None:
-    """A store of that revision opens as it is; its pending vote still is one."""
+    """A store of that revision has its rows, its texts too; its pending vote still is one."""
     file.parent.mkdir()
     with closing(sqlite3.connect(file)) as raw:
         raw.executescript(FROZEN_4.read_text(encoding="utf-8"))
     before = outside.tables(*metadata.tables)
+    before["battles"] = [(*row, None) for row in before["battles"]]
     store = VoteStore.open(url, clock=lambda: NOON)
     assert outside.tables(*metadata.tables) == before
     (_, final), (waits, none) = await pairs_of(store)
@@ -288,6 +293,22 @@ async def test_fourth_revision_stays_readable(file: Path, url: str, outside: Out
     assert await store.get_vote(waits.id) == vote(
         waits, "both_bad", cast_at=NOON + timedelta(minutes=1), guess="phi", reasons=("wrong",)
     )
+    await store.aclose()
+
+
+async def test_fifth_revision_stays_readable(file: Path, url: str, outside: Outside) -> None:
+    """A store of that revision opens as it is; its erased battle still is one, and counts."""
+    file.parent.mkdir()
+    with closing(sqlite3.connect(file)) as raw:
+        raw.executescript(FROZEN_5.read_text(encoding="utf-8"))
+    before = outside.tables(*metadata.tables)
+    store = VoteStore.open(url, clock=lambda: NOON)
+    assert outside.tables(*metadata.tables) == before
+    (bare, cast), (whole, none) = await pairs_of(store)
+    assert (bare.erased, cast) == (Erasure(NOON, 1 << 17, 1234567890123456789, 21, 4), vote(bare))
+    assert (whole.erased, none) == (None, None)
+    outside.rows("DELETE FROM features")
+    assert list((await store.vote_table()).chars_a) == [21]
     await store.aclose()
 
 
