@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import gradio as gr
 
     from arena.battle.arena import Arena
+    from arena.battle.retention import Retention
     from arena.dataset.hub import HubDataset
     from arena.dataset.public import PublicExports
     from arena.leaderboard.watch import VoteWatch
@@ -43,6 +44,7 @@ class Parts:
     settings: Settings
     owner: Owner
     watch: VoteWatch
+    retention: Retention
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _stopping: asyncio.Task[None] | None = field(default=None, init=False)
 
@@ -54,12 +56,13 @@ class Parts:
             await self.hub.start()
         await self.arena.pending.start()
         self.arena.registry.start()
-        watching = asyncio.create_task(self.watch.run())
+        tasks = [asyncio.create_task(part.run()) for part in (self.watch, self.retention)]
         try:
             yield
         finally:
-            watching.cancel()
-            await asyncio.wait([watching])
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
             await self.stop()
 
     async def stop(self) -> None:
@@ -128,6 +131,7 @@ def compose(settings: Settings) -> Parts:
     log.info("battles and votes are in %s", store.place)
 
     from arena.battle.arena import Arena
+    from arena.battle.retention import Retention
     from arena.dataset.hub import make_hub_dataset
     from arena.dataset.public import PublicExports
     from arena.models.registry import build_registry
@@ -146,7 +150,8 @@ def compose(settings: Settings) -> Parts:
         arena.registry.load_before_launch()
     exports = PublicExports(store, on=settings.public_export)
     page = Page(arena, presets, settings, exports)
-    return Parts(arena, hub, exports, page.build(), settings, page.owner, page.watch)
+    retention = Retention(store, settings.retention_days)
+    return Parts(arena, hub, exports, page.build(), settings, page.owner, page.watch, retention)
 
 
 def salt_of(settings: Settings) -> str | None:

@@ -22,6 +22,7 @@ from arena.preflight import elsewhere
 from arena.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from arena.dataset.hub import HubDataset
     from arena.store.store import VoteStore
 
 Command = Callable[[Settings, argparse.Namespace], Coroutine[None, None, int]]
@@ -170,7 +171,7 @@ async def _forget(settings: Settings, chosen: argparse.Namespace) -> int:
             print("Nothing was removed.", file=sys.stderr)
             return 1
         left: list[StoreError] = []
-        async with _copied(settings, store):
+        async with _copied(settings, store) as hub:
             await store.erase(found.ids)
             print("The texts are removed; every vote counts as before.", file=sys.stderr)
             try:
@@ -179,8 +180,15 @@ async def _forget(settings: Settings, chosen: argparse.Namespace) -> int:
             except StoreError as error:
                 print("The file could not be written anew; stop the arena first.", file=sys.stderr)
                 left.append(error)
-    for error in left:
-        print(f"{error.sentence} {error.remedy_text} {error.detail}", file=sys.stderr)
+            if hub is not None:
+                try:
+                    await hub.erase()
+                    print("The copy and its history have none of them.", file=sys.stderr)
+                except StoreError as error:
+                    print("The copy still has them; the arena tries every hour.", file=sys.stderr)
+                    left.append(error)
+    for failed in left:
+        print(f"{failed.sentence} {failed.remedy_text} {failed.detail}", file=sys.stderr)
     return 1 if left else 0
 
 
@@ -213,7 +221,7 @@ async def _opened(settings: Settings) -> AsyncGenerator[VoteStore, None]:
 
 
 @asynccontextmanager
-async def _copied(settings: Settings, store: VoteStore) -> AsyncGenerator[None, None]:
+async def _copied(settings: Settings, store: VoteStore) -> AsyncGenerator[HubDataset | None, None]:
     """Pushes what is changed inside to the copy on the Hub, if there is one.
 
     For some seconds at most; what could not be pushed is at the arena's next start, if its disk is
@@ -222,7 +230,7 @@ async def _copied(settings: Settings, store: VoteStore) -> AsyncGenerator[None, 
     from arena.dataset.hub import make_hub_dataset
 
     hub = make_hub_dataset(settings, store)
-    yield
+    yield hub
     if hub is not None:
         await hub.aclose()
         if (left := hub.state()).unpushed:

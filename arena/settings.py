@@ -213,6 +213,13 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="a number of seconds from 0 to 600",
     )
+    retention_days: int | None = Field(
+        default=None,
+        ge=1,
+        le=36500,
+        description="a whole number of days from 1 to 36500, or nothing to keep texts for ever",
+        examples=["90"],
+    )
     voter_salt: SecretStr | None = Field(
         default=None,
         min_length=16,

@@ -10,6 +10,9 @@ is changed after that, so any number of processes may share a dataset. Of severa
 record the newest counts (`Version`), in whatever file it stands. Once a day the small files are
 merged into one; the new file and the removal of the old ones are one commit.
 
+What the store has erased is removed from the files too, within an hour, and the history squashed.
+A battle that the copy marks as erased is erased in every store that shares it, at its start.
+
 At the start all files are read. A store that was never restored from the dataset gets what it
 lacks of them (once: what the owner removes from a store later on does not come back); then what
 the store holds and the copy lacks is pushed. So a crash between a commit and its push leaves no
@@ -47,6 +50,7 @@ from arena.errors.reasons import ErrorReason
 from arena.errors.store import BackupFailed, StoreError
 from arena.settings import Settings
 from arena.store.changes import CopyState, RecordKey, RecordKind
+from arena.store.settings_table import LAST_ERASURE
 from arena.store.store import VoteStore
 
 T = TypeVar("T")
@@ -126,7 +130,7 @@ class HubDataset:
         self._store = store
         self._changes = store.track_changes(self.state)
         self._repository = HubRepository(dataset, token, cache_dir.expanduser() / "votes", endpoint)
-        self._mark = f"restored:{dataset}"
+        self._mark, self._erased = f"restored:{dataset}", f"erased:{dataset}"
         self._every_s, self._retry_s, self._final_s = every_minutes * 60, retry_s, final_s
         self._turn = asyncio.Lock()
         self._sending: asyncio.Future[None] | None = None
@@ -255,9 +259,25 @@ class HubDataset:
             self._pushed_at = time.time()
         self._changes.forget(copied)
 
+    async def erase(self) -> None:
+        """Removes from the copy and its history what the store has erased since the last time.
+
+        Raises:
+            StoreError: it did not work; nothing is lost by it, and it may be repeated.
+        """
+        due = await self._store.get_meta(LAST_ERASURE)
+        if due is None or due == await self._store.get_meta(self._erased):
+            return
+        await self._compare()  # another process may have erased it, and not said so here
+        await self.push()
+        with self._reported("erase"):
+            await _in_thread(self._repository.erase)
+        await self._store.set_meta(self._erased, due)
+
     async def _compact(self) -> None:
         if time.monotonic() < self._compact_at:
             return
+        await self.erase()
         self._compact_at = time.monotonic() + COMPACT_CHECK_S
         try:
             await _in_thread(self._repository.compact)
@@ -278,6 +298,7 @@ class HubDataset:
             if await self._store.get_meta(self._mark) is None:
                 await self._restore(files, newest)
             self._restoring = False
+            await self._store.erase([key.battle_id for key, one in newest.items() if one.erased])
             for keys in _batches(await self._store.record_keys()):
                 records = await self._store.records(keys)
                 self._changes.add(await _in_thread(partial(lacking, newest, records)))

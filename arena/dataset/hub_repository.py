@@ -9,10 +9,13 @@ import errno
 import hashlib
 import json
 import logging
+import re
 import secrets
 import shutil
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -52,6 +55,10 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, err
          errno.ENOENT, errno.ENOTDIR, errno.EIO)  # fmt: skip
 
 
+_ID: Final = re.compile(rb'"([0-9a-f]{32})"')
+_ERASED: Final = b'"erased":{'
+
+
 # --- lines ------------------------------------------------------------------------------------
 
 
@@ -59,12 +66,14 @@ class Version(NamedTuple):
     """Orders the lines of one record: the greatest counts.
 
     Attributes:
+        erased: whether it is a battle whose texts were erased; those never come back.
         answers: how many answers a battle holds, so that a clock that is wrong costs none.
         at: the moment before the record was read from the store.
         digest: of the record's content.
         words: how much a voter has added to a vote.
     """
 
+    erased: bool
     answers: int
     at: datetime
     digest: bytes
@@ -98,7 +107,7 @@ def decode_line(line: bytes) -> tuple[Record, Version]:
     if at.tzinfo is None:
         raise RecordError("a moment without a time zone")
     record: Record = _SERIALIZERS[kind].decode(plain)
-    return record, Version(_answers(record), at, _digest(plain), _words(record))
+    return record, Version(_erased(record), _answers(record), at, _digest(plain), _words(record))
 
 
 _JSON: Final[dict[str, Any]] = {
@@ -114,6 +123,10 @@ _SERIALIZERS: Final[Mapping[RecordKind, Serializer[Any]]] = {
 def encode_lines(records: Sequence[Record], at: datetime) -> list[bytes]:
     """The lines of records."""
     return [encode_line(record, at) for record in records]
+
+
+def _erased(record: Record) -> bool:
+    return isinstance(record, Battle) and record.erased is not None
 
 
 def _answers(record: Record) -> int:
@@ -187,11 +200,46 @@ def lacking(newest: Mapping[RecordKey, Version], records: Sequence[Record]) -> l
         known, digest = newest.get(key), _digest(_SERIALIZERS[key.kind].encode(record))
         if known is None or (
             known.digest != digest
-            and known.answers <= _answers(record)
-            and known.words <= _words(record)
+            and not known.erased
+            and (
+                _erased(record)
+                or (known.answers <= _answers(record) and known.words <= _words(record))
+            )
         ):
             found.append(key)
     return found
+
+
+def erased_in(files: Sequence[Path]) -> set[str]:
+    """The battles that a line marks as erased."""
+    found = set()
+    for _, _, line in _lines(files):
+        if _ERASED in line:
+            try:
+                record, version = decode_line(line)
+            except RecordError:
+                continue  # it marks nothing
+            if version.erased:
+                found.add(key_of(record).battle_id)
+    return found
+
+
+def without_texts(line: bytes, erased: AbstractSet[str]) -> bytes | None:
+    """A line without the texts of erased battles; None where nothing of it may stay.
+
+    That is an older line of such a battle, or one that names it and can't be read.
+    """
+    if erased.isdisjoint(name.decode() for name in _ID.findall(line)):
+        return line
+    try:
+        record, version = decode_line(line)
+    except RecordError:
+        return None
+    if isinstance(record, Battle) and record.id in erased and not version.erased:
+        return None
+    if isinstance(record, Vote) and record.battle_id in erased and record.comment is not None:
+        return encode_line(replace(record, comment=None), version.at).rstrip(b"\n")
+    return line
 
 
 # --- the repository ---------------------------------------------------------------------------
@@ -231,18 +279,52 @@ class HubRepository:
         Raises:
             BackupFailed: the dataset is public.
         """
+        name = f"{FOLDER}/{datetime.now(UTC):{_TIME}}-{secrets.token_hex(6)}.jsonl"
+        removed = [CommitOperationDelete(file.path) for file in replaced]
+        message = "Merge files" if replaced else "Add records"
+        self._commit([CommitOperationAdd(name, content), *removed], message, parent)
+
+    def erase(self) -> None:
+        """Rewrites the files without the texts of battles that are marked as erased in them.
+
+        Then squashes the history, in which the old files would stay. May be repeated at any time;
+        the file of a merge or of another process that comes in between makes it fail.
+        """
+        self._create()
+        commit, files = self._files()
+        paths = {file.path: self._fetch(file, commit) for file in files}
+        erased = erased_in(list(paths.values()))
+        changes: list[CommitOperationAdd | CommitOperationDelete] = []
+        for name, path in paths.items():
+            lines = [line for _, _, line in _lines([path])]
+            kept = [bare for line in lines if (bare := without_texts(line, erased)) is not None]
+            if kept != lines:
+                content = b"".join(line + b"\n" for line in kept)
+                changes.append(
+                    CommitOperationAdd(name, content) if kept else CommitOperationDelete(name)
+                )
+        if changes:
+            self._commit(changes, "Remove texts", commit)
+        self._api.super_squash_history(
+            self.dataset, repo_type="dataset", commit_message="Squash the history"
+        )
+        self.remove_downloads()
+
+    def _commit(
+        self,
+        changes: Sequence[CommitOperationAdd | CommitOperationDelete],
+        message: str,
+        parent: str | None,
+    ) -> None:
+        """One commit; errors as `add`."""
         self._create()
         if not self._api.dataset_info(self.dataset, timeout=SILENT_S).private:
             place, remedy = self.dataset, ErrorReason.DO_MAKE_PRIVATE
             raise BackupFailed("the dataset is public", place=place, remedy=remedy)
-        name = f"{FOLDER}/{datetime.now(UTC):{_TIME}}-{secrets.token_hex(6)}.jsonl"
         self._api.create_commit(
             self.dataset,
-            [
-                CommitOperationAdd(name, content),
-                *(CommitOperationDelete(file.path) for file in replaced),
-            ],
-            commit_message="Merge files" if replaced else "Add records",
+            changes,
+            commit_message=message,
             repo_type="dataset",
             parent_commit=parent,
         )

@@ -19,12 +19,10 @@ from arena.store.changes import RecordKey, RecordKind
 from arena.store.features import chars_of, found_in_texts, prompts_code
 from arena.store.schema import battles, votes
 from arena.store.serialization import battle_from_row, battle_row
-from arena.store.settings_table import set_meta
+from arena.store.settings_table import LAST_ERASURE, set_meta
 
 BATCH: Final = 50
 """Battles in one transaction: a vote does not wait for more."""
-LAST_ERASURE: Final = "last_erasure"
-"""The key of `meta` under which the moment of the newest erasure stands."""
 BATTLE_DIGITS: Final = 32
 
 

@@ -12,6 +12,8 @@ from arena.store.database import inserting
 from arena.store.schema import meta
 
 VOTER_SALT: Final = "voter_salt"
+LAST_ERASURE: Final = "last_erasure"
+"""The moment of the newest erasure of texts."""
 
 
 def get_meta(connection: Connection, key: str) -> str | None:

@@ -1,8 +1,8 @@
 """A loopback server that speaks the Hugging Face Hub as far as the copy of the votes uses it.
 
 The real huggingface_hub talks to it: repositories, trees, downloads, preupload and commits of
-datasets, of files that are not large. What it answers follows what the client reads and the Hub's
-documentation; it was not recorded from the Hub.
+datasets, of files that are not large, and a branch's history squashed. What it answers follows what
+the client reads and the Hub's documentation; it was not recorded from the Hub.
 
     with running_hub() as hub:
         HubDataset(..., endpoint=hub.url)
@@ -60,9 +60,11 @@ class Repo:
 
     private: bool
     commits: list[tuple[str, dict[str, bytes]]] = field(default_factory=list)
+    made: int = 0
 
     def commit(self, files: dict[str, bytes]) -> str:
-        sha = hashlib.sha1(repr((len(self.commits), sorted(files))).encode()).hexdigest()  # noqa: S324
+        self.made += 1
+        sha = hashlib.sha1(repr((self.made, sorted(files))).encode()).hexdigest()  # noqa: S324
         self.commits.append((sha, files))
         return sha
 
@@ -196,8 +198,20 @@ class Hub:
             return Reply(
                 200, {"id": name, "sha": sha, "private": repo.private, "siblings": siblings}
             )
-        do = {"tree": self._tree, "preupload": self._preupload, "commit": self._commit}[action[0]]
+        do = {
+            "tree": self._tree, "preupload": self._preupload, "commit": self._commit,
+            "super-squash": self._squash,
+        }[action[0]]  # fmt: skip
         return do(repo, revision, query, body)
+
+    def _squash(self, repo: Repo, revision: str, _query: Json, body: bytes) -> Reply:
+        if revision != "main":
+            return Reply(404, {"error": "no branch"}, {"X-Error-Code": "RevisionNotFound"})
+        assert json.loads(body)["message"]
+        files = repo.at("main")[1]
+        repo.commits.clear()
+        repo.commit(files)
+        return Reply(200)
 
     def _tree(self, repo: Repo, revision: str, query: Json, _body: bytes) -> Reply:
         sha, files = repo.at(revision)
