@@ -129,11 +129,11 @@ async def test_file_is_the_old_one_or_the_new_one(
 
 
 async def test_path_that_cannot_be_written_is_named(store: VoteStore, tmp_path: Path) -> None:
-    """The error names the path."""
+    """The error's detail, which commands print and visitors never see, names the path."""
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError) as caught:
         await export(store, tmp_path / "file" / "votes.jsonl")
-    assert "votes.jsonl" in caught.value.remedy_text
+    assert "votes.jsonl" in caught.value.detail
 
 
 async def some(store: VoteStore) -> list[Battle]:

@@ -199,7 +199,7 @@ def test_groups_that_never_met() -> None:
 
 KEYS = {
     "version", "votes", "all_votes", "imported", "simulated", "newest_vote", "selection", "rules",
-    "funnel", "headline", "contestants", "pairs", "expected", "cells", "checks", "days",
+    "funnel", "headline", "contestants", "pairs", "expected", "cells", "checks", "days", "alarm",
 }  # fmt: skip
 
 

@@ -212,7 +212,7 @@ async def test_what_did_not_arrive_is_found_and_taken_back(
     with pytest.raises(StoreError) as caught:
         await copy_database(url, target)
     assert isinstance(caught.value, CopyDiffers) == (said is not None)
-    assert there.place in caught.value.sentence + caught.value.remedy_text
+    assert there.place in caught.value.sentence + caught.value.detail
     if said is not None:
         assert said in caught.value.sentence
     assert await there.counts() == Counts(0, 0)
@@ -240,7 +240,7 @@ async def test_fault_names_its_side(tmp_path: Path, damaged: str) -> None:
         await copy_database(
             f"sqlite:///{tmp_path / 'source.db'}", f"sqlite:///{tmp_path / 'target.db'}"
         )
-    assert damaged in caught.value.remedy_text
+    assert damaged in caught.value.sentence
 
 
 async def test_fault_in_the_middle_of_the_reading_names_the_source(tmp_path: Path) -> None:
@@ -255,8 +255,8 @@ async def test_fault_in_the_middle_of_the_reading_names_the_source(tmp_path: Pat
         assert connection.execute(damage, [broken]).rowcount == 1
     with pytest.raises(StoreError) as caught:
         await copy_database(f"sqlite:///{source}", f"sqlite:///{target}")
-    assert "source.db" in caught.value.remedy_text
-    assert "target.db" not in caught.value.remedy_text
+    assert "source.db" in caught.value.detail
+    assert "target.db" not in caught.value.detail
     kept = VoteStore.open(f"sqlite:///{target}")
     assert await kept.counts() == Counts(0, 0)
     await kept.aclose()

@@ -263,7 +263,7 @@ def test_server_that_is_not_there_is_an_error() -> None:
     with pytest.raises(StoreError) as caught:
         VoteStore.open(address)
     said = f"{caught.value.sentence} {caught.value.remedy_text} {caught.value.detail}"
-    assert "127.0.0.1" in caught.value.remedy_text
+    assert "127.0.0.1" in caught.value.sentence
     assert "secret" not in said
 
 
