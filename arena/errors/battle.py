@@ -17,8 +17,8 @@ class NoContestants(BattleError):
     """Not enough models are ready for this mode."""
 
     code = "no_contestants"
-    message = "No model is ready to answer."
-    remedy = "Their states are above; try again in a minute."
+    message = "Not all models that this needs are there and ready."
+    remedy = "Look at the models' states; try again in a minute, or choose others."
 
 
 class UnknownBattle(BattleError):
