@@ -124,7 +124,7 @@ def test_switch_leaves_gemini_out(both: Both, open_page: Open) -> None:
     expect(page.locator("#use-gemini input")).to_be_checked()
     expect(page.locator("#privacy")).to_contain_text("Google")
     page.locator("#use-gemini input").uncheck()
-    expect(page.locator("#privacy")).to_contain_text("does not leave")
+    expect(page.locator("#privacy")).to_contain_text("Only models on this server answer")
     ask(page, "A private question.")
     expect(page.locator("#vote-a")).to_be_enabled()
     assert all("private" not in str(request.body) for request in both.gemini.requests)

@@ -35,7 +35,7 @@ def test_the_page_says_where_the_text_goes(host: str, said: bool) -> None:  # no
     )
     text = privacy_html(registry, "en", use_gemini=False)
     assert (host in text) is said
-    assert ("does not leave" in text) is not said
+    assert ("Only models on this server answer" in text) is not said
 
 
 def test_an_engine_that_is_down_gets_nothing() -> None:
