@@ -33,6 +33,10 @@ _UNDECIDED = max(FORMULA_CHARS, LINE_CHARS, FENCE_CHARS) + URL_CHARS
 PIECE_CHARS = 2000
 """How much new text is read before other work gets its turn; some milliseconds at the worst."""
 _KEPT_TEXTS = 64
+OPEN_FORMULAS = 50
+"""A text with more formulas that begin and never end has none: the browser would look for each end
+from its beginning to the end of the text, and again for each, and so would stand still."""
+_FORMULA_BEGINS = ((r"\(", r"\)"), (r"\[", r"\]"))
 
 
 def safe_markdown(text: str) -> str:
@@ -79,7 +83,7 @@ class MarkdownGuard:
         self._source = text
         reader = _Reader(text[self._done :], self._position)
         shown = reader.read()
-        self._shown = self._before + shown
+        self._shown = without_open_formulas(self._before + shown)
         if reader.decided is not None:
             read, written, self._position = reader.decided
             self._done += read
@@ -124,6 +128,16 @@ class GuardedTexts:
                 before, unread = unread, guard.unread(text)
                 if unread >= before:  # one long line that may still become a fence
                     break
+
+
+def without_open_formulas(text: str) -> str:
+    """The text as it is, or without formulas where more than `OPEN_FORMULAS` never end."""
+    ends = [(left, text.rfind(right) + 1) for left, right in _FORMULA_BEGINS]
+    if all(text.count(left, end) <= OPEN_FORMULAS for left, end in ends):
+        return text
+    for left, _ in _FORMULA_BEGINS:
+        text = text.replace(left, "&#92;" + left[1:])
+    return text
 
 
 def plain_ends(text: str) -> str:

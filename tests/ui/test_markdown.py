@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from arena.ui.markdown import safe_markdown
+from arena.ui.markdown import OPEN_FORMULAS, safe_markdown
 
 PARSER = MarkdownIt("commonmark", {"html": True}).enable("table")
 NASTY = st.lists(
@@ -121,3 +121,14 @@ def test_twice_is_once(text: str) -> None:
 def test_harmless_text_is_unchanged(text: str) -> None:
     """Text without `<` and `!` is unchanged, up to line ends."""
     assert safe_markdown(text) == text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+@pytest.mark.parametrize("bracket", ["(", "["])
+def test_many_formulas_that_never_end_are_text(bracket: str) -> None:
+    """The browser would look for the end of each, and stand still."""
+    opened, closed = f"\\{bracket}", {"(": "\\)", "[": "\\]"}[bracket]
+    many = closed * 100 + opened * (OPEN_FORMULAS + 1)
+    assert opened not in safe_markdown(many)
+    assert safe_markdown(safe_markdown(many)) == safe_markdown(many)
+    few = f"{opened}x{closed} " * 100 + opened * OPEN_FORMULAS
+    assert safe_markdown(few) == few
