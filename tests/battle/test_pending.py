@@ -193,13 +193,20 @@ async def test_a_page_that_closes_while_its_vote_is_stored_loses_nothing(
 
 
 async def test_a_vote_whose_caller_is_gone_is_final_at_its_deadline(
-    store: VoteStore, clock: Clock
+    store: VoteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A caller that is cancelled while its vote is stored leaves nothing pending for ever."""
     arena = arena_with(store, clock)
     session = await played(arena)
+    begun, works = asyncio.Event(), store.cast_vote
+
+    async def told(*arguments: Any) -> Battle:
+        begun.set()
+        return await works(*arguments)
+
+    monkeypatch.setattr(store, "cast_vote", told)
     voting = asyncio.create_task(arena.vote(session.battle.id, Winner.TIE, VISITOR))
-    await until(session.lock.locked)
+    await begun.wait()
     voting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await voting

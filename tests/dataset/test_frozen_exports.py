@@ -18,8 +18,16 @@ FROZEN = HERE / "frozen"
 STORE = HERE.parent / "store" / "revision_0003.sql"
 
 
+# What exports have gained since: fields of an answer, as they stand in JSON and in a table's cell.
+ADDED = (b', "usage_doubtful": false', b', ""usage_doubtful"": false')
+
+
 def content(file: Path) -> bytes:
-    return file.read_bytes()
+    """The bytes of an export without what was added since."""
+    found = file.read_bytes()
+    for field in ADDED:
+        found = found.replace(field, b"")
+    return found
 
 
 @pytest.fixture

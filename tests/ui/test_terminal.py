@@ -36,7 +36,7 @@ def test_two_models_as_text() -> None:
     text = report_text(report(votes(PHI, GEM, 7, 14, 3, 3)), "en")
     lines = text.splitlines()
     assert lines[0].startswith("Phi wins 33% [17, 55] of 21 decisive votes against Gem")
-    assert "27 all votes → 27 blind → 27 complete → 27 no name leaked → 27 counted" in lines
+    assert "27 all votes → 27 blind → 27 fair battle → 27 no name leaked → 27 counted" in lines
     phi = next(line for line in lines if line.startswith("Phi  "))
     gem = next(line for line in lines if line.startswith("Gem  "))
     assert phi.split()[:4] == ["Phi", "7", "33%", "[17,"]
