@@ -175,7 +175,7 @@ def _sign_in(settings: Settings) -> Found:
 def _folders(settings: Settings) -> Found:
     """The folders without which nothing can start."""
     if os.path.expanduser("~") == "~":  # noqa: PTH111 - Path.expanduser raises
-        yield "HOME", _wrong("HOME", "", "the folder of this user", "/home/me")
+        yield "HOME", _wrong("HOME", "", "the folder of this user", "a folder")
     try:
         temporary = Path(tempfile.gettempdir())
     except FileNotFoundError:

@@ -13,7 +13,6 @@ import random
 import tempfile
 import threading
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -235,40 +234,19 @@ class Visitor:
     """Sends questions through the page's own Send, over Gradio's queue."""
 
     def __init__(self, url: str) -> None:
-        from bench.engine_http import read_json
+        from bench.engine_http import SendButton
 
-        config = read_json(f"{url}/config")
-        self._api = url + config.get("api_prefix", "")
-        names = {one["id"]: one["props"].get("elem_id") for one in config["components"]}
-        (self._button,) = (number for number, name in names.items() if name == "send")
-        (self._send,) = (
-            one for one in config["dependencies"] if [self._button, "click"] in one["targets"]
-        )
-        self._inputs = [names[number] for number in self._send["inputs"]]
-        outputs = [names[number] for number in self._send["outputs"]]
-        self._panes = [outputs.index(f"pane-{side}") for side in "ab"]
+        self._send = SendButton(url)
+        self._panes = [self._send.outputs.index(f"pane-{side}") for side in "ab"]
 
     def battle(self, text: str, tokens: int) -> Trace:
         """One battle to its end."""
-        from bench.engine_http import post, read_json
-
         values = {
-            "prompt": text, "mode": "blind", "use-gemini": True, "temperature": 0.7, "top-p": 1,
-            "max-new-tokens": tokens, "seed": "", "system-prompt": "",
+            "prompt": text, "mode": "blind", "use-gemini": True, "temperature": 0.7,
+            "max-new-tokens": tokens,
         }  # fmt: skip
-        session = uuid.uuid4().hex[:12]
         began, trace, counts = time.perf_counter(), Trace(), [0, 0]
-        read_json(
-            post(
-                f"{self._api}/queue/join",
-                {
-                    "data": [values.get(name) for name in self._inputs],
-                    "fn_index": self._send["id"], "session_hash": session,
-                    "trigger_id": self._button, "event_data": None,
-                },
-            )
-        )  # fmt: skip
-        for data in self._updates(session):
+        for data in self._updates(values):
             now = time.perf_counter() - began
             counts = [
                 self._shown(data[pane], before)
@@ -278,14 +256,12 @@ class Visitor:
             trace.ended = now
         return trace
 
-    def _updates(self, session: str) -> Iterator[list[Any]]:
+    def _updates(self, values: dict[str, Any]) -> Iterator[list[Any]]:
         """The page's values after each update: the whole first, then what changed."""
         from gradio_client.utils import apply_diff
 
-        from bench.engine_http import events
-
         data: list[Any] = []
-        for event in events(f"{self._api}/queue/data?session_hash={session}"):
+        for event in self._send.press(values):
             found = (event.get("output") or {}).get("data") or []
             if event["msg"] == "process_generating":
                 assert event["success"], event
@@ -294,8 +270,6 @@ class Visitor:
                 yield data
             if event["msg"] == "process_completed":
                 assert event["success"], event
-            if event["msg"] == "close_stream":
-                return
 
     @staticmethod
     def _shown(pane: Any, before: int) -> int:  # noqa: ANN401 -- as Gradio sends it

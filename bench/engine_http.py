@@ -50,6 +50,39 @@ def events(request: str | urllib.request.Request) -> Iterator[dict[str, Any]]:
                 yield json.loads(words)
 
 
+class SendButton:
+    """The page's own Send, pressed over Gradio's queue.
+
+    Attributes:
+        outputs: the ids of the parts that an event's data is of.
+    """
+
+    def __init__(self, url: str) -> None:
+        config = read_json(f"{url}/config")
+        self._api = url + config.get("api_prefix", "")
+        names = {one["id"]: one["props"].get("elem_id") for one in config["components"]}
+        (self._button,) = (number for number, name in names.items() if name == "send")
+        (self._listener,) = (
+            one for one in config["dependencies"] if [self._button, "click"] in one["targets"]
+        )
+        self._inputs = [names[number] for number in self._listener["inputs"]]
+        self.outputs = [names[number] for number in self._listener["outputs"]]
+
+    def press(self, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The events until the queue has ended; `values` by the parts' ids."""
+        given = {"top-p": 1, "seed": "", "system-prompt": "", **values}
+        session = uuid.uuid4().hex[:12]
+        body = {
+            "data": [given.get(name) for name in self._inputs], "fn_index": self._listener["id"],
+            "session_hash": session, "trigger_id": self._button, "event_data": None,
+        }  # fmt: skip
+        read_json(post(f"{self._api}/queue/join", body))
+        for event in events(f"{self._api}/queue/data?session_hash={session}"):
+            yield event
+            if event["msg"] == "close_stream":
+                return
+
+
 class App:
     """One visitor is one session in single mode: the page's own Send, over Gradio's queue.
 
@@ -69,15 +102,8 @@ class App:
         )  # fmt: skip
         self._url = self._served.url.rstrip("/")
         wait_until(lambda: bool(read_json(f"{self._url}/health")["ready"]), START_S, "a model")
-        config = read_json(f"{self._url}/config")
-        self._api = self._url + config.get("api_prefix", "")
-        names = {one["id"]: one["props"].get("elem_id") for one in config["components"]}
-        (self._button,) = (number for number, name in names.items() if name == "send")
-        (self._send,) = (
-            one for one in config["dependencies"] if [self._button, "click"] in one["targets"]
-        )
-        self._inputs = [names[number] for number in self._send["inputs"]]
-        self._pane = [names[number] for number in self._send["outputs"]].index("pane-a")
+        self._send = SendButton(self._url)
+        self._pane = self._send.outputs.index("pane-a")
 
     def facts(self) -> dict[str, str]:
         """See `Contestant`."""
@@ -89,25 +115,11 @@ class App:
         """See `Contestant`."""
         values = {
             "prompt": question.text, "mode": "single", "use-gemini": False,
-            "model-a": "smollm2-135m", "temperature": 0, "top-p": 1, "max-new-tokens": tokens,
-            "seed": "", "system-prompt": "",
+            "model-a": "smollm2-135m", "temperature": 0, "max-new-tokens": tokens,
         }  # fmt: skip
-        session = uuid.uuid4().hex[:12]
-        read_json(
-            post(
-                f"{self._api}/queue/join",
-                {
-                    "data": [values.get(name) for name in self._inputs],
-                    "fn_index": self._send["id"], "session_hash": session,
-                    "trigger_id": self._button, "event_data": None,
-                },
-            )
-        )  # fmt: skip
-        for event in events(f"{self._api}/queue/data?session_hash={session}"):
+        for event in self._send.press(values):
             if visit.first is None and has_answer(event, self._pane):
                 visit.saw(0)
-            if event["msg"] == "close_stream":
-                break
         visit.ended()
         rows = self._served.rows(
             "select json_extract(conversation_a, '$[0].answer.finished.completion_tokens')"

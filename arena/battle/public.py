@@ -40,8 +40,12 @@ class _ShownModel:
     def stream(
         self, messages: Sequence[Message], params: GenerationParams
     ) -> AsyncGenerator[StreamEvent, None]:
-        """Refuses."""
-        raise NotImplementedError
+        """Refuses: it is only looked at.
+
+        Raises:
+            TypeError: always; the arena's own registry has the contestants that answer.
+        """
+        raise TypeError("a contestant as the public sees it does not answer")
 
     async def aclose(self) -> None:
         """Nothing: it is only looked at."""

@@ -27,7 +27,8 @@ from arena.store.store import VoteStore
 from arena.ui.i18n import LANGUAGES, error_line, say
 from arena.ui.view import battle_view
 from tests.battle.arenas import REQUEST, VISITOR, until
-from tests.battle.fault_table import FIRST, KEPT, ProviderFault, document, provider_cases
+from tests.battle.fault_document import document
+from tests.battle.fault_table import FIRST, KEPT, ProviderFault, provider_cases
 from tests.conftest import ROOT
 from tests.models.remote.apis import Api, running
 from tests.scripted import ScriptedModel
@@ -212,5 +213,5 @@ async def given_back(match: Match, api: Api, model: RemoteModel) -> None:
 
 
 def test_the_document_is_the_table() -> None:
-    """`python -m tests.battle.fault_table > docs/faults.md` brings it up to date."""
+    """`python -m tests.battle.fault_document > docs/faults.md` brings it up to date."""
     assert (ROOT / "docs" / "faults.md").read_text(encoding="utf-8") == document()

@@ -178,14 +178,29 @@ async def test_the_end_of_a_page_makes_its_votes_final(store: VoteStore, clock: 
     assert clock.sleepers == {}
 
 
+async def vote_begun(
+    arena: Arena, session: BattleSession, monkeypatch: pytest.MonkeyPatch
+) -> asyncio.Task[Battle]:
+    """A vote that is being stored."""
+    begun, works = asyncio.Event(), arena.store.cast_vote
+
+    async def told(*arguments: Any) -> Battle:
+        begun.set()
+        return await works(*arguments)
+
+    monkeypatch.setattr(arena.store, "cast_vote", told)
+    voting = asyncio.create_task(arena.vote(session.battle.id, Winner.TIE, VISITOR))
+    await begun.wait()
+    return voting
+
+
 async def test_a_page_that_closes_while_its_vote_is_stored_loses_nothing(
-    store: VoteStore, clock: Clock
+    store: VoteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The vote waits for no page: closing comes after it, and makes it final."""
     arena = arena_with(store, clock)
     session = await played(arena)
-    voting = asyncio.create_task(arena.vote(session.battle.id, Winner.TIE, VISITOR))
-    await until(session.lock.locked)
+    voting = await vote_begun(arena, session, monkeypatch)
     await arena.close_page("tab")
     await voting
     assert await is_final(store, session)
@@ -198,15 +213,7 @@ async def test_a_vote_whose_caller_is_gone_is_final_at_its_deadline(
     """A caller that is cancelled while its vote is stored leaves nothing pending for ever."""
     arena = arena_with(store, clock)
     session = await played(arena)
-    begun, works = asyncio.Event(), store.cast_vote
-
-    async def told(*arguments: Any) -> Battle:
-        begun.set()
-        return await works(*arguments)
-
-    monkeypatch.setattr(store, "cast_vote", told)
-    voting = asyncio.create_task(arena.vote(session.battle.id, Winner.TIE, VISITOR))
-    await begun.wait()
+    voting = await vote_begun(arena, session, monkeypatch)
     voting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await voting
