@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from arena.dataset.hub import HubDataset
     from arena.store.store import VoteStore
 
+_BATTLE_OR_VOTER = re.compile("[0-9a-f]{32}|[0-9a-f]{64}")
 Command = Callable[[Settings, argparse.Namespace], Coroutine[None, None, int]]
 
 
@@ -153,7 +154,7 @@ async def _exclude(settings: Settings, chosen: argparse.Namespace) -> int:
 
 
 def _target(given: str) -> str:
-    if not re.fullmatch("[0-9a-f]{32}|[0-9a-f]{64}", given):
+    if not _BATTLE_OR_VOTER.fullmatch(given):
         raise argparse.ArgumentTypeError(
             "give a battle's id (32 hexadecimal digits) or a voter's hash (64)"
         )
