@@ -24,5 +24,5 @@ translator.py: components whose texts follow the page's language.
 i18n.py, texts/: the texts in Japanese and English.
 markdown.py: makes a model's Markdown harmless, piece by piece as it grows.
 markdown_blocks.py, markdown_prose.py: which of its lines are code; formulas and all else.
-page.js, style.css: the page's script and style.
+scripts/*.js, style.css: the page's scripts, which run in the order of their names, and style.
 """

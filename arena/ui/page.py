@@ -79,11 +79,11 @@ def launch_options(
         font_mono=MONO,
         radius_size=gr.themes.sizes.radius_md,
     )
-    script = (HERE / "page.js").read_text(encoding="utf-8")
+    scripts = [path.read_text(encoding="utf-8") for path in sorted((HERE / "scripts").glob("*.js"))]
     return {
         "theme": theme,
         "css": (HERE / "style.css").read_text(encoding="utf-8"),
-        "head": f"<script>{script}</script>",
+        "head": f"<script>{''.join(scripts)}</script>",
         "ssr_mode": False,
         "run_history": False,
         "enable_monitoring": False,

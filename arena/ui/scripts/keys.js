@@ -1,29 +1,5 @@
+// The prompt box and the keys: what is typed never votes, digits do where nothing is typed.
 (() => {
-  const read = (key) => { try { return localStorage.getItem(key) || ""; } catch { return ""; } };
-  const write = (key, value) => { try { localStorage.setItem(key, value); } catch { /* private window */ } };
-
-  const visitor = () => {
-    let id = read("arena-visitor");
-    if (!/^[0-9a-f]{32}$/.test(id)) {
-      id = Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
-      write("arena-visitor", id);
-    }
-    return id;
-  };
-  const wanted = () => new URLSearchParams(location.search).get("lang") || read("arena-language");
-
-  // What the server may know of this browser when the page opens.
-  window.arenaClient = () => ({
-    visitor: visitor(),
-    language: wanted(),
-    accepts: navigator.language || "",
-    battle: new URLSearchParams(location.search).get("battle") || "",
-  });
-  // The server has put the page into this language; a choice is kept, a guess is not.
-  window.arenaSpeaks = (language, chosen) => {
-    document.documentElement.lang = language;
-    if (chosen) write("arena-language", language);
-  };
   const box = () => document.querySelector("#prompt textarea");
   window.arenaFocusPrompt = () => {
     // On a phone the keyboard would cover the page.
@@ -115,63 +91,4 @@
       if (!fold.contains(event.target)) fold.open = false;
     });
   });
-
-  // Called by Gradio when one of our HTML parts is loaded; `trigger` sends an event to the server.
-  // Gradio"s own tabs leave the parts of a hidden tab out of the document until it is first shown.
-  window.arenaTabs = (element, trigger, watch) => {
-    const show = (name) => {
-      document.body.dataset.tab = name;
-      element.querySelectorAll("[role=tab]").forEach((tab) => {
-        tab.setAttribute("aria-selected", tab.dataset.tab === name);
-        tab.tabIndex = tab.dataset.tab === name ? 0 : -1;
-      });
-    };
-    element.addEventListener("click", (event) => {
-      const tab = event.target.closest("[role=tab]");
-      if (!tab) return;
-      show(tab.dataset.tab);
-      trigger("select", {tab: tab.dataset.tab});
-    });
-    element.addEventListener("keydown", (event) => {
-      const step = {ArrowRight: 1, ArrowLeft: -1}[event.key];
-      if (!step) return;
-      const tabs = [...element.querySelectorAll("[role=tab]")];
-      const next = tabs[(tabs.indexOf(document.activeElement) + step + tabs.length) % tabs.length];
-      next.focus();
-      next.click();
-    });
-    watch("value", () => show(document.body.dataset.tab || "arena"));
-    show("arena");
-  };
-  window.arenaPresets = (element, trigger) => {
-    element.addEventListener("click", (event) => {
-      const button = event.target.closest("[data-preset]");
-      if (!button) return;
-      const fold = element.querySelector("details");
-      if (fold) fold.open = false;
-      trigger("select", {preset: button.dataset.preset});
-    });
-  };
-  window.arenaModels = (element, trigger) => {
-    element.addEventListener("click", (event) => {
-      const button = event.target.closest("button[data-slug]");
-      if (!button) return;
-      button.disabled = true;
-      trigger("select", {slug: button.dataset.slug});
-    });
-  };
-  window.arenaFeedback = (element, trigger) => {
-    const send = (kind, value) => trigger("select", {kind, value});
-    element.addEventListener("click", (event) => {
-      const button = event.target.closest("button[data-kind]");
-      if (!button) return;
-      const comment = button.dataset.kind === "comment";
-      send(button.dataset.kind, comment ? element.querySelector("input").value : button.dataset.value);
-    });
-    element.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && !event.isComposing && event.target.tagName === "INPUT") {
-        send("comment", event.target.value);
-      }
-    });
-  };
 })();
