@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from arena.concurrency import CLOSE_SECONDS
 from arena.errors.base import ArenaError
 from arena.errors.start import PortTaken
 from arena.preflight import DEFAULT_PORT, look
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from arena.ui.owner import Owner
 
 log = logging.getLogger("arena")
-# A Space or a container is killed ten seconds or more after SIGTERM; a last push may take five.
-CLOSE_SECONDS = 8.0
 
 
 @dataclass(eq=False)

@@ -16,6 +16,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 EXIT_GRACE_S = 5.0  # for all daemon threads together, after the engines have been stopped
+CLOSE_SECONDS = 8.0
+"""How long the app takes to stop. A Space or a container is killed ten seconds or more after
+SIGTERM; a last push may take five."""
+GIVE_UP_S = 3.0
+"""How long a close waits for a thread or a process that computes, before it is given up. Two such
+waits, for a load and then for its engine, are within `CLOSE_SECONDS`."""
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from arena.concurrency import run_in_daemon_thread
+from arena.concurrency import GIVE_UP_S, run_in_daemon_thread
 from arena.domain import Delta, Finished, FinishReason, GenerationParams, Message, ModelSpec, Role
 from arena.errors.base import ArenaError
 from arena.errors.models import EngineCrashed, ModelError, ModelUnavailable
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PROVIDER = "local"
-STOP_S = 15.0
-"""How long a close waits for a load, which nothing can cut short."""
 RESTARTS = 3
 """Restarts in a row, without one good answer between them, before it stays down."""
 SEEDS = 2**31
@@ -292,13 +290,17 @@ class LocalModel:
         )
 
     async def aclose(self) -> None:
-        """Stop all work and free the weights; a start under way ends soon, and is waited for."""
+        """Stop all work and free the weights.
+
+        A start under way is waited for, but not for long: nothing cuts a load short. It frees what
+        it has loaded itself.
+        """
         with self._lock:
             self._closed = True
             start = self._start
         if start is not None and not start.done():
             with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.wrap_future(start), STOP_S)
+                await asyncio.wait_for(asyncio.wrap_future(start), GIVE_UP_S)
         stopping = run_in_daemon_thread(f"stop-{self.slug}", self._free)
         await asyncio.wrap_future(stopping)
 

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from arena.concurrency import CLOSE_SECONDS, GIVE_UP_S
 from arena.domain import Delta, FinishReason, GenerationParams, Message, Role
 from arena.errors.models import ContextTooLong, EngineCrashed, ModelUnavailable, OutOfMemory
 from arena.models.base import ChatModel, Dormant, Ready, Unavailable
+from arena.models.local import model as local_module
 from arena.models.local.chat_template import ChatText
 from arena.models.local.model import RESTARTS, LocalModel
 from arena.models.variant import VariantModel
@@ -311,6 +313,33 @@ async def test_several_starts_at_once_are_one(tiny_folder: Path) -> None:
     await model.aclose()
     with pytest.raises(ModelUnavailable, match="stopped"):
         await answer(model, QUESTION, GREEDY)
+
+
+async def test_a_close_gives_a_load_up_that_does_not_end(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The app has seconds to stop in; what the load still brings is freed by itself."""
+    monkeypatch.setattr(local_module, "GIVE_UP_S", 0.0)
+    loading, go_on = threading.Event(), threading.Event()
+
+    def fetch_files(report: Any) -> Any:
+        loading.set()
+        go_on.wait(60)
+        report("download", 1.0)
+
+    model = local_model("t", "owner/tiny", device="cpu", fetch=fetch_files)
+    start = asyncio.create_task(model.start())
+    await asyncio.to_thread(loading.wait, 60)
+    await model.aclose()
+    assert not start.done()
+    go_on.set()
+    await start
+    assert isinstance(model.status(), Dormant)
+
+
+def test_a_close_has_time_for_all_that_it_gives_up() -> None:
+    """A load, and then its engine."""
+    assert 2 * GIVE_UP_S < CLOSE_SECONDS
 
 
 async def test_a_variant_shares_weights_and_puts_its_prompt_in_front(tiny: Case) -> None:

@@ -17,6 +17,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from arena.concurrency import GIVE_UP_S
 from arena.errors.models import EngineCrashed, ModelError, NotFinite, OutOfMemory
 from arena.models.local.engine import Sink, TokenRequest
 from arena.models.local.memory import out_of_memory
@@ -39,8 +40,6 @@ ROOT = Path(__file__).resolve().parents[4]
 WORKER = "arena.models.local.onnx.worker"
 HANG_S = 120.0
 """How long one call of the model may take while somebody waits for it."""
-STOP_S = 3.0
-"""How long a worker may take for the step that it is in, before it is killed."""
 
 
 class WorkerLink:
@@ -145,7 +144,7 @@ class WorkerLink:
         if self._process is None:
             return None
         try:
-            return self._process.wait(STOP_S)
+            return self._process.wait(GIVE_UP_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()

@@ -91,8 +91,10 @@ def serve(connection: Connection, scheduler: Scheduler) -> None:
 
 def main() -> int:
     """Load and serve; the exit status."""
-    # Ctrl-C in a terminal reaches every process there; the arena ends its worker itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C in a terminal, and a service's stop, reach every process; the arena ends its worker
+    # itself, and would otherwise take it for crashed and load another one while it stops.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     connection: Connection = Connection(int(sys.argv[1]))
     # The connection closes at the arena's end.
     with suppress(EOFError, ConnectionError):

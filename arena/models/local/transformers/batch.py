@@ -15,6 +15,7 @@ from transformers import GenerationConfig, LogitsProcessorList
 from transformers.generation.configuration_utils import ContinuousBatchingConfig
 from transformers.generation.continuous_batching.requests import RequestStatus
 
+from arena.concurrency import GIVE_UP_S
 from arena.errors.models import EngineCrashed, ModelError, NotFinite
 from arena.models.local.engine import Foreign, Sink, TokenRequest, Tokens, finish_of
 from arena.models.local.memory import (
@@ -32,12 +33,11 @@ from arena.models.local.transformers.sampling import (
     take_best,
 )
 from arena.models.local.transformers.semaphore import WeightedSemaphore
+from arena.models.local.transformers.single import call_between_layers
 
 log = logging.getLogger(__name__)
 
 WARM_UP_S = 120.0
-STOP_S = 30.0
-"""How long a step of the model may take before the thread is given up."""
 MEMORY_SHARE = 0.95
 """Of the GPU's memory, which transformers lets the planned cache take."""
 
@@ -45,6 +45,10 @@ MEMORY_SHARE = 0.95
 def blocks_for(request: TokenRequest) -> int:
     """Blocks of the KV cache that the request may come to need."""
     return -(-request.total_tokens // BLOCK)
+
+
+class _Stopped(Exception):
+    """The runner stops, and its thread leaves the step that it is in."""
 
 
 class _Router:
@@ -100,6 +104,7 @@ class ContinuousBatchRunner:
         self._router = _Router(self._failed)
         self._crashed = False
         self._stopping = False
+        self._hooks: list[Foreign] = []
         self.cache_tokens = plan.tokens
         self.semaphore = WeightedSemaphore(plan.blocks, MAX_RUNNING)
 
@@ -115,6 +120,7 @@ class ContinuousBatchRunner:
             with torch.no_grad():
                 self._manager.warmup()
             self.cache_tokens = int(self._manager.batch_processor.cache.num_blocks) * BLOCK
+            self._leave_a_step_when_stopping()
             self._manager.start()
             self._warm_up()
         except BaseException:
@@ -154,6 +160,26 @@ class ContinuousBatchRunner:
         manager.batch_processor = manager._create_batch_processor()
         manager.batch_processor.model_runner._sample = take_best
         return manager
+
+    def _leave_a_step_when_stopping(self) -> None:
+        """A step of a CPU may take seconds, and between two of them would be too late."""
+        if self._device != "cpu":  # elsewhere it is quick, and recorded as a graph without hooks
+            return
+        manager = self._manager
+        body = manager._generation_loop_body
+
+        def leave() -> None:
+            if self._stopping:
+                raise _Stopped
+
+        def body_to_the_end(*args: Foreign, **kwargs: Foreign) -> bool:
+            try:
+                return bool(body(*args, **kwargs))
+            except _Stopped:
+                return False
+
+        manager._generation_loop_body = body_to_the_end
+        self._hooks = call_between_layers(self._model, leave)
 
     def _warm_up(self) -> None:
         done: queue.Queue[Foreign] = queue.Queue()
@@ -250,9 +276,12 @@ class ContinuousBatchRunner:
         return bool(status.local_status != status.DONT_STOP)
 
     def stop(self) -> None:
-        """End the thread and free the cache; blocks for at most a step of the model."""
+        """End the thread and free the cache; blocks for a layer of the model, on a GPU a step."""
         self._stopping = True
         manager, self._manager = self._manager, None
         if manager is not None:
-            manager.stop(block=True, timeout=STOP_S, hard_stop=True)
+            manager.stop(block=True, timeout=GIVE_UP_S, hard_stop=True)
             manager.destroy()
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []

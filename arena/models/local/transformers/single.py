@@ -14,6 +14,7 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 from transformers.generation.stopping_criteria import StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
+from arena.concurrency import GIVE_UP_S
 from arena.errors.models import EngineCrashed, ModelError
 from arena.models.local.engine import Foreign, TokenRequest, Tokens, finish_of
 from arena.models.local.memory import engine_error
@@ -21,8 +22,15 @@ from arena.models.local.transformers.sampling import GenerateSampler
 
 log = logging.getLogger(__name__)
 
-STOP_S = 30.0
-"""How long a layer of the model may take before the thread is given up."""
+
+def call_between_layers(model: Foreign, call: Callable[[], None]) -> list[Foreign]:
+    """Call it before each layer of the model: what it raises cuts even a long prefill short.
+
+    Returns:
+        Handles, whose `remove` ends that.
+    """
+    lists = (m for m in model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) > 0)
+    return [layer.register_forward_pre_hook(lambda *_: call()) for layer in next(lists, [])]
 
 
 def clone_sharing_weights(model: Foreign) -> Foreign:
@@ -92,17 +100,9 @@ class GenerateRunner:
         self._current: Job | None = None
         self._thread: threading.Thread | None = None
         self._stopped = False
-        for layer in self._layers():
-            # Between layers, so that even the prefill of a long prompt is cut short.
-            layer.register_forward_pre_hook(self._leave_if_cancelled)
+        call_between_layers(model, self._leave_if_cancelled)
 
-    def _layers(self) -> list[Foreign]:
-        for module in self._model.modules():
-            if isinstance(module, torch.nn.ModuleList) and len(module) > 0:
-                return list(module)
-        return []
-
-    def _leave_if_cancelled(self, *_: Foreign) -> None:
+    def _leave_if_cancelled(self) -> None:
         job = self._current
         if job is not None and job.cancelled.is_set():
             raise _Cancelled
@@ -144,7 +144,7 @@ class GenerateRunner:
             current.cancelled.set()
         if thread is not None and thread.is_alive():
             self._jobs.put(None)
-            thread.join(timeout=STOP_S)
+            thread.join(timeout=GIVE_UP_S)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:

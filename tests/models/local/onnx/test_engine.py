@@ -86,11 +86,14 @@ async def test_an_idle_worker_that_dies_restarts_by_itself(wide_onnx_folder: Pat
     await model.aclose()
 
 
-async def test_ctrl_c_does_not_reach_the_worker(own: LocalModel) -> None:
-    """The worker has a session of its own, and ignores SIGINT."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_what_ends_the_arena_does_not_end_the_worker(
+    own: LocalModel, number: signal.Signals
+) -> None:
+    """The worker has a session of its own, and leaves Ctrl-C and a service's stop to the arena."""
     pid = worker_of(own)
     assert os.getsid(pid) != os.getsid(0)
-    os.kill(pid, signal.SIGINT)
+    os.kill(pid, number)
     assert (await answer(own, QUESTION, GREEDY))[0]
     assert worker_of(own) == pid
 

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, aclosing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -253,6 +254,31 @@ async def test_an_answer_that_is_cancelled_in_its_prefill_frees_the_thread(
         with pytest.raises(EngineCrashed, match="stopped unexpectedly"):
             await sink.take(20)
         assert len(await collect(engine, request([1, 2, 3]))) == 12
+
+
+def test_a_stop_ends_a_step_of_the_batch_between_two_layers(tiny: Case) -> None:
+    """On a CPU the prefill of a long prompt takes seconds a step, which a close does not have."""
+    with engine_of(loaded_tiny(tiny.folder)) as engine:
+        batch = engine._batch
+        assert batch is not None
+        first, last = batch._model.model.layers[0], batch._model.model.layers[-1]
+        reading, go_on, passed = threading.Event(), threading.Event(), []
+        first.register_forward_pre_hook(lambda *_: hold(reading, go_on))
+        last.register_forward_hook(lambda *_: passed.append(1))
+        manager = batch._manager
+        with mock.patch.object(manager, "stop", wraps=manager.stop) as stop:
+            stop.side_effect = lambda **_: go_on.set() or mock.DEFAULT
+            manager.add_request([1] * 50, "long", max_new_tokens=2, seed=0)
+            assert reading.wait(20)
+            engine.stop()
+        assert manager._generation_thread is None, "the thread has ended"
+        assert not passed
+        assert not [layer for layer in batch._model.model.layers if leaves(layer)]
+
+
+def leaves(layer: Any) -> list[Any]:
+    """Hooks of the runner on a layer."""
+    return [h for h in layer._forward_pre_hooks.values() if "call_between" in h.__qualname__]
 
 
 def test_the_cache_is_planned_within_what_is_free() -> None:
