@@ -24,7 +24,7 @@ from arena.ui.arena_parts import ArenaParts, vote_id
 from arena.ui.components import PRIVATE, Updates, diff_updates
 from arena.ui.feedback_view import Feedback
 from arena.ui.i18n import say
-from arena.ui.page_state import PageState, params_from, preset_behind
+from arena.ui.page_state import PageState, SeedError, params_from, preset_behind
 
 UNLIMITED: dict[str, Any] = PRIVATE | {"concurrency_limit": None}
 TICK_SECONDS = 1.0
@@ -79,8 +79,9 @@ class ArenaTab(ArenaParts):
         try:
             params = params_from(temperature, top_p, max_new_tokens, seed)
             kind = Mode(mode)
-        except ValueError:
-            yield self.complain(say(state.language, "error.invalid_params"))
+        except ValueError as error:
+            which = "invalid_seed" if isinstance(error, SeedError) else "invalid_params"
+            yield self.complain(say(state.language, f"error.{which}"))
             return
         text = str(text or "")
         preset = preset_behind(text, state.preset)

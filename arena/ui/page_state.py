@@ -116,21 +116,36 @@ def preset_behind(text: str, preset: Preset | None) -> Preset | None:
     return preset if 2 * kept >= _SAME_TASK * (old.total() + new.total()) else None
 
 
+class SeedError(ValueError):
+    """The seed is no number that a seed can be."""
+
+
 def params_from(
     temperature: object, top_p: object, max_new_tokens: object, seed: object
 ) -> GenerationParams:
     """The generation settings as the page sent them.
 
     Raises:
-        ValueError: not numbers, or out of range.
+        SeedError: the seed is no whole number, or out of range.
+        ValueError: another one is no number, or out of range.
     """
+    wanted = _seed_from(seed)
     try:
-        drawn = seed is None or (isinstance(seed, str) and not seed.strip())
         return GenerationParams(
             temperature=float(str(temperature)),
             top_p=float(str(top_p)),
             max_new_tokens=int(float(str(max_new_tokens))),
-            seed=None if drawn else int(str(seed).strip()),
+            seed=wanted,
         )
     except OverflowError as error:
         raise ValueError(str(error)) from None
+
+
+def _seed_from(seed: object) -> int | None:
+    text = "" if seed is None else str(seed).strip()
+    if not text:
+        return None
+    try:
+        return GenerationParams(seed=int(text)).seed
+    except ValueError as error:
+        raise SeedError(str(error)) from None

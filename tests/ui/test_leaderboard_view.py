@@ -83,7 +83,7 @@ def test_numbers_of_two_stand_in_the_table() -> None:
     assert re.search(r"1 Phi phi-v1 7 33% \[17, 55\]", text)
     assert re.search(r"2 Gem gem-v1 14 67% \[45, 83\]", text)
     assert "ties 11% [4, 28] 3" in text
-    assert "p = 0.19 (exact test)" in text
+    assert "p = 0.19 (binomial test)" in text
 
 
 def test_ranking_has_rank_ranges_and_votes() -> None:

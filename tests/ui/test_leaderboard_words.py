@@ -21,7 +21,7 @@ from tests.boards import GEM, PHI, QWEN, SMOL, check, five_hundred, report, vote
 from tests.stats.arenas import VoteRow
 
 SENTENCES: list[tuple[list[VoteRow], str, str]] = [
-    ([], "No votes yet. The first one is yours.", "まだ投票がありません。最初の一票をどうぞ。"),
+    ([], "No votes yet. The first one is yours.", "まだ投票がありません。最初の 1 票をどうぞ。"),
     (
         votes(PHI, GEM, 1, 0, mode=Mode.OPEN),
         "1 vote so far, but none that counts yet.",
@@ -30,7 +30,7 @@ SENTENCES: list[tuple[list[VoteRow], str, str]] = [
     (
         votes(PHI, GEM, 0, 0, 2, 1),
         "Phi and Gem: 3 votes, but none for one of the two yet.",
-        "Phi と Gem: 3 票ありますが、どちらかを選んだ票はまだありません。",
+        "Phi と Gem の対戦には 3 票ありますが、どちらかを選んだ票はまだありません。",
     ),
     (
         votes(PHI, GEM, 7, 14, 3, 3),
@@ -39,7 +39,7 @@ SENTENCES: list[tuple[list[VoteRow], str, str]] = [
             "about 70 more votes would separate them."
         ),
         (
-            "Phi は Gem に対して、勝敗のついた 21 票の 33% [17, 55] で勝っています。"
+            "Phi は Gem に対し、勝敗のついた 21 票のうち 33% [17, 55] で勝っています。"
             "差がはっきりするには、あと約 70 票が必要です。"
         ),
     ),
@@ -51,12 +51,12 @@ SENTENCES: list[tuple[list[VoteRow], str, str]] = [
     (
         votes(PHI, GEM, 12, 2),
         "Phi beats Gem: it wins 86% [60, 96] of 14 decisive votes.",
-        "Phi は Gem より良いと言えます。勝敗のついた 14 票の 86% [60, 96] で勝っています。",
+        "Phi は Gem より良いと言えます。勝敗のついた 14 票のうち 86% [60, 96] で勝っています。",
     ),
     (
         votes(PHI, GEM, 2, 12),
         "Gem beats Phi: it wins 86% [60, 96] of 14 decisive votes.",
-        "Gem は Phi より良いと言えます。勝敗のついた 14 票の 86% [60, 96] で勝っています。",
+        "Gem は Phi より良いと言えます。勝敗のついた 14 票のうち 86% [60, 96] で勝っています。",
     ),
 ]
 
@@ -93,7 +93,7 @@ def test_sentence_about_a_shared_lead() -> None:
     """Those that cannot be told from the first are named, and no others."""
     made = report([*votes(PHI, GEM, 10, 12), *votes(PHI, SMOL, 40, 2), *votes(GEM, SMOL, 40, 2)])
     assert words.sentence(made, "en").endswith(", but cannot be told from Phi.")
-    assert words.sentence(made, "ja").endswith("、Phi との差はまだ言えません。")
+    assert words.sentence(made, "ja").endswith("、Phi との差があるとはまだ言えません。")
     equal = [*votes(PHI, GEM, 2, 2), *votes(PHI, SMOL, 2, 2), *votes(PHI, QWEN, 2, 2)]
     everybody = report(equal)
     assert words.sentence(everybody, "en").endswith("told from Phi, Qwen and Smol.")
@@ -119,7 +119,7 @@ def test_notes_say_what_must_be_known() -> None:
     assert "区間はおおよそ" in noted(few)
     apart = report([*votes(PHI, GEM, 9, 8), *votes(QWEN, SMOL, 9, 9)])
     assert "2 groups of models have never met" in noted(apart)
-    assert "2 つのグループ" in noted(apart)
+    assert "グループが 2 つ" in noted(apart)
     only_wins = report([*votes(PHI, GEM, 9, 0), *votes(GEM, SMOL, 9, 0)])
     assert "rest on an assumption" in noted(only_wins)
     assert "仮定" in noted(only_wins)
@@ -195,8 +195,8 @@ def test_dollars(value: float | None, shown: str) -> None:
                 "A verdict needs 20."
             ),
             (
-                "投票前の予想 1 件のうち 100% [21, 100] が正解。でたらめなら 50% です。"
-                "判定には 20 件要ります。"
+                "投票前の予想 1 件のうち 100% [21, 100] が正解。当てずっぽうなら 50% です。"
+                "判定には 20 件必要です。"
             ),
         ),
         (
@@ -207,8 +207,8 @@ def test_dollars(value: float | None, shown: str) -> None:
                 "Not to be told from chance: no sign that voters know who is who."
             ),
             (
-                "投票前の予想 21 件のうち 57% [37, 76] が正解。でたらめなら 50% です。"
-                "偶然と区別できません。見分けられている兆しはありません。"
+                "投票前の予想 21 件のうち 57% [37, 76] が正解。当てずっぽうなら 50% です。"
+                "偶然と区別できず、正体を見抜かれている兆しはありません。"
             ),
         ),
         (
@@ -219,8 +219,8 @@ def test_dollars(value: float | None, shown: str) -> None:
                 "More than chance: some voters know who is who, so their votes are not blind."
             ),
             (
-                "投票前の予想 40 件のうち 75% [60, 86] が正解。でたらめなら 50% です。"
-                "偶然より多く当たっています。見分けられる人がいて、その票はブラインドとは言えません。"
+                "投票前の予想 40 件のうち 75% [60, 86] が正解。当てずっぽうなら 50% です。"
+                "偶然より多く当たっています。正体を見抜ける人がいて、その票はブラインドとは言えません。"
             ),
         ),
         (
@@ -231,8 +231,8 @@ def test_dollars(value: float | None, shown: str) -> None:
                 "Less than chance: some voters tell the two apart, and mistake one for the other."
             ),
             (
-                "投票前の予想 40 件のうち 25% [14, 40] が正解。でたらめなら 50% です。"
-                "偶然より外れています。違いは見分けられていて、取り違えられています。"
+                "投票前の予想 40 件のうち 25% [14, 40] が正解。当てずっぽうなら 50% です。"
+                "偶然より多く外れています。違いは見分けられていますが、取り違えられています。"
             ),
         ),
     ],
@@ -258,7 +258,7 @@ def test_checks_speak_plainly() -> None:
     assert {one.state for one in few} == {CheckVerdict.TOO_FEW}
     assert few[0].text == "7 decisive votes so far; the check needs 30."
     one_side = report([row for row in votes(PHI, GEM, 40, 40) if row.a == PHI])
-    assert words.checks(one_side, "en")[0].text == "Nobody has changed sides yet."
+    assert words.checks(one_side, "en")[0].text == "No model has played on both sides yet."
     busy = votes(PHI, GEM, 30, 0, voter="busy") + votes(PHI, GEM, 10, 22)
     found = {one.name: one for one in words.checks(report(busy), "en")}
     assert found["One voter"].state == CheckVerdict.SEEN

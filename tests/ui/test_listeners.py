@@ -28,7 +28,7 @@ from tests.ui.pages import PRESETS
 
 SAID = {
     "en": r"Something went wrong here \(error [0-9a-f]{8}\)",
-    "ja": r"アリーナの側で問題が起きました（エラー [0-9a-f]{8}）",
+    "ja": r"アリーナ側で問題が起きました（エラー [0-9a-f]{8}）",
 }
 
 

@@ -111,7 +111,7 @@ async def test_visitors_see_no_costs_and_can_start_nothing(store: VoteStore) -> 
             async with browser(app, f"visitor{number}", cookies) as visitor:
                 shown = await visitor.call("ModelsTab.on_show", event={"tab": "models"})
                 shown += await visitor.call("ModelsTab.on_try_again", event=again)
-                for told in ("一分ほど", store.place, "data-slug"):
+                for told in ("1 分ほど", store.place, "data-slug"):
                     assert told not in shown
         assert not starts
         async with browser(app, "owner", RIGHT) as owner:

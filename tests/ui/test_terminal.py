@@ -42,7 +42,7 @@ def test_two_models_as_text() -> None:
     assert phi.split()[:4] == ["Phi", "7", "33%", "[17,"]
     assert len(phi) == len(gem)
     assert "Phi – Gem  7 – 14     3         3  33% [17, 55]" in lines
-    assert "p = 0.19 (exact test); p = 1 for who looks after every vote" in lines
+    assert "p = 0.19 (binomial test); p = 1 if you look after every vote" in lines
 
 
 def test_ranking_as_text_in_japanese() -> None:

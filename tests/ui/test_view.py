@@ -30,7 +30,7 @@ from arena.models.registry import Entry, Registry
 from arena.ui import model_cards as tables_view
 from arena.ui import presets_view, status_view
 from arena.ui.i18n import LANGUAGES, choose_language, error_texts, table
-from arena.ui.page_state import params_from, preset_behind, random_id
+from arena.ui.page_state import SeedError, params_from, preset_behind, random_id
 from arena.ui.view import battle_view, idle_view, tokens_per_second
 from tests.scripted import ScriptedModel
 from tests.vote_samples import battle
@@ -300,7 +300,7 @@ def test_chip_says_name_and_state_and_leaves_the_remedy_to_the_owner() -> None:
     model = ScriptedModel("gemini", ["x"])
     registry = Registry([Entry("gemini", model)])
     model.state = Unavailable(KeyMissing(label="Gemini", variable="GEMINI_API_KEY"))
-    assert "Gemini · 使えません<" in status_view.chips_html(registry, "ja")
+    assert "Gemini · 利用できません<" in status_view.chips_html(registry, "ja")
     model.state = Unavailable(KeyRejected("no", variable="GEMINI_API_KEY"))
     assert "key" not in status_view.chips_html(registry, "en")
     quota = NoFreeQuota(model="pro", variable="GEMINI_MODEL", suggestion="gemini-flash-latest")
@@ -363,6 +363,18 @@ def test_params_from_the_page() -> None:
     for bad in ((3, 1, 10, ""), (1, 0, 10, ""), (1, 1, 0, ""), (1, 1, 1e400, ""), (1, 1, 9, "x")):
         with pytest.raises(ValueError, match=r"must be|invalid|could not|infinity"):
             params_from(*bad)
+
+
+@given(st.one_of(st.text(), st.integers(), st.floats()))
+def test_a_seed_that_is_none_is_said_to_be_wrong(seed: object) -> None:
+    """What is no seed is a `SeedError`, whatever the other values are; the rest is a seed."""
+    try:
+        found = params_from(0.7, 1, 1024, seed).seed
+    except SeedError:
+        with pytest.raises(SeedError):
+            params_from("x", 1, 1024, seed)
+        return
+    assert found is None or 0 <= found < 2**31
 
 
 def test_preset_stays_while_its_text_is_recognisable(presets: Any) -> None:
