@@ -132,13 +132,26 @@ def load_presets(folder: Path) -> tuple[Preset, ...]:
     return tuple(sorted((preset for _, preset in loaded), key=_sort_key))
 
 
-def pick(presets: Sequence[Preset], language: str, rng: random.Random) -> Preset:
-    """The dice: any preset in that language, or any at all if it has none.
+def pick(
+    presets: Sequence[Preset], language: str, rng: random.Random, seen: Sequence[str] = ()
+) -> Preset:
+    """The dice: any preset that was not seen, or the one that was seen the longest ago.
+
+    Args:
+        presets: all of them.
+        language: only its presets are given, or all if it has none.
+        rng: draws among those that were not seen.
+        seen: ids, the longest ago first; where one stands twice, its last place counts.
 
     Raises:
         IndexError: there are no presets.
     """
-    return rng.choice([p for p in presets if p.language == language] or list(presets))
+    offered = [p for p in presets if p.language == language] or list(presets)
+    last_seen = {preset_id: place for place, preset_id in enumerate(seen)}
+    new = [preset for preset in offered if preset.id not in last_seen]
+    if new or not offered:
+        return rng.choice(new)
+    return min(offered, key=lambda preset: last_seen[preset.id])
 
 
 def preset_use(preset: Preset, text: str) -> PresetUse:

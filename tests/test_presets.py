@@ -274,6 +274,34 @@ def test_the_dice_falls_back_to_all():
         pick([], "ja", random.Random(1))
 
 
+@given(
+    seen=st.lists(st.sampled_from([*(p.id for p in PRESETS), "gone"]), max_size=60),
+    seed=st.integers(0, 1000),
+    language=st.sampled_from(LANGUAGES),
+)
+def test_the_dice_gives_what_was_not_seen_then_the_oldest(seen, seed, language):
+    """New examples come first; when there are none, the one that was seen the longest ago."""
+    offered = [p.id for p in PRESETS if p.language == language]
+    given_id = pick(PRESETS, language, random.Random(seed), seen).id
+    assert given_id in offered
+    if set(offered) <= set(seen):
+        last = {one: max(i for i, s in enumerate(seen) if s == one) for one in offered}
+        assert last[given_id] == min(last.values())
+    else:
+        assert given_id not in seen
+
+
+@given(seed=st.integers(0, 1000), language=st.sampled_from(LANGUAGES))
+def test_the_dice_repeats_nothing_within_a_round(seed, language):
+    """As many throws as there are examples give every one of them, in each round."""
+    rng, seen = random.Random(seed), []
+    number = sum(p.language == language for p in PRESETS)
+    for _ in range(3 * number):
+        seen.append(pick(PRESETS, language, rng, seen).id)
+    rounds = [seen[start : start + number] for start in range(0, len(seen), number)]
+    assert {len(set(one)) for one in rounds} == {number}
+
+
 SPACE = st.text(alphabet=" \t\r\n\u3000", max_size=5)
 
 

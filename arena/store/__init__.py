@@ -6,6 +6,7 @@ schema.py: the tables.
 migrations/: brings databases of older versions to these tables.
 serialization.py: records to plain data and back, the form in which they are kept.
 queries.py: battles, votes, decisions and imported records in SQL.
+visitors.py: what one visitor has asked and judged, in SQL.
 pending.py: votes that can still be taken back, in SQL.
 erasure.py: removes the texts of battles for good, in SQL.
 restore.py: reads records for the copy on the Hub, and restores them from it.

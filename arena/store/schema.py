@@ -107,6 +107,7 @@ battles = Table(
     Column("source", String, nullable=False, server_default=text("''")),
     Column("answered_at", UtcTime),
     Column("erased", JSON(none_as_null=True)),
+    Index("ix_battles_voter", "voter", "created_at"),
 )
 
 # The battle is the key, so the database itself refuses a second vote. `pending_until` is no part of
@@ -116,7 +117,7 @@ votes = Table(
     metadata,
     Column("battle_id", String(32), ForeignKey("battles.id"), primary_key=True),
     Column("winner", String(16), nullable=False),
-    Column("voter", String(64), nullable=False),
+    Column("voter", String(64), nullable=False, index=True),
     Column("cast_at", UtcTime, nullable=False),
     Column("reasons", JSON, nullable=False),
     Column("comment", Text),

@@ -1,7 +1,8 @@
 """Battles and votes on disk: every write is one transaction, acknowledged after its commit.
 
 Methods are async and work in a thread of the store's. A method that is cancelled returns only
-when its thread has ended. Their SQL stands in `queries`, `usage`, `settings_table` and `restore`.
+when its thread has ended. Their SQL stands in `queries`, `usage`, `visitors`, `settings_table` and
+`restore`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 from sqlalchemy import Connection
 
 from arena.domain import Battle, Exclusion, Grade, Reason, Vote
-from arena.store import pending, queries, restore, settings_table, usage
+from arena.store import pending, queries, restore, settings_table, usage, visitors
 from arena.store.changes import Changes, CopyState, RecordKey, RecordKind, key_of
 from arena.store.database import POOL, Database, store_errors
 from arena.store.queries import Counts
@@ -131,6 +132,7 @@ class VoteStore:
 
     get_battle = _transaction(queries.get_battle)
     get_vote = _transaction(queries.get_vote)
+    judged_presets = _transaction(visitors.judged_presets)
     record_keys = _transaction(restore.record_keys)
     records = _transaction(restore.read_records)
     counts = _transaction(queries.counts)

@@ -18,7 +18,7 @@ from arena.blind import valid_guess
 from arena.domain import Mode, Side, Winner
 from arena.errors.base import ArenaError
 from arena.errors.store import StoreError
-from arena.presets import pick
+from arena.presets import Preset, pick
 from arena.ui import presets_view, status_view, view
 from arena.ui.arena_parts import ArenaParts, vote_id
 from arena.ui.components import PRIVATE, Updates, diff_updates
@@ -313,16 +313,28 @@ class ArenaTab(ArenaParts):
         """Say where the text goes now."""
         return self.privacy_html(state.language, use_gemini=bool(use_gemini))
 
-    def on_preset(self, state: PageState, event: gr.EventData) -> Updates:
+    async def on_preset(
+        self, state: PageState, event: gr.EventData, request: gr.Request
+    ) -> Updates:
         """Fill the prompt box; Send sends it."""
         wanted = str(getattr(event, "preset", ""))
-        preset = self.by_id.get(wanted)
-        if wanted == presets_view.DICE_ID:
-            preset = pick(self.presets, self.first_language(state.language), DICE)
+        try:
+            dice = wanted == presets_view.DICE_ID
+            preset = await self._rolled(state, request) if dice else self.by_id.get(wanted)
+        except ArenaError as error:
+            return self.complain(error, state.language)
         if preset is None:
             return {self.notice: ""}
-        state.preset = preset
+        state.give(preset)
         return {self.prompt: gr.update(value=preset.text), self.notice: ""}
+
+    async def _rolled(self, state: PageState, request: gr.Request) -> Preset | None:
+        """An example that this visitor has neither judged nor been given on this page, if any."""
+        if not self.presets:
+            return None
+        visitor = await self._visitor(state, request)
+        seen = [*await self.arena.store.judged_presets(visitor.voter), *state.given]
+        return pick(self.presets, self.first_language(state.language), DICE, seen)
 
     # --- showing -------------------------------------------------------------------------------
 

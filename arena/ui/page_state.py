@@ -43,6 +43,7 @@ class PageState:
         account: the one that signed in, else None; signing in or out reloads the page.
         preset: the example that was put into the prompt box and not sent yet.
         played: the example of the running battle.
+        given: ids of the examples that were put into the prompt box, the longest ago first.
         feedback: what the voter has added to the battle.
         shared: the battle of the link that the page was opened with; its vote is `vote`.
         waiting: a prompt waits for a model to load, or for a slot.
@@ -61,6 +62,7 @@ class PageState:
         self.vote: Winner | None = None
         self.preset: Preset | None = None
         self.played: Preset | None = None
+        self.given: list[str] = []
         self.feedback = Feedback()
         self.shared: Snapshot | None = None
         self.waiting = False
@@ -78,6 +80,11 @@ class PageState:
             return f"account:{self.account.id}"
         self.visitor = self.visitor or secrets.token_hex(16)
         return self.visitor
+
+    def give(self, preset: Preset) -> None:
+        """An example is put into the prompt box."""
+        self.preset = preset
+        self.given = [*(one for one in self.given if one != preset.id), preset.id]
 
     def gave_up(self) -> bool:
         """Whether Stop has ended the wait. A call, since mypy takes an attribute for unchanged."""

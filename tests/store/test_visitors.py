@@ -1,0 +1,53 @@
+"""What the store knows of one visitor: only their own, and only what they judged."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from arena.domain import Battle, PresetUse
+from arena.store.store import VoteStore
+from tests.store_tools import Outside
+from tests.vote_samples import NOON, VOTER, battle, vote
+
+OTHER = "b" * 64
+
+
+async def judged(store: VoteStore, preset: str | None, minutes: int, voter: str = VOTER) -> Battle:
+    """A battle about an example whose vote was cast so many minutes after noon."""
+    made = battle(preset=None if preset is None else PresetUse(preset), voter=voter)
+    await store.add_battle(made)
+    await store.cast_vote(vote(made, cast_at=NOON + timedelta(minutes=minutes)))
+    return made
+
+
+async def test_judged_examples_come_the_longest_ago_first(store: VoteStore) -> None:
+    """By the last vote on each; others' votes, own texts and battles without a vote are none."""
+    assert await store.judged_presets(VOTER) == []
+    await judged(store, "often", 1)
+    await judged(store, "once", 2)
+    await judged(store, "often", 3)
+    await judged(store, None, 4)
+    await judged(store, "theirs", 5, OTHER)
+    await store.add_battle(battle(preset=PresetUse("open")))
+    assert await store.judged_presets(VOTER) == ["once", "often"]
+    assert await store.judged_presets(OTHER) == ["theirs"]
+
+
+async def test_a_vote_that_can_be_taken_back_is_one(store: VoteStore) -> None:
+    """The visitor has seen that example; after an undo it is as if they had not judged it."""
+    made = battle(preset=PresetUse("now"))
+    await store.add_battle(made)
+    await store.cast_vote(vote(made), NOON + timedelta(seconds=5))
+    assert await store.judged_presets(VOTER) == ["now"]
+    await store.undo_vote(made.id, VOTER, NOON)
+    assert await store.judged_presets(VOTER) == []
+
+
+async def test_others_votes_are_not_read(store: VoteStore, outside: Outside, database: str) -> None:
+    """An index finds a visitor's own: nothing here takes longer with more visitors."""
+    if database == "sqlite":
+        plan = outside.rows(
+            "EXPLAIN QUERY PLAN SELECT battles.preset_id FROM votes JOIN battles "
+            "ON battles.id = votes.battle_id WHERE votes.voter = 'a'"
+        )
+        assert any("ix_votes_voter" in str(row) for row in plan), plan
