@@ -2,6 +2,7 @@
 
     ArenaError
     ├── UnexpectedFailure        a fault of the arena's own
+    ├── InvalidCall              a function of the API, or a listener, got what it can't take
     ├── SettingsError            a variable has a value that is not allowed
     ├── StartError               the machine or `.env` is not right: see arena/errors/start.py
     ├── PresetError              a file in prompts/ is not right
@@ -51,6 +52,7 @@ provider's own words, so it must never be shown in blind mode.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -107,6 +109,14 @@ class UnexpectedFailure(ArenaError):
     remedy = "Try again; if it stays, tell whoever runs the arena this id."
 
 
+class InvalidCall(ArenaError):
+    """A call from outside, with arguments that are none of the function's."""
+
+    code = "invalid_call"
+    message = "These are not the arguments that this function takes."
+    remedy = "docs/api.md shows how it is called."
+
+
 class SettingsError(ArenaError):
     """A variable has a value that is not allowed."""
 
@@ -129,3 +139,10 @@ class RegistryError(ArenaError):
     code = "registry"
     message = "{file}, [{entry}]: {problem}."
     remedy = "Mend that entry; docs/engines.md shows one of each kind."
+
+
+def without_values(error: BaseException) -> str:
+    """A fault for the log: its kind and place. Its message may quote what a visitor sent."""
+    frames = traceback.extract_tb(error.__traceback__)[-1:]
+    places = [f"{frame.name}, {frame.filename}:{frame.lineno}" for frame in frames]
+    return " in ".join([type(error).__name__, *places])

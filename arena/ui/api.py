@@ -63,6 +63,12 @@ class Api:
             `battle`, `prompt`, and for `a` and `b`: `model`, `text`, `finish`, `error` (null, or
             code, message and remedy) and the numbers of `stats`.
         """
+        texts = {
+            "prompt": prompt, "model_a": model_a, "model_b": model_b,
+            "system_prompt": system_prompt,
+        }  # fmt: skip
+        if wrong := [name for name, text in texts.items() if not isinstance(text, str)]:
+            raise gr.Error(f"invalid_params: {wrong[0]} must be text", print_exception=False)
         try:
             params = params_from(temperature, top_p, max_new_tokens, "" if seed == -1 else seed)
         except ValueError as error:
@@ -71,8 +77,8 @@ class Api:
         address = request.client.host if request.client else ""
         try:
             wanted = BattleRequest(
-                text=str(prompt),
-                system_prompt=str(system_prompt),
+                text=prompt,
+                system_prompt=system_prompt,
                 mode=Mode.OPEN,
                 params=params,
                 # A program has no browser: its address identifies it, else its session.

@@ -17,7 +17,7 @@ from typing import Any
 import gradio as gr
 from gradio.block_function import BlockFunction
 
-from arena.errors.base import ArenaError, UnexpectedFailure
+from arena.errors.base import ArenaError, InvalidCall, UnexpectedFailure, without_values
 from arena.ui.components import Updates
 from arena.ui.i18n import error_line, say
 from arena.ui.page_state import PageState
@@ -42,6 +42,30 @@ def protect(demo: gr.Blocks, recover: Recover) -> None:
     for listener in demo.fns.values():
         if listener.fn is not None:
             listener.fn = protected(listener.fn, listener, recover)
+    demo.process_api = _without_values(demo.process_api)
+
+
+def _without_values(process: Handler) -> Handler:
+    """Gradio's work around a handler; where that fails, the log gets no value of the call.
+
+    Gradio would print its traceback, whose message quotes the arguments: a visitor's question.
+    """
+
+    @functools.wraps(process)
+    async def processed(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- as Gradio's
+        try:
+            return await process(*args, **kwargs)
+        except gr.Error:
+            raise
+        except Exception as error:  # noqa: BLE001 -- as above
+            log.warning("a call with arguments of another kind: %s", without_values(error))
+            raise gr.Error(_for_programs(InvalidCall()), print_exception=False) from None
+
+    return processed
+
+
+def _for_programs(error: ArenaError) -> str:
+    return f"{error.code}: {error.sentence} {error.remedy_text}"
 
 
 def protected(handler: Handler, listener: BlockFunction, recover: Recover) -> Handler:
@@ -117,8 +141,7 @@ def _rescued(
         shown = UnexpectedFailure(id=secrets.token_hex(4))
         log.error("%s failed [%s]", name, shown.values["id"], exc_info=error)
     if listener.api_visibility == "public":
-        text = f"{shown.code}: {shown.sentence} {shown.remedy_text}"
-        raise gr.Error(text, print_exception=False) from None
+        raise gr.Error(_for_programs(shown), print_exception=False) from None
     outputs = {getattr(part, "elem_id", None) or part: part for part in listener.outputs}
     if not outputs:
         return None

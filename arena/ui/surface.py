@@ -6,6 +6,7 @@ addresses, tools for developers. What is not named here is not there.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Final
 
@@ -14,6 +15,10 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from arena.errors.base import without_values
+
+log = logging.getLogger(__name__)
 
 BODY_BYTES: Final = 1024 * 1024
 """Smallest cap of a request's body; a visitor's longest texts may raise it."""
@@ -95,7 +100,7 @@ class Surface:
     """Passes on what the page needs, and adds `HEADERS` to every response.
 
     404 for any other path, 413 for a body above the cap: by its declared length at once, otherwise
-    as soon as more has come.
+    as soon as more has come. 500 for a fault, of which the log has the kind and the place.
     """
 
     def __init__(self, app: ASGIApp, *, most_bytes: int, own: frozenset[str]) -> None:
@@ -118,6 +123,12 @@ class Surface:
             if answer.begun:
                 raise
             await JSONResponse({"detail": "Content Too Large"}, 413)(scope, receive, answer)
+        except Exception as error:
+            if answer.begun:
+                raise
+            # Here, since the web server would log a traceback for each made-up function.
+            log.error("a request failed: %s", without_values(error))  # noqa: TRY400 -- as above
+            await JSONResponse({"detail": "Internal Server Error"}, 500)(scope, receive, answer)
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
         """Receives a body up to the cap.
