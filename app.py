@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from arena.interrupt import leave_at_once
+
+    leave_at_once()
+
 import asyncio
 import logging
 import os

@@ -1,6 +1,7 @@
 """An arena that compares a small local language model with a cloud one.
 
 __main__.py, cli.py: the commands of `python -m arena`.
+interrupt.py: Ctrl-C before anything has begun.
 doctor.py: what this machine has for the arena, and the remedy for each gap.
 ui/: the page, the public API, health, tables for the terminal.
 leaderboard/: every number that page, terminal and programs show.

@@ -18,6 +18,7 @@ from arena.domain import Exclusion
 from arena.errors.base import ArenaError
 from arena.errors.battle import UnknownBattle
 from arena.errors.store import StoreError
+from arena.interrupt import STATUS, raise_again
 from arena.preflight import elsewhere
 from arena.settings import Settings, load_settings
 
@@ -34,16 +35,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code. 0: done, or the arena can run. 1: the arena can't run, not all was done, or
-        the reader of the output is gone. 2: a setting or the store is wrong.
+        the reader of the output is gone. 2: a setting or the store is wrong. 130: Ctrl-C.
     """
     chosen = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.ERROR)
     try:
+        raise_again()
         code: int = asyncio.run(chosen.run(load_settings(), chosen))
         sys.stdout.flush()
     except ArenaError as error:
         print(f"{error.sentence}\n{error.remedy_text}\n{error.detail}".strip(), file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return STATUS
     except BrokenPipeError:
         # As with `| head`. The interpreter's own last flush would fail too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -27,7 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("arena.stats", "arena.preflight"),
     ("arena.blind", "arena.settings", "arena.presets"),
     ("arena.env_file",),
-    ("arena.domain", "arena.errors", "arena.concurrency", "arena.telemetry"),
+    ("arena.domain", "arena.errors", "arena.concurrency", "arena.telemetry", "arena.interrupt"),
 )
 # Inside the two rooms that hold others.
 INNER_FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
