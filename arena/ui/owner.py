@@ -16,16 +16,22 @@ from typing import Protocol
 
 from gradio.utils import get_space
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from arena.settings import Settings
+from arena.ui.i18n import LANGUAGES, say
 
 COOKIE = "arena-owner"
 KEEP_S = 30 * 24 * 3600
 PATH = "/owner"
 # A wrong key learns nothing, and the address with the key goes nowhere else.
 HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+
+_REFUSAL_STYLE = (
+    "body{font:1rem/1.6 system-ui,sans-serif;max-width:36rem;margin:3rem auto;padding:0 1rem}"
+    "h1{font-size:1.25rem;margin:0 0 .5rem}section+section{margin-top:2.5rem}"
+)
 
 
 class HasCookies(Protocol):
@@ -71,7 +77,7 @@ class Owner:
 
         async def answer(request: Request) -> Response:
             if not _same(request.query_params.get("key", ""), self._key):
-                return PlainTextResponse("Forbidden", HTTPStatus.FORBIDDEN, HEADERS)
+                return HTMLResponse(refusal_html(), HTTPStatus.FORBIDDEN, HEADERS)
             # Relative: the arena may be served below another path.
             response = RedirectResponse("./", HTTPStatus.SEE_OTHER, HEADERS)
             response.set_cookie(
@@ -84,6 +90,23 @@ class Owner:
 
     def _cookie(self) -> str:
         return hmac.new(self._key.encode(), COOKIE.encode(), hashlib.sha256).hexdigest()
+
+
+def refusal_html() -> str:
+    """The page for a wrong key, the same for each; in all languages, since it knows none yet."""
+    told = "".join(
+        f'<section lang="{language}"><h1>{say(language, "owner.refused")}</h1>'
+        f"<p>{say(language, 'owner.refused_do')}</p>"
+        f'<p><a href="./">{say(language, "owner.back")}</a></p></section>'
+        for language in LANGUAGES
+    )
+    return (
+        f'<!doctype html><html lang="{LANGUAGES[0]}"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width"><meta name="robots" content="noindex">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{HTTPStatus.FORBIDDEN.value}</title>"
+        f"<style>{_REFUSAL_STYLE}</style></head><body>{told}</body></html>"
+    )
 
 
 def _same(given: str, wanted: str) -> bool:

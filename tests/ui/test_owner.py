@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
+import logging
 from hashlib import sha256
 
+import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -13,12 +16,14 @@ from arena.dataset.public import PublicExports
 from arena.errors.models import Overloaded
 from arena.models.base import Ready, Unavailable
 from arena.store.store import VoteStore
-from arena.ui.owner import COOKIE, Owner
-from arena.ui.page import Page
+from arena.ui.i18n import LANGUAGES, say
+from arena.ui.owner import COOKIE, Owner, refusal_html
+from arena.ui.page import Page, launch_options, prepare_server
 from tests.battle.arenas import ANSWER, arena_of
 from tests.environment import settings_from
 from tests.scripted import ScriptedModel
-from tests.ui.in_process import browser, outputs, serving
+from tests.ui.in_process import browser, no_more, outputs, serving
+from tests.ui.served import free_port
 
 # Gradio counts its requests with forms of pandas that pandas calls old.
 pytestmark = pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning")
@@ -63,8 +68,39 @@ def test_a_wrong_key_learns_nothing(query: str) -> None:
     """Every other key gets the same bytes and no cookie."""
     client = opened(query)
     reply = client.last  # type: ignore[attr-defined]
-    assert (reply.status_code, reply.text) == (403, "Forbidden")
+    assert (reply.status_code, reply.text) == (403, refusal_html())
     assert "set-cookie" not in reply.headers
+    assert reply.headers["cache-control"] == "no-store"
+
+
+def test_a_wrong_key_is_answered_in_both_languages() -> None:
+    """A sentence and what to do, for whoever opened an old link."""
+    for language in LANGUAGES:
+        for key in ("owner.refused", "owner.refused_do", "owner.back"):
+            assert say(language, key) in refusal_html()
+
+
+async def test_no_key_reaches_the_log(
+    store: VoteStore, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither a wrong one, which may be a typing mistake, nor the right one."""
+    arena = arena_of(store, ScriptedModel("one", ANSWER))
+    page = Page(arena, [], settings_from({"ARENA_OWNER_KEY": KEY}), PublicExports(store, on=False))
+    options = launch_options(arena, no_more, [page.owner.route()])
+    demo = page.build()
+    prepare_server(demo, page.settings)
+    caplog.set_level(logging.DEBUG, "uvicorn")
+    demo.launch(prevent_thread_lock=True, quiet=True, server_port=free_port(), **options)
+    try:
+        async with httpx.AsyncClient(base_url=demo.local_url) as http:
+            for key in (KEY, "a-wrong-key"):
+                await http.get("owner", params={"key": key})
+    finally:
+        await asyncio.to_thread(demo.close)
+    out, err = capfd.readouterr()
+    ours = [one.getMessage() for one in caplog.records if not one.name.startswith("http")]
+    for key in ("wrong-key", "key of", "key+of", "key%20of", "key="):
+        assert key not in out + err + "".join(ours)
 
 
 def test_only_the_keys_own_cookie_is_known() -> None:
