@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import random
+import shutil
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -44,9 +45,18 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SQLite's file of a store that holds nothing yet: a copy of it needs no migrations."""
+    file = tmp_path_factory.mktemp("empty") / "arena.db"
+    VoteStore.open(f"sqlite:///{file}").database.close()
+    return file
+
+
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncGenerator[VoteStore, None]:
+async def store(tmp_path: Path, empty_store: Path) -> AsyncGenerator[VoteStore, None]:
     """A real store on disk."""
+    shutil.copyfile(empty_store, tmp_path / "arena.db")
     opened = VoteStore.open(f"sqlite:///{tmp_path / 'arena.db'}")
     yield opened
     await opened.aclose()

@@ -57,6 +57,16 @@ class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[valid-type,mi
         return super().select(0)
 
 
+def put_forward(seconds: float) -> None:
+    """The running loop's clock jumps: whatever waits for a moment before that is due.
+
+    For a loop that works in real time, where only one long wait is to be over at once.
+    """
+    loop = asyncio.get_running_loop()
+    before = loop.time
+    setattr(loop, "time", lambda: before() + seconds)  # noqa: B010 -- for mypy
+
+
 def run(work: Coroutine[Any, Any, T]) -> T:
     """The result of the work on a loop of its own."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:

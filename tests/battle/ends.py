@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
+from arena.battle.arena import Arena
 from arena.battle.session import BattleSession
 from arena.domain import Side
 from arena.errors.base import ArenaError
@@ -24,3 +27,23 @@ async def ended(session: BattleSession, side: Side) -> None:
     task = session.streams[side].task
     assert task is not None
     await asyncio.wait_for(asyncio.shield(task), 60)
+
+
+async def forgotten(arena: Arena, session: BattleSession) -> weakref.ref[BattleSession]:
+    """The page closes; its battle leaves neither a slot nor a session, nor a write on its way.
+
+    Returns:
+        What is dead once the caller has let the session go, too (see `freed`).
+    """
+    assert arena.admission.queue.slots == []
+    await arena.close_page(session.session_hash)
+    assert arena.find_session(session.battle.id) is None
+    await arena.aclose()
+    assert not arena._saves
+    return weakref.ref(session)
+
+
+def freed(session: weakref.ref[BattleSession]) -> None:
+    """Nothing holds the battle's texts any more."""
+    gc.collect()
+    assert session() is None, gc.get_referrers(session())

@@ -8,7 +8,14 @@ from collections.abc import Iterable, Sequence
 
 from arena.errors import battle, models, store  # noqa: F401 -- all classes are known
 from arena.errors.base import ArenaError
-from tests.battle.fault_table import KEPT, LOCAL_FAULTS, PROVIDER, STORE_FAULTS, STORE_MOMENTS
+from tests.battle.fault_table import (
+    HUB_DOWN,
+    KEPT,
+    LOCAL_FAULTS,
+    PROVIDER,
+    STORE_FAULTS,
+    STORE_MOMENTS,
+)
 
 _HEAD = """# Faults
 
@@ -18,8 +25,9 @@ the real SDKs against servers on this machine, for Gemini and for OpenAI-compati
 the first text and after some.
 
 Always: the other side goes on unharmed, there is no vote without two usable answers, the log has
-the details under the error's id, and slots, tasks and sockets are given back. The sentences are
-shown in the page's language. In blind mode nothing may tell the sides apart before the vote.
+the details under the error's id, and slots, sessions, tasks, sockets, memory and the engine's
+requests are given back. The sentences are shown in the page's language. In blind mode nothing may
+tell the sides apart before the vote.
 
 "After the rest": the model is tried again by itself after 2 seconds, then after waits that double
 up to 10 minutes; until then a retry gets the same sentence at once.
@@ -34,11 +42,11 @@ _WHEN = {
     "begin": "at the beginning",
     "save": "when an answer is stored",
     "vote": "when the vote is stored",
+    "any": "at any time",
 }
 _TAIL = """
-Beside battles: when the Hub is down, votes are stored on this machine, and the copy catches up
-later. When the machine's clock jumps, a running battle goes on, since nothing in it waits by the
-wall clock.
+When the machine's clock jumps, a running battle goes on, since nothing in it waits by the wall
+clock.
 """
 
 
@@ -80,10 +88,12 @@ def document() -> str:
             if codes is not None:
                 shown = [code for code in dict.fromkeys(codes) if code is not None]
                 text += _row(fault.name, _WHEN[moment], shown, fault.mark)
-    for house in LOCAL_FAULTS:
+    for house in (*LOCAL_FAULTS, HUB_DOWN):
         for moment, code in house.moments.items():
             shown = [house.name, _WHEN[moment], f"`{code}`" if code else ""]
             said = _sentences([code]) if code else "the whole answer"
+            if house.owner:
+                said += f"; the owner: {_sentences([house.owner])}"
             text += f"| {' | '.join([*shown, said, house.battle, house.retry])} |\n"
     for name, moments in STORE_FAULTS.items():
         for moment in moments:

@@ -35,7 +35,8 @@ class ProviderFault:
             where it can't come. `KEPT`: it is no error.
         way: `refused`, `dns` or `tls`.
         text: the answer's, where it is kept.
-        silent: the provider says nothing, so that a short timeout has to end it.
+        silent: the provider says nothing, so that a timeout has to end it: `wholly` or, with signs
+            of life, `but alive`.
         slow: it goes on for so long that the clock has to end it.
         mark: the finish reason of an answer that is kept.
     """
@@ -46,7 +47,7 @@ class ProviderFault:
     mid: tuple[str | None, str | None] | None = None
     way: str = ""
     text: str = WHOLE
-    silent: bool = False
+    silent: str = ""
     slow: bool = False
     mark: str = "stop"
 
@@ -128,15 +129,15 @@ PROVIDER: tuple[ProviderFault, ...] = (
     ProviderFault(name="TLS fails", way="tls", before=NETWORK),
     ProviderFault(
         name="silence before the headers", reply=_silent_head, before=("network", "network"),
-        silent=True,
+        silent="wholly",
     ),
     ProviderFault(
         name="silence", reply=_steps(Pause()), before=("network", "network"), mid=BROKEN,
-        silent=True,
+        silent="wholly",
     ),
     ProviderFault(
         name="comments that keep it alive, and nothing else", reply=_keep_alive,
-        before=("network", "network"), mid=BROKEN, silent=True,
+        before=("network", "network"), mid=BROKEN, silent="but alive",
     ),
     ProviderFault(
         name="key refused (400 or 401)",
@@ -304,12 +305,14 @@ class HouseFault:
         moments: the code of the error by when it strikes; `KEPT` where it harms nothing.
         battle: what the battle does.
         retry: what a retry needs.
+        owner: the code of the error that the owner reads, where no visitor reads one.
     """
 
     name: str
     moments: Mapping[str, str]
     battle: str
     retry: str = ""
+    owner: str = ""
 
 
 _SIDE = "the other side goes on; no vote"
@@ -325,7 +328,8 @@ LOCAL_FAULTS: tuple[HouseFault, ...] = (
         retry="once it has started again, which it does by itself",
     ),
     HouseFault(
-        name="its process has no memory left", moments={"before": "out_of_memory"},
+        name="its process has no memory left",
+        moments={"before": "out_of_memory", "mid": "out_of_memory"},
         battle=_SIDE, retry="once there is memory",
     ),
     HouseFault(
@@ -336,6 +340,11 @@ LOCAL_FAULTS: tuple[HouseFault, ...] = (
         name="all places are taken", moments={"begin": "arena_busy"},
         battle="none begins, and no model is asked", retry="once a place is free",
     ),
+)  # fmt: skip
+HUB_DOWN = HouseFault(
+    name="the Hub is down", moments={"any": KEPT}, owner="backup_failed",
+    battle="goes on; there is a vote, which is stored on this machine",
+    retry="the copy catches up by itself",
 )  # fmt: skip
 _NOT_BEGUN = "none begins, and no model is asked"
 STORE_MOMENTS = {

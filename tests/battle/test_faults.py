@@ -1,16 +1,19 @@
 """Every fault of `fault_table.py`, in a real battle: with the real SDKs, and the real store.
 
 What holds for all: the other side is unharmed; the visitor reads a typed reason in both languages;
-there is no vote without two usable answers; a retry works once the fault is over; slots, tasks and
-sockets are given back.
+there is no vote without two usable answers; a retry works once the fault is over; slots, sessions,
+tasks, sockets and memory are given back.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
+import importlib
 import random
 import socket
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,17 +30,20 @@ from arena.store.store import VoteStore
 from arena.ui.i18n import LANGUAGES, error_line, say
 from arena.ui.view import battle_view
 from tests.battle.arenas import REQUEST, VISITOR, until
+from tests.battle.ends import ended, forgotten, freed
 from tests.battle.fault_document import document
 from tests.battle.fault_table import FIRST, KEPT, ProviderFault, provider_cases
 from tests.conftest import ROOT
 from tests.models.remote.apis import Api, running
+from tests.models.remote.certificates import make_certificate, shown
 from tests.scripted import ScriptedModel
 from tests.store_tools import until as soon_so
+from tests.virtual_time import put_forward
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* is not a valid FinishReason")
 
-SILENCE_S = 1.0
-"""Long enough for an answer on a busy machine, in the cases where the provider says nothing."""
+SILENCE_S, LONG_S = 40.0, 1000.0
+"""What is waited for in the cases where the provider says nothing, and what is not."""
 HOST = "engine.invalid"
 REMOTE, LOCAL = Side.A, Side.B
 
@@ -61,23 +67,28 @@ class Match:
         self.session = await self.arena.begin(request)
         return self.session
 
-    async def ended(self, side: Side) -> None:
-        """Until that side's task is over."""
-        task = self.session.streams[side].task
-        assert task is not None
-        await asyncio.wait_for(asyncio.shield(task), 30)
-
 
 class Way:
-    """The way to the server, which can be cut."""
+    """The way to the server, which can be cut.
 
-    def __init__(self, api: Api, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Args:
+        api: its server listens.
+        kind: how it is cut.
+        monkeypatch: of the test.
+        certificates: the one that the clients trust, and another.
+    """
+
+    def __init__(
+        self, api: Api, kind: str, monkeypatch: pytest.MonkeyPatch, certificates: tuple[Path, Path]
+    ) -> None:
         self.kind = kind
         self._api = api
         self._cut = False
         self.url: str = api.server.url
-        if kind == "tls":  # the server there speaks plain HTTP
+        self._trusted, self._other = certificates
+        if kind == "tls":
             self.url = self.url.replace("http://", "https://")
+            monkeypatch.setenv("SSL_CERT_FILE", str(self._trusted))
         if kind == "dns":
             self.url = self.url.replace("127.0.0.1", HOST)
             self._find = socket.getaddrinfo
@@ -92,17 +103,42 @@ class Way:
         return self._find("127.0.0.1", *rest, **more)
 
     async def cut(self) -> None:
-        """From now on nobody gets through."""
+        """From now on no client gets through."""
         self._cut = True
         await self._api.server.drop_clients()
         if self.kind == "refused":
             await self._api.server.__aexit__()
+        if self.kind == "tls":
+            await self._show(self._other)
 
     async def mend(self) -> None:
-        """As before."""
+        """As it should be, which it is not before the first time."""
         self._cut = False
         if self.kind == "refused":
             await self._api.server.__aenter__()
+        if self.kind == "tls":
+            await self._show(self._trusted)
+
+    async def _show(self, certificate: Path) -> None:
+        await self._api.server.__aexit__()
+        self._api.server.tls = shown(certificate)
+        await self._api.server.__aenter__()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _sdks() -> None:
+    """All that they import stays: no collection goes through it, of which each case makes one."""
+    for name in ("google.genai", "openai"):
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two that do not trust each other."""
+    folder = tmp_path_factory.mktemp("certificates")
+    return make_certificate(folder / "one.pem"), make_certificate(folder / "other.pem")
 
 
 CASES = [pytest.param(case, id=f"{case[0].name}-{case[1]}-{case[2]}") for case in provider_cases()]
@@ -112,18 +148,19 @@ CASES = [pytest.param(case, id=f"{case[0].name}-{case[1]}-{case[2]}") for case i
 async def test_a_provider_fails(
     store: VoteStore,
     monkeypatch: pytest.MonkeyPatch,
+    certificates: tuple[Path, Path],
     case: tuple[ProviderFault, str, str, str],
 ) -> None:
     """See the module's docstring."""
     fault, name, moment, code = case
     tasks_before = asyncio.all_tasks()
     async with running(name) as api:
-        way = Way(api, fault.way, monkeypatch)
-        model = api.make(base_url=way.url, silence_s=SILENCE_S if fault.silent else 60.0)
+        way = Way(api, fault.way, monkeypatch, certificates)
         if fault.way == "tls":
-            model._set_ready(model.spec.source)
-        else:
-            await model.start()
+            await way.mend()
+        kept_alive = fault.silent == "but alive"
+        model = api.make(base_url=way.url, silence_s=LONG_S if kept_alive else SILENCE_S)
+        await model.start()
         match = Match(store, model)
         first = [api.wire.chunk(FIRST)] if moment == "mid" else []
         if fault.reply is not None:
@@ -132,12 +169,11 @@ async def test_a_provider_fails(
             await way.cut()
 
         with monkeypatch.context() as patch:
-            if fault.silent:
-                patch.setattr(remote_model, "KEPT_ALIVE_S", SILENCE_S)
+            patch.setattr(remote_model, "KEPT_ALIVE_S", SILENCE_S if kept_alive else LONG_S)
             await play(match, api, fault, code)
         check_end(match, fault, code, (FIRST if first else "") + fault.text * (code == KEPT))
         await way.mend()
-        if code != KEPT and fault.way != "tls":
+        if code != KEPT:
             await retried(match, api)
         if match.session.snapshot().votable:
             battle = await match.arena.vote(match.session.battle.id, Winner.TIE, VISITOR)
@@ -152,13 +188,23 @@ async def play(match: Match, api: Api, fault: ProviderFault, code: str) -> None:
     if fault.slow:
         await until(session, FIRST + "drop ", REMOTE)
         api.time.now += LONGEST_ANSWER_S + 1
-    await match.ended(REMOTE)
+    if fault.silent:
+        await silence_over(match, api)
+    await ended(session, REMOTE)
     assert session.streams[LOCAL].running, "the other side goes on"
     with pytest.raises(VoteTooEarly):
         await match.arena.vote(session.battle.id, Winner.TIE, VISITOR)
     match.rest.set()
-    await match.ended(LOCAL)
+    await ended(session, LOCAL)
     assert session.snapshot().votable is (code == KEPT)
+
+
+async def silence_over(match: Match, api: Api) -> None:
+    """Nothing has come for so long that the remote side ends."""
+    await soon_so(lambda: api.server.streaming == 1)
+    while match.session.streams[REMOTE].running:
+        put_forward(SILENCE_S)
+        await asyncio.sleep(0.01)
 
 
 def check_end(match: Match, fault: ProviderFault, code: str, text: str) -> None:
@@ -194,7 +240,7 @@ async def retried(match: Match, api: Api) -> None:
     api.server.default = api.wire.says("All ", "well.")
     api.time.now += 60  # the breaker's rest, if there was one
     await arena.retry(session, REMOTE, VISITOR)
-    await match.ended(REMOTE)
+    await ended(session, REMOTE)
     snapshot = session.snapshot()
     assert snapshot.sides[REMOTE].text == "All well.", snapshot.sides[REMOTE].facts.error
     assert snapshot.votable
@@ -202,13 +248,14 @@ async def retried(match: Match, api: Api) -> None:
 
 
 async def given_back(match: Match, api: Api, model: RemoteModel) -> None:
-    """The slot, the streams and the sockets."""
+    """The slot, the session, the streams, the sockets and the memory."""
     assert match.local.running == 0
-    assert match.arena.admission.queue.slots == []
     await soon_so(lambda: api.server.streaming == 0)
     assert api.server.open_connections <= 1, "one may be kept for the next answer"
     await model.aclose()
-    await match.arena.aclose()
+    session = await forgotten(match.arena, match.session)
+    del match.session
+    freed(session)
     await soon_so(lambda: api.server.open_connections == 0)
 
 

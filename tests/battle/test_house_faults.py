@@ -1,4 +1,4 @@
-"""The faults of `fault_table.py` in the queue, the store and the clock.
+"""The faults of `fault_table.py` in the queue, the store, the copy and the clock.
 
 The store is the real one, and SQLite itself refuses. The local model's faults are played in
 `tests/models/local/test_faults.py`.
@@ -7,6 +7,7 @@ The store is the real one, and SQLite itself refuses. The local model's faults a
 from __future__ import annotations
 
 import asyncio
+import html
 import random
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -19,15 +20,19 @@ from sqlalchemy import event
 
 from arena.battle.arena import Arena
 from arena.battle.session import Phase
+from arena.dataset.hub import HubDataset
 from arena.domain import Side, Winner
 from arena.errors.battle import ArenaBusy, VoteTooEarly
 from arena.errors.store import StoreError
 from arena.models.registry import Entry, Registry
 from arena.settings import Limits
 from arena.store.store import VoteStore
+from arena.ui.model_cards import store_html
 from tests.battle.arenas import ANSWER, REQUEST, VISITOR, arena_of
-from tests.battle.ends import ended, readable
-from tests.battle.fault_table import STORE_FAULTS
+from tests.battle.ends import ended, forgotten, readable
+from tests.battle.fault_table import HUB_DOWN, STORE_FAULTS
+from tests.dataset.hub_server import DATASET, TOKEN, Hub, serving
+from tests.dataset.hub_space import NEVER, wait_for_threads
 from tests.scripted import ScriptedModel
 from tests.store_tools import Outside
 
@@ -144,8 +149,45 @@ async def test_the_store_fails(store: VoteStore, tmp_path: Path, name: str) -> N
     vote = await store.get_vote(session.battle.id)
     assert vote is not None
     assert vote.winner is Winner.MODEL_B
-    assert arena.admission.queue.slots == []
+    assert (x.running, y.running) == (0, 0)
+    await forgotten(arena, session)
+
+
+# ---------------------------------------------------------------- the copy
+
+
+async def test_the_hub_is_down(store: VoteStore, tmp_path: Path) -> None:
+    """No visitor notices: battles and votes go on, the owner reads why, and the copy follows."""
+    hub = Hub()
+    with serving(hub):
+        port = int(hub.url.rsplit(":", 1)[1])
+    copy = HubDataset(
+        store, DATASET, TOKEN, tmp_path / "cache",
+        endpoint=hub.url, every_minutes=NEVER, retry_s=0.01,
+    )  # fmt: skip
+    await copy.start()
+    arena = arena_of(store, ScriptedModel("x", ANSWER), ScriptedModel("y", ANSWER))
+    for begun in range(2):
+        session = await arena.begin(REQUEST)
+        for side in Side:
+            await ended(session, side)
+        assert session.snapshot().votable
+        await arena.vote(session.battle.id, Winner.MODEL_A, VISITOR)
+        assert (await store.counts()).votes == begun + 1
+    await asyncio.to_thread(hub.until, lambda: store.copy_state().error)
+    state = store.copy_state()
+    assert state.unpushed >= 2
+    said = readable(state.error, HUB_DOWN.owner)
+    card = store_html(store.place, await store.counts(), state, "en", now=0.0)
+    assert html.escape(said) in card
+    with serving(hub, port):
+        async with asyncio.timeout(60):
+            await copy.settled.wait()
+        assert len(hub.votes()) == 2
+        assert (store.copy_state().error, store.copy_state().unpushed) == (None, 0)
+    await copy.aclose()
     await arena.aclose()
+    await asyncio.to_thread(wait_for_threads)
 
 
 # ---------------------------------------------------------------- the clock

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import struct
 import threading
 import zlib
@@ -98,6 +99,7 @@ class LoopbackServer:
 
     Attributes:
         default: the reply to every request for text beyond the script.
+        tls: what it shows to its clients, from when it listens; None is plain HTTP.
         requests: all that came, oldest first.
     """
 
@@ -107,6 +109,7 @@ class LoopbackServer:
 
     def __init__(self, default: Reply) -> None:
         self.default = default
+        self.tls: ssl.SSLContext | None = None
         self.requests: list[Request] = []
         self._script: deque[Reply] = deque()
         self._by_model: dict[str, deque[Reply]] = {}
@@ -163,7 +166,9 @@ class LoopbackServer:
         return [request for request in self.requests if request.for_text is for_text]
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(
+            self._accept, "127.0.0.1", self.port, ssl=self.tls
+        )
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -191,7 +196,10 @@ class LoopbackServer:
                 while await self._serve_one(reader, writer, connection):
                     pass
         finally:
-            writer.close()
+            if self.tls is None:
+                writer.close()
+            else:  # closing would wait for the client's farewell
+                writer.transport.abort()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
             connection.closed.set_result(None)

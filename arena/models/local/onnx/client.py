@@ -60,6 +60,7 @@ class WorkerLink:
         self._sinks: dict[int, Sink] = {}
         self._lock = threading.Lock()
         self._outbox: queue.SimpleQueue[WorkerConfig | Command | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._write, name="onnx_write", daemon=True)
         self._stopping = False
         self._heard = time.monotonic()
         self._dead: ModelError | None = None
@@ -86,8 +87,8 @@ class WorkerLink:
             )
         self._connection: Connection = Connection(os.dup(ours.fileno()))
         self._outbox.put(self._config)
-        for work in (self._write, self._read):
-            threading.Thread(target=work, name=f"onnx{work.__name__}", daemon=True).start()
+        self._writer.start()
+        threading.Thread(target=self._read, name="onnx_read", daemon=True).start()
         return self._ready.result()
 
     @property
@@ -195,6 +196,7 @@ class WorkerLink:
             self._on_crash(error)
         for sink in sinks:
             sink.push(error)
+        self._writer.join()  # it may be in the middle of a long prompt, which nobody reads any more
         self._connection.close()
 
     def _why(self, last: WorkerFailure | None) -> ModelError:
