@@ -23,7 +23,7 @@ from arena.preflight import look
 from arena.presets import load_presets
 from arena.settings import EMBEDDED, Settings
 from arena.stats.alarm import share_alarm
-from arena.stats.filters import Rules, decide
+from arena.stats.filters import decide, rules_of
 from arena.store.store import VoteStore
 
 LIBRARIES = (
@@ -189,7 +189,7 @@ async def _counting(settings: Settings, store: VoteStore) -> list[Finding]:
         votes = await store.vote_table()
     except ArenaError as error:
         return [_gap(name, error)]
-    rules = Rules(not_signed_in=settings.signed_in_votes_only)
+    rules = rules_of(settings)
     alarm = await asyncio.to_thread(lambda: share_alarm(votes, decide(votes, rules)))
     if alarm is None:
         return []

@@ -7,6 +7,7 @@ cadence.py: when text is shown, where no side may tell its own timing.
 request.py: what a visitor asks for, and the record that is made of it.
 admission.py: running slots, the queue of those who wait, and rate limits.
 pending.py: votes that can still be taken back, and the end of that time.
+verdicts.py: whether a battle's vote counts, for its page.
 retention.py: erases texts after the time that the owner set.
 limits.py: the caps, and one check for each.
 """

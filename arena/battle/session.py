@@ -27,6 +27,7 @@ from arena.domain import (
 from arena.errors.base import ArenaError
 from arena.models.registry import Entry
 from arena.stats.prompt_length import prompt_cut
+from arena.stats.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Snapshot:
         error_id: finds in the log why a side failed; empty while none has.
         undo_s: whole seconds in which the vote can still be taken back; None if it is final, and
             where there is none.
+        verdict: whether its vote counts, as far as that may be known now; None where it is not.
     """
 
     battle: Battle
@@ -58,6 +60,7 @@ class Snapshot:
     saved: bool = True
     error_id: str = ""
     undo_s: int | None = None
+    verdict: Verdict | None = None
 
     def retryable(self, side: Side, *, voted: bool = False) -> bool:
         """Whether asking that side again would ask anything, or store what is not stored.
@@ -211,6 +214,7 @@ class BattleSession:
         saved: the store has the newest record.
         slot: held while an answer is being written.
         error_id: of this turn; drawn when its first side fails.
+        verdict: of these answers or of the final vote; None while nobody has looked.
     """
 
     def __init__(
@@ -231,6 +235,7 @@ class BattleSession:
         self.saved = True
         self.slot: Slot | None = None
         self.error_id = ""
+        self.verdict: Verdict | None = None
 
     def _new_stream(self) -> SideStream:
         even = self.cadence is not None
@@ -273,7 +278,7 @@ class BattleSession:
         self._reset_cadence()
         self.streams = {side: self._new_stream() for side in longer.sides}
         self.slot = slot
-        self.error_id = ""
+        self.error_id, self.verdict = "", None
 
     def begin_retry(self, side: Side, slot: Slot) -> None:
         """One side's turn once more; the failed answer is kept beside the new one."""
@@ -285,7 +290,7 @@ class BattleSession:
         self._reset_cadence()
         self.streams[side] = self._new_stream()
         self.slot = slot
-        self.error_id = ""
+        self.error_id, self.verdict = "", None
 
     def _reset_cadence(self) -> None:
         self.cadence = None if self.cadence is None else Cadence()
@@ -344,7 +349,12 @@ class BattleSession:
         running = self.running
         votable = not running and self.saved and not self.locked and self.battle.votable
         undo_s = None if self.pending is None else self.pending.seconds_left
-        return Snapshot(self.battle, sides, running, votable, self.saved, self.error_id, undo_s)
+        told = self.verdict
+        if told is None or told.cast is not self.revealed or not (votable or told.cast):
+            told = None
+        return Snapshot(
+            self.battle, sides, running, votable, self.saved, self.error_id, undo_s, told
+        )
 
 
 def snapshot_of(battle: Battle) -> Snapshot:

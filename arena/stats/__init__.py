@@ -2,6 +2,7 @@
 
 vote_table.py: VoteTable: all votes as columns.
 filters.py: which votes count, and why the others do not.
+verdict.py: the same of one vote, also before it is cast.
 outcomes.py: the votes that count, added up by pair.
 intervals.py: rates with intervals; two contestants compared.
 bradley_terry.py: the model of the ratings: fit and covariance.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,9 @@ from arena.stats.vote_table import (
     VoteFlag,
     VoteTable,
 )
+
+if TYPE_CHECKING:
+    from arena.settings import Settings
 
 
 class FilterReason(StrEnum):
@@ -145,6 +148,11 @@ class Rules:
 
 
 MAIN_RULES: Final = Rules()
+
+
+def rules_of(settings: Settings) -> Rules:
+    """The rules of the main ranking, as the owner has set them."""
+    return Rules(not_signed_in=settings.signed_in_votes_only)
 
 
 @dataclass(frozen=True, slots=True)

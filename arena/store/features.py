@@ -11,20 +11,21 @@ import hashlib
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, Select, or_, select
 
-from arena.domain import Battle, Conversation, Side
+from arena.domain import Battle, Conversation, Side, Vote
 from arena.stats import leaks
 from arena.stats.vote_table import COLUMNS, VoteFlag, VoteTable
 from arena.store.database import inserting
 from arena.store.queries import battles_of, in_force
 from arena.store.schema import battles, exclusions, features
 from arena.store.schema import final_votes as votes
+from arena.store.serialization import battle_row, vote_row
 
 if TYPE_CHECKING:
     from arena.store.database import Database
@@ -75,8 +76,8 @@ _FOUND: Final = tuple(Features.__dataclass_fields__)
 _MEASURES: Final = tuple(name for name in _FOUND if name not in ("marks", "prompt"))
 
 
-def features_of(battle: Battle, cast_at: datetime) -> Features:
-    """The features of a battle whose vote was cast at that moment. Pure."""
+def features_of(battle: Battle, cast_at: datetime, labels: Sequence[str] | None = None) -> Features:
+    """The features of a battle whose vote was cast at that moment. Pure; `labels` as below."""
     read = None
     if battle.answered_at is not None and battle.answered_at <= cast_at:
         read = (cast_at - battle.answered_at).total_seconds()
@@ -86,31 +87,36 @@ def features_of(battle: Battle, cast_at: datetime) -> Features:
     sides = {f"{name}_a": value for name, value in a.items()}
     sides |= {f"{name}_b": value for name, value in b.items()}
     return Features(
-        marks=int(flags_of(battle)),
+        marks=int(flags_of(battle, labels)),
         prompt=prompts_code(battle),
         read_seconds=read,
         **sides,
     )
 
 
-def flags_of(battle: Battle) -> VoteFlag:
+def flags_of(battle: Battle, labels: Sequence[str] | None = None) -> VoteFlag:
     """The battle's flags, whether it was imported, and what is found in its texts."""
     flags = VoteFlag.of(battle.flags)
     if battle.source:
         flags |= VoteFlag.IMPORTED
-    return flags | found_in_texts(battle)
+    return flags | found_in_texts(battle, labels)
 
 
-def found_in_texts(battle: Battle) -> VoteFlag:
+def found_in_texts(battle: Battle, labels: Sequence[str] | None = None) -> VoteFlag:
     """Whether both sides wrote the same, and where a model's name stands.
 
     Of erased texts it is what was found before. The visitor's system prompt counts as a prompt. The
     text of a failed attempt was seen, so it counts as that side's. `LEAK_EDITED`: a name stood in
     what came before the last answers, and the visitor went on with another prompt or a retry.
+
+    Args:
+        battle: whose texts they are.
+        labels: the names that count beside those that all know; None takes those of the two.
     """
     if battle.erased is not None:
         return VoteFlag(battle.erased.found)
-    labels = tuple(battle.spec(side).label for side in battle.sides)
+    if labels is None:
+        labels = tuple(battle.spec(side).label for side in battle.sides)
     flags = VoteFlag(0)
     if _same_answers(battle):
         flags |= VoteFlag.IDENTICAL
@@ -184,11 +190,15 @@ def _total(add: Callable[[list[Any]], float], numbers: Sequence[float | None]) -
     return add(known) if numbers and len(known) == len(numbers) else None
 
 
-async def fill(database: Database) -> None:
+async def fill(database: Database, voter: str | None = None) -> None:
     """Computes what is missing or of an older version.
 
     Each batch is read, computed and written by itself: no other work waits for more than one, and
     a task that is cancelled ends after the one in hand.
+
+    Args:
+        database: the store's.
+        voter: whose votes are looked at; None looks at all.
 
     Raises:
         StoreError: the database can't be read or written.
@@ -196,7 +206,7 @@ async def fill(database: Database) -> None:
     after = ""
 
     def step() -> list[dict[str, Any]]:
-        due = database.transact(database.reader, _due, after)
+        due = database.transact(database.reader, _due, after, voter)
         rows = [_row(battle, cast_at) for battle, cast_at in due]
         if rows:
             database.transact(database.writer, _keep, rows)
@@ -218,6 +228,29 @@ async def vote_table(database: Database) -> VoteTable:
     return await database.in_thread(lambda: VoteTable.from_columns(columns))
 
 
+async def own_votes(
+    database: Database, battle: Battle, vote: Vote, labels: Sequence[str] | None = None
+) -> VoteTable:
+    """The voter's other final votes on the same prompts, and last the given one.
+
+    Args:
+        database: the store's.
+        battle: as it is now.
+        vote: on it; it need not be stored.
+        labels: as in `found_in_texts`, for that battle.
+
+    Raises:
+        BadVote, StoreError: as in `vote_table`.
+    """
+    await fill(database, vote.voter)
+
+    def work() -> VoteTable:
+        columns = database.transact(database.reader, _own_columns, battle, vote, labels)
+        return VoteTable.from_columns(columns)
+
+    return await database.in_thread(work)
+
+
 def _row(battle: Battle, cast_at: datetime) -> dict[str, Any]:
     key = {"battle_id": battle.id, "version": VERSION, "patterns": leaks.VERSION}
     return key | asdict(features_of(battle, cast_at))
@@ -232,7 +265,7 @@ def _is_old() -> Any:  # noqa: ANN401 - a condition of SQLAlchemy's
     )
 
 
-def _due(connection: Connection, after: str) -> list[tuple[Battle, datetime]]:
+def _due(connection: Connection, after: str, voter: str | None) -> list[tuple[Battle, datetime]]:
     """The next battles to work on, with the moments of their votes, in the order of the ids."""
     chosen = (
         select(votes.c.battle_id, votes.c.cast_at)
@@ -241,6 +274,8 @@ def _due(connection: Connection, after: str) -> list[tuple[Battle, datetime]]:
         .order_by(votes.c.battle_id)
         .limit(BATCH)
     )
+    if voter is not None:
+        chosen = chosen.where(votes.c.voter == voter)
     moments = {row.battle_id: row.cast_at for row in connection.execute(chosen)}
     return [(battle, moments[battle.id]) for battle in battles_of(connection, list(moments))]
 
@@ -287,7 +322,28 @@ def vote_columns(connection: Connection) -> dict[str, Any]:
     fresh = _computed(connection, {row.battle_id: row.cast_at for row in rows if row.is_old})
     values = ((*row[: -len(_FOUND)], *fresh[row.battle_id]) if row.is_old else row for row in rows)
     excluded = set(connection.scalars(in_force().with_only_columns(exclusions.c.battle_id)))
-    by_name = dict(zip(names, zip(*(values if fresh else rows), strict=True), strict=True))
+    return _table_columns(names, values if fresh else rows, excluded)
+
+
+def _own_columns(
+    connection: Connection, battle: Battle, vote: Vote, labels: Sequence[str] | None
+) -> dict[str, Any]:
+    """As `vote_columns`, of the votes of `own_votes`."""
+    computed = features_of(battle, vote.cast_at, labels)
+    same = (votes.c.voter == vote.voter, features.c.prompt == computed.prompt)
+    found = connection.execute(_joined().where(*same, votes.c.battle_id != battle.id))
+    names = tuple(found.keys())
+    known = battle_row(battle) | vote_row(vote) | asdict(computed) | {"is_old": False}
+    decided = in_force().where(exclusions.c.battle_id == battle.id)
+    excluded = set(connection.scalars(decided.with_only_columns(exclusions.c.battle_id)))
+    return _table_columns(names, [*found, tuple(known[name] for name in names)], excluded)
+
+
+def _table_columns(
+    names: Sequence[str], rows: Iterable[Sequence[Any]], excluded: Container[str]
+) -> dict[str, Any]:
+    """The table's columns from at least one row of `_joined`; `excluded` are ids of battles."""
+    by_name = dict(zip(names, zip(*rows, strict=True), strict=True))
     sides = zip(by_name["guess"], by_name["model_a"], by_name["model_b"], strict=True)
     guessed = [_guessed(*side) for side in sides]
     out = int(VoteFlag.EXCLUDED)

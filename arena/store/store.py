@@ -329,6 +329,23 @@ class VoteStore:
 
         return await features.vote_table(self.database)
 
+    async def own_votes(
+        self, battle: Battle, vote: Vote, labels: Sequence[str] | None = None
+    ) -> VoteTable:
+        """The voter's other final votes on the same prompts, and last the given one.
+
+        Args:
+            battle: as it is now.
+            vote: on it; it need not be stored.
+            labels: the names that count as named in that battle; None takes those of the two.
+
+        Raises:
+            BadVote: a value that the statistics do not know.
+        """
+        from arena.store import features
+
+        return await features.own_votes(self.database, battle, vote, labels)
+
     async def consume(self, windows: Sequence[RateWindow]) -> Refusal | None:
         """Counts one use in every window if all have room, and in none otherwise.
 

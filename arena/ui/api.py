@@ -21,7 +21,7 @@ from arena.leaderboard.cache import LeaderboardCache
 from arena.leaderboard.report_json import report_json
 from arena.models.registry import Entry
 from arena.settings import Settings
-from arena.stats.filters import Rules
+from arena.stats.filters import rules_of
 from arena.ui.page_state import params_from
 
 Json = dict[str, Any]
@@ -114,7 +114,7 @@ class Api:
             what really answered, wins of each, ties, both bad; and everything else that
             `python -m arena leaderboard --json` prints.
         """
-        rules = Rules(not_signed_in=self.settings.signed_in_votes_only)
+        rules = rules_of(self.settings)
         try:
             return report_json(await self.leaderboard_cache.report(rules))
         except ArenaError as error:

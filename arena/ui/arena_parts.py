@@ -9,10 +9,12 @@ from typing import Any
 import gradio as gr
 
 from arena.battle.arena import Arena
+from arena.battle.verdicts import Verdicts
 from arena.domain import GenerationParams, Mode, Side, Winner
 from arena.models.registry import is_google
 from arena.presets import Preset
 from arena.settings import Settings
+from arena.stats.filters import rules_of
 from arena.ui import presets_view, status_view, view
 from arena.ui.components import html
 from arena.ui.feedback import FeedbackPart
@@ -52,6 +54,7 @@ class ArenaParts:
         self.by_id = {preset.id: preset for preset in presets}
         self.settings = settings
         self.translator = translator
+        self.verdicts = Verdicts(arena.store, rules_of(settings))
 
     def build(self, state: gr.State) -> None:
         """Make the components; call inside the tab's context."""

@@ -185,7 +185,8 @@ class ArenaTab(ArenaParts):
         language = state.language
         first: Updates = {self.prompt: gr.update(value=""), self.notice: ""}
         async with aclosing(self.arena.snapshots(session)) as snapshots:
-            async for snapshot in snapshots:
+            async for shown in snapshots:
+                snapshot = shown if shown.running else await self._judged(session, state)
                 if state.language != language:  # the other language has replaced what was sent
                     language, sent = state.language, {}
                 await state.guarded.prepare(view.shown_texts(snapshot))
@@ -195,6 +196,11 @@ class ArenaTab(ArenaParts):
                     update |= self.complain(StoreError(), language)
                 if changed := diff_updates(update, sent):  # Gradio ends an event at an empty one
                     yield changed
+
+    async def _judged(self, session: BattleSession, state: PageState) -> Snapshot:
+        """The battle with what is known of its vote."""
+        await self.verdicts.look(session, signed_in=state.account is not None)
+        return session.snapshot()
 
     def _open_session(self, state: PageState) -> BattleSession | None:
         """The battle that the next prompt continues, if there is one."""
@@ -255,14 +261,14 @@ class ArenaTab(ArenaParts):
                 yield self.complain(error, state.language)
                 return
             state.vote, pending = winner, session.pending
-            yield self.show(session.snapshot(), state) | {self.notice: ""}
+            yield self.show(await self._judged(session, state), state) | {self.notice: ""}
             if pending is None:
                 return
             while not await pending.wait(TICK_SECONDS):
                 yield {self.reveal: view.pending_line(session.snapshot(), state.language, winner)}
             # It may have been taken back, or the page may show another battle by now.
             if pending.final and state.battle_id == session.battle.id:
-                yield self.show(session.snapshot(), state)
+                yield self.show(await self._judged(session, state), state)
 
         return on_vote
 

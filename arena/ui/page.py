@@ -17,7 +17,7 @@ from arena.leaderboard.cache import LeaderboardCache
 from arena.leaderboard.watch import VoteWatch
 from arena.presets import Preset
 from arena.settings import Settings
-from arena.stats.filters import Rules
+from arena.stats.filters import rules_of
 from arena.ui.api import Api
 from arena.ui.arena_tab import ArenaTab
 from arena.ui.components import PRIVATE, Updates, html, merge_updates
@@ -118,7 +118,7 @@ class Page:
             with_accounts=bool(settings.oauth_client_id),
         )
         self.owner = owner_of(settings)
-        self.watch = VoteWatch(leaderboard, Rules(not_signed_in=settings.signed_in_votes_only))
+        self.watch = VoteWatch(leaderboard, rules_of(settings))
         self.models = ModelsTab(arena, self.owner, self.watch)
         self.api = Api(arena, leaderboard, settings)
 

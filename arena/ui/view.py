@@ -14,6 +14,7 @@ from arena.blind import Phase, SideFacts, hides_sides, shared_phase, visible_sid
 from arena.domain import Finished, FinishReason, Mode, ModelSpec, Role, Side, Winner
 from arena.ui.i18n import error_line, in_line, say
 from arena.ui.markdown import safe_markdown
+from arena.ui.verdict_words import counting_line
 
 ChatMessages = list[dict[str, str]]
 # Makes a text safe to show, told the text and its place on the page.
@@ -233,16 +234,25 @@ def _result_line(snapshot: Snapshot, language: str, vote: Winner | None, *, shar
     if vote is not None and snapshot.undo_s is not None:
         return pending_line(snapshot, language, vote)
     if vote is not None and battle.spec_b is not None:
-        a, b = (f"<b>{escape(spec.label)}</b>" for spec in (battle.spec_a, battle.spec_b))
-        if shared:
-            return say(language, f"vote.shared.{vote}", a=a, b=b)
-        link = (
-            f'<a class="share" href="?battle={battle.id}" target="_blank" rel="noopener">'
-            f"{escape(say(language, 'vote.link'))}</a>"
-        )
-        return f"{say(language, f'vote.done.{vote}', a=a, b=b)} {link}"
-    if not _all_done(snapshot):
-        if hides_sides(battle, voted=vote is not None):
-            return escape(_trouble_line(snapshot, language))
-        return escape(say(language, "vote.failed")) if battle.mode is not Mode.SINGLE else "&nbsp;"
-    return escape(say(language, "vote.single" if battle.mode is Mode.SINGLE else "vote.ask"))
+        return _voted_line(snapshot, language, vote, shared=shared)
+    if _all_done(snapshot):
+        ask = say(language, "vote.single" if battle.mode is Mode.SINGLE else "vote.ask")
+        return escape(in_line(language, ask, counting_line(snapshot.verdict, language)))
+    if hides_sides(battle, voted=vote is not None):
+        return escape(_trouble_line(snapshot, language))
+    return escape(say(language, "vote.failed")) if battle.mode is not Mode.SINGLE else "&nbsp;"
+
+
+def _voted_line(snapshot: Snapshot, language: str, vote: Winner, *, shared: bool) -> str:
+    """Who was who, whether the vote counts, and the battle's link."""
+    battle = snapshot.battle
+    a, b = (f"<b>{escape(battle.spec(side).label)}</b>" for side in battle.sides)
+    if shared:
+        return say(language, f"vote.shared.{vote}", a=a, b=b)
+    done = say(language, f"vote.done.{vote}", a=a, b=b)
+    counting = escape(counting_line(snapshot.verdict, language))
+    link = (
+        f'<a class="share" href="?battle={battle.id}" target="_blank" rel="noopener">'
+        f"{escape(say(language, 'vote.link'))}</a>"
+    )
+    return f"{in_line(language, done, counting)} {link}"

@@ -1,0 +1,57 @@
+"""Whether a vote counts is said in the line of the result, before it and after it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from arena.domain import Winner
+from arena.stats.filters import FilterReason
+from arena.stats.verdict import Verdict
+from arena.store.store import VoteStore
+from arena.ui.i18n import LANGUAGES
+from arena.ui.verdict_words import counting_line
+from tests.battle.arenas import ANSWER, arena_of
+from tests.scripted import ScriptedModel
+from tests.ui.pages import REQUEST, OpenPage
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_reason_can_be_said(language: str) -> None:
+    """At each of its times, and none twice the same for two reasons."""
+    for certain, cast in ((True, True), (True, False), (False, False)):
+        said = [counting_line(Verdict(reason, certain, cast), language) for reason in FilterReason]
+        assert all(said)
+        assert len(set(said)) == len(said)
+        assert not any("{" in line for line in said)
+
+
+def test_before_a_vote_that_counts_nothing_is_said() -> None:
+    """The vote's own question stands alone."""
+    assert counting_line(None, "en") == ""
+    assert counting_line(Verdict(None), "en") == ""
+    assert counting_line(Verdict(None, cast=True), "en") == "This vote counts."
+
+
+def last(sent: Any, part: str) -> str:
+    """What that component was last told."""
+    return str([update[part] for _, update in sent if part in update][-1])
+
+
+async def test_the_page_says_it_before_and_after(store: VoteStore) -> None:
+    """The second vote on one question will not count, and does not."""
+    models = (ScriptedModel("xylo", ANSWER), ScriptedModel("yuzu", ["So."]))
+    page = OpenPage(arena_of(store, *models))
+    sent = await page.read(page.send("Why?"))
+    assert last(sent, "reveal") == "Which is better? You can also ask a follow-up."
+    voted = await page.read(page.tab.vote_handler(Winner.TIE)(page.state, REQUEST))
+    assert "This vote" in last(voted, "reveal")
+    page.state.forget_battle()
+    sent = await page.read(page.send("Why?"))
+    told = "A vote will not count: you have judged this question and pair before."
+    assert last(sent, "reveal").endswith(told)
+    voted = await page.read(page.tab.vote_handler(Winner.TIE)(page.state, REQUEST))
+    told = "This vote does not count: you judged this question and pair before."
+    assert told in last(voted, "reveal")
+    await page.arena.aclose()
