@@ -7,7 +7,8 @@ cadence.py: when text is shown, where no side may tell its own timing.
 request.py: what a visitor asks for, and the record that is made of it.
 admission.py: running slots, the queue of those who wait, and rate limits.
 pending.py: votes that can still be taken back, and the end of that time.
-verdicts.py: whether a battle's vote counts, for its page.
+verdicts.py: what a page says beside a vote: whether it counts.
+own_record.py: and what its voter has voted so far.
 retention.py: erases texts after the time that the owner set.
 limits.py: the caps, and one check for each.
 """

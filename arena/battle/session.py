@@ -11,6 +11,7 @@ from datetime import datetime
 
 from arena.battle.admission import Slot
 from arena.battle.cadence import Cadence, Progress, cut
+from arena.battle.own_record import OwnRecord
 from arena.battle.request import messages_for
 from arena.blind import Phase, SideFacts, Trouble, hides_sides, trouble_of
 from arena.domain import (
@@ -51,6 +52,7 @@ class Snapshot:
         undo_s: whole seconds in which the vote can still be taken back; None if it is final, and
             where there is none.
         verdict: whether its vote counts, as far as that may be known now; None where it is not.
+        record: the voter's own votes; None before the vote is final, and while they are few.
     """
 
     battle: Battle
@@ -61,6 +63,7 @@ class Snapshot:
     error_id: str = ""
     undo_s: int | None = None
     verdict: Verdict | None = None
+    record: OwnRecord | None = None
 
     def retryable(self, side: Side, *, voted: bool = False) -> bool:
         """Whether asking that side again would ask anything, or store what is not stored.
@@ -215,6 +218,7 @@ class BattleSession:
         slot: held while an answer is being written.
         error_id: of this turn; drawn when its first side fails.
         verdict: of these answers or of the final vote; None while nobody has looked.
+        record: with the final vote; None while nobody has looked.
     """
 
     def __init__(
@@ -236,6 +240,7 @@ class BattleSession:
         self.slot: Slot | None = None
         self.error_id = ""
         self.verdict: Verdict | None = None
+        self.record: OwnRecord | None = None
 
     def _new_stream(self) -> SideStream:
         even = self.cadence is not None
@@ -352,8 +357,9 @@ class BattleSession:
         told = self.verdict
         if told is None or told.cast is not self.revealed or not (votable or told.cast):
             told = None
+        record = self.record if self.revealed else None
         return Snapshot(
-            self.battle, sides, running, votable, self.saved, self.error_id, undo_s, told
+            self.battle, sides, running, votable, self.saved, self.error_id, undo_s, told, record
         )
 
 

@@ -1,9 +1,13 @@
-"""Whether a battle's vote counts: said before it is cast as far as that gives nothing away."""
+"""What is said beside a vote: whether it counts, and, when it is final, the voter's own record.
+
+Before it is cast, whether it counts is said as far as that gives nothing away.
+"""
 
 from __future__ import annotations
 
 import logging
 
+from arena.battle.own_record import own_record
 from arena.battle.session import BattleSession
 from arena.blind import hides_sides
 from arena.domain import Mode, Vote, Winner
@@ -39,12 +43,13 @@ class Verdicts:
             session: of a battle of two sides, whose answers are complete.
             signed_in: the voter has signed in.
         """
-        session.verdict = None
+        session.verdict = session.record = None
         if session.battle.mode is Mode.SINGLE:
             return
         try:
             if session.revealed:
                 session.verdict = await self._after(session)
+                session.record = await own_record(self._store, session.battle)
             elif session.snapshot().votable:
                 session.verdict = await self._before(session, signed_in=signed_in)
         except ArenaError as error:

@@ -5,9 +5,27 @@ A visitor is the salted hash of an account or of a browser.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, select
+from dataclasses import dataclass
 
-from arena.store.schema import battles, votes
+from sqlalchemy import Connection, func, or_, select
+
+from arena.domain import Winner
+from arena.store.schema import battles, final_votes, votes
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a visitor's votes say of one contestant."""
+
+    wins: int = 0
+    losses: int = 0
+    ties: int = 0
+    both_bad: int = 0
+
+    @property
+    def votes(self) -> int:
+        """How many there are."""
+        return self.wins + self.losses + self.ties + self.both_bad
 
 
 def judged_presets(connection: Connection, voter: str) -> list[str]:
@@ -24,3 +42,27 @@ def judged_presets(connection: Connection, voter: str) -> list[str]:
         .order_by(last, battles.c.preset_id)
     )
     return list(connection.scalars(chosen))
+
+
+def own_tally(connection: Connection, voter: str, model: str) -> Tally:
+    """A visitor's final votes on a contestant against others; on those against itself none."""
+    on_left = battles.c.model_a == model
+    chosen = (
+        select(on_left.label("on_left"), final_votes.c.winner, func.count().label("number"))
+        .join_from(final_votes, battles, battles.c.id == final_votes.c.battle_id)
+        .where(final_votes.c.voter == voter, battles.c.model_a != battles.c.model_b)
+        .where(or_(on_left, battles.c.model_b == model))
+        .group_by(on_left, final_votes.c.winner)
+    )
+    rows = connection.execute(chosen)
+    found: dict[tuple[bool, str], int] = {(bool(r.on_left), r.winner): r.number for r in rows}
+
+    def of(left: Winner, right: Winner) -> int:
+        return found.get((True, left), 0) + found.get((False, right), 0)
+
+    return Tally(
+        wins=of(Winner.MODEL_A, Winner.MODEL_B),
+        losses=of(Winner.MODEL_B, Winner.MODEL_A),
+        ties=of(Winner.TIE, Winner.TIE),
+        both_bad=of(Winner.BOTH_BAD, Winner.BOTH_BAD),
+    )

@@ -14,7 +14,7 @@ from arena.blind import Phase, SideFacts, hides_sides, shared_phase, visible_sid
 from arena.domain import Finished, FinishReason, Mode, ModelSpec, Role, Side, Winner
 from arena.ui.i18n import error_line, in_line, say
 from arena.ui.markdown import safe_markdown
-from arena.ui.verdict_words import counting_line
+from arena.ui.verdict_words import counting_line, record_line
 
 ChatMessages = list[dict[str, str]]
 # Makes a text safe to show, told the text and its place on the page.
@@ -244,15 +244,16 @@ def _result_line(snapshot: Snapshot, language: str, vote: Winner | None, *, shar
 
 
 def _voted_line(snapshot: Snapshot, language: str, vote: Winner, *, shared: bool) -> str:
-    """Who was who, whether the vote counts, and the battle's link."""
+    """Who was who, whether the vote counts, the voter's own record, and the battle's link."""
     battle = snapshot.battle
     a, b = (f"<b>{escape(battle.spec(side).label)}</b>" for side in battle.sides)
     if shared:
         return say(language, f"vote.shared.{vote}", a=a, b=b)
     done = say(language, f"vote.done.{vote}", a=a, b=b)
     counting = escape(counting_line(snapshot.verdict, language))
+    record = escape(record_line(snapshot.record, language))
     link = (
         f'<a class="share" href="?battle={battle.id}" target="_blank" rel="noopener">'
         f"{escape(say(language, 'vote.link'))}</a>"
     )
-    return f"{in_line(language, done, counting)} {link}"
+    return f"{in_line(language, done, counting, record)} {link}"

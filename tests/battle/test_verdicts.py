@@ -11,6 +11,8 @@ import pytest
 
 from arena.battle.arena import Arena
 from arena.battle.limits import Limits
+from arena.battle.own_record import OwnRecord, own_record
+from arena.battle.pending import PendingVotes
 from arena.battle.session import BattleSession
 from arena.battle.verdicts import Verdicts
 from arena.domain import Mode, Winner
@@ -19,9 +21,10 @@ from arena.models.registry import Entry, Registry
 from arena.stats.filters import MAIN_RULES, FilterReason, Rules
 from arena.stats.verdict import Verdict
 from arena.store.store import VoteStore
+from arena.store.visitors import Tally
 from tests.battle.arenas import ANSWER, REQUEST, VISITOR, play
 from tests.scripted import ScriptedModel, Step
-from tests.vote_samples import NOON
+from tests.vote_samples import NOON, battle, spec, vote
 
 
 class Table:
@@ -132,3 +135,57 @@ async def test_a_store_that_is_away_keeps_nothing_from_the_page(
     assert session.snapshot().votable
     assert session.snapshot().verdict is None
     await table.arena.aclose()
+
+
+async def test_the_fifth_vote_brings_the_own_record(store: VoteStore) -> None:
+    """It is the local model's, with this vote in it, and shows with the final vote alone."""
+    table = Table(store, xylo=ANSWER, yuzu=["So."])
+    for number in range(5):
+        session = await table.play(text=f"Question {number}?")
+        assert session.snapshot().record is None
+        await table.vote(session)
+        record = session.snapshot().record
+        if number < 4:
+            assert record is None
+    assert record == OwnRecord("Xylo", Tally(ties=5))
+    await table.arena.aclose()
+
+
+async def test_a_vote_that_can_be_taken_back_brings_no_record(store: VoteStore) -> None:
+    """Names of the record are named when this battle's are, and not before."""
+    table = Table(store, xylo=ANSWER, yuzu=["So."])
+    for number in range(6):
+        session = await table.play(text=f"Question {number}?")
+        if number == 5:
+            table.arena.pending = PendingVotes(store, 5, table.now)
+        await table.vote(session)
+    assert session.snapshot().record is None
+    assert session.snapshot().verdict is None
+    await table.arena.pending.close(session)
+    await table.verdicts.look(session, signed_in=False)
+    assert session.snapshot().record == OwnRecord("Xylo", Tally(ties=6))
+    await table.arena.aclose()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "label"),
+    [
+        ({"provider": "google"}, {}, "Phi"),
+        ({"variant_of": "phi"}, {}, "Phi"),
+        ({"stand_in": True}, {}, "Phi"),
+        ({"provider": "google"}, {"stand_in": True}, "Phi"),
+    ],
+)
+async def test_whose_record_it_is(
+    store: VoteStore, one: dict[str, Any], other: dict[str, Any], label: str
+) -> None:
+    """The local model's; of two local ones the one that stands for itself."""
+    for flip in (False, True):
+        specs = [spec("alpha", **one), spec("phi", **other)]
+        left, right = reversed(specs) if flip else specs
+        for _ in range(3):
+            made = battle(spec_a=left, spec_b=right)
+            await store.add_battle(made)
+            await store.cast_vote(vote(made, "model_a"))
+    found = await own_record(store, made)
+    assert found == OwnRecord(label, Tally(wins=3, losses=3))

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from arena.domain import Battle, PresetUse
 from arena.store.store import VoteStore
+from arena.store.visitors import Tally
 from tests.store_tools import Outside
 from tests.vote_samples import NOON, VOTER, battle, vote
 
@@ -51,3 +52,22 @@ async def test_others_votes_are_not_read(store: VoteStore, outside: Outside, dat
             "ON battles.id = votes.battle_id WHERE votes.voter = 'a'"
         )
         assert any("ix_votes_voter" in str(row) for row in plan), plan
+
+
+async def test_own_tally_follows_the_model_over_the_sides(store: VoteStore) -> None:
+    """Each verdict goes to the model on whichever side it was; only final votes of one's own."""
+    assert await store.own_tally(VOTER, "phi") == Tally()
+    for left, right, winner in (
+        ("phi", "gem", "model_a"), ("gem", "phi", "model_b"), ("gem", "phi", "model_a"),
+        ("phi", "smol", "tie"), ("smol", "phi", "both_bad"), ("gem", "smol", "model_a"),
+        ("phi", "phi", "model_a"),
+    ):  # fmt: skip
+        made = battle(left, right)
+        await store.add_battle(made)
+        await store.cast_vote(vote(made, winner))
+    theirs, waits = battle("phi", "gem", voter=OTHER), battle("phi", "gem")
+    for made, until in ((theirs, None), (waits, NOON + timedelta(seconds=5))):
+        await store.add_battle(made)
+        await store.cast_vote(vote(made), until)
+    assert await store.own_tally(VOTER, "phi") == Tally(wins=2, losses=1, ties=1, both_bad=1)
+    assert await store.own_tally(VOTER, "gem") == Tally(wins=2, losses=2)

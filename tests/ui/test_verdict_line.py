@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from arena.battle.own_record import OwnRecord
 from arena.domain import Winner
 from arena.stats.filters import FilterReason
 from arena.stats.verdict import Verdict
 from arena.store.store import VoteStore
+from arena.store.visitors import Tally
 from arena.ui.i18n import LANGUAGES
-from arena.ui.verdict_words import counting_line
+from arena.ui.verdict_words import counting_line, record_line
 from tests.battle.arenas import ANSWER, arena_of
 from tests.scripted import ScriptedModel
 from tests.ui.pages import REQUEST, OpenPage
@@ -32,6 +34,17 @@ def test_before_a_vote_that_counts_nothing_is_said() -> None:
     assert counting_line(None, "en") == ""
     assert counting_line(Verdict(None), "en") == ""
     assert counting_line(Verdict(None, cast=True), "en") == "This vote counts."
+
+
+def test_the_own_record_in_words() -> None:
+    """Every number has its noun; what is 0 is said, but for "both bad"."""
+    record = OwnRecord("Phi-4-mini", Tally(4, 2, 1))
+    assert record_line(record, "en") == "Your 7 votes: 4 wins for Phi-4-mini, 2 losses, 1 tie."
+    assert record_line(record, "ja") == "あなたの 7 票: Phi-4-mini 4 勝 2 敗 1 分。"
+    record = OwnRecord("Phi", Tally(1, 1, 0, 3))
+    assert record_line(record, "en") == "Your 5 votes: 1 win for Phi, 1 loss, 0 ties, 3 both bad."
+    assert record_line(record, "ja") == "あなたの 5 票: Phi 1 勝 1 敗 0 分 どちらも悪い 3。"
+    assert record_line(None, "ja") == ""
 
 
 def last(sent: Any, part: str) -> str:
