@@ -10,5 +10,6 @@ pending.py: votes that can still be taken back, and the end of that time.
 verdicts.py: what a page says beside a vote: whether it counts.
 own_record.py: and what its voter has voted so far.
 retention.py: erases texts after the time that the owner set.
+own_texts.py: erases a visitor's own texts when they ask for it.
 limits.py: the caps, and one check for each.
 """

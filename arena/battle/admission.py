@@ -7,8 +7,15 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterator
 from datetime import datetime
 
-from arena.battle.limits import Visitor, address_hash, rate_error, rate_windows
-from arena.errors.battle import ArenaBusy
+from arena.battle.limits import (
+    Visitor,
+    address_hash,
+    erasure_windows,
+    rate_error,
+    rate_windows,
+    wait_for,
+)
+from arena.errors.battle import ArenaBusy, ErasureTooOften
 from arena.settings import Limits
 from arena.store.store import VoteStore, voter_hash
 
@@ -157,3 +164,14 @@ class Admission:
         refusal = await self._store.consume(rate_windows(visitor, self._limits))
         if refusal is not None:
             raise rate_error(refusal, self._now())
+
+    async def count_erasure(self, visitor: Visitor) -> None:
+        """Count one look at a visitor's own texts, or their removal.
+
+        Raises:
+            ErasureTooOften: it says when to come back.
+            StoreError: the store did not count.
+        """
+        refusal = await self._store.consume(erasure_windows(visitor, self._limits))
+        if refusal is not None:
+            raise ErasureTooOften(wait=wait_for(refusal, self._now()))

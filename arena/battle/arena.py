@@ -420,8 +420,7 @@ class Arena:
         Raises:
             UnknownBattle: it is not open in this process.
         """
-        found = self.find_session(battle_id)
-        if found is None:
+        if (found := self.find_session(battle_id)) is None:
             raise UnknownBattle
         return found
 
@@ -430,16 +429,16 @@ class Arena:
         return self._sessions.get(battle_id or "")
 
     async def close_page(self, session_hash: str, *, keep: str | None = None) -> None:
-        """Stop and forget a page's battles: its tab closed, or it started another one.
+        """As `close`, of a page's battles: its tab closed, or it started another one."""
+        await self.close(lambda s: s.session_hash == session_hash and s.battle.id != keep)
 
-        A vote that could still be taken back becomes final.
-        """
-        for session in [s for s in self._sessions.values() if s.session_hash == session_hash]:
-            if session.battle.id != keep:
-                await self.stop(session)
-                self._sessions.pop(session.battle.id, None)
-                session.release_slot()
-                await self.pending.close(session)
+    async def close(self, which: Callable[[BattleSession], bool]) -> None:
+        """Stop and forget battles; a vote that could still be taken back becomes final."""
+        for session in [s for s in self._sessions.values() if which(s)]:
+            await self.stop(session)
+            self._sessions.pop(session.battle.id, None)
+            session.release_slot()
+            await self.pending.close(session)
 
     async def aclose(self) -> None:
         """Stop every battle, make every vote final, and wait until all is written."""

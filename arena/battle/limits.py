@@ -7,7 +7,7 @@ import hmac
 import ipaddress
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from arena.domain import Message, clean
@@ -128,15 +128,27 @@ def rate_windows(visitor: Visitor, limits: Limits) -> list[RateWindow]:
     ]
 
 
+def erasure_windows(visitor: Visitor, limits: Limits) -> list[RateWindow]:
+    """As `rate_windows`, counted apart: whoever has asked enough for today may still delete."""
+    windows = rate_windows(visitor, limits)
+    return [replace(window, key=f"erase:{window.key}") for window in windows]
+
+
 def rate_error(refusal: Refusal, now: datetime) -> ArenaError:
     """The error that says which rate is full and when to come back."""
-    limit, until = refusal.window.limit, refusal.until
-    left = max(1, math.ceil((until - now).total_seconds()))
+    limit, wait = refusal.window.limit, wait_for(refusal, now)
     if refusal.window.seconds <= MINUTE:
-        return RateExceeded(limit=limit, wait=f"{left} s")
+        return RateExceeded(limit=limit, wait=wait)
+    return DayUsedUp(limit=limit, wait=wait, until=f"{refusal.until:%H:%M} UTC")
+
+
+def wait_for(refusal: Refusal, now: datetime) -> str:
+    """How long it is until there is room again, for people."""
+    left = max(1, math.ceil((refusal.until - now).total_seconds()))
+    if refusal.window.seconds <= MINUTE:
+        return f"{left} s"
     hours, minutes = divmod(math.ceil(left / 60), 60)
-    wait = f"{hours} h {minutes} min" if hours else f"{minutes} min"
-    return DayUsedUp(limit=limit, wait=wait, until=f"{until:%H:%M} UTC")
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def address_hash(salt: str, address: str, now: datetime) -> str:

@@ -28,7 +28,7 @@
     │   └── BattleLocked, NothingToRetry, BattleRunning, NothingToUndo, UndoTooLate
     ├── LimitError               a cap protects the owner
     │   └── EmptyPrompt, PromptTooLong, TooManyTokens, TooManyTurns, ArenaBusy,
-    │       RateExceeded, DayUsedUp, OneAtATime
+    │       RateExceeded, DayUsedUp, OneAtATime, ErasureTooOften
     └── StoreError               the database did not take it, or does not give it back
         ├── StoreNotOpened       it can't be opened at a start
         ├── StoreTooNew          a newer arena wrote it

@@ -151,6 +151,14 @@ class RateExceeded(LimitError):
     remedy = "Try again in {wait}."
 
 
+class ErasureTooOften(LimitError):
+    """A visitor counts or deletes their texts again and again."""
+
+    code = "erasure_too_often"
+    message = "You have just done this several times."
+    remedy = "Try again in {wait}."
+
+
 class DayUsedUp(LimitError):
     """A visitor has had as many battles today as the owner allows."""
 

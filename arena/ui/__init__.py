@@ -15,6 +15,7 @@ leaderboard_tab.py: the Leaderboard tab and its filters.
 leaderboard_view.py, leaderboard_words.py: its tables and sentences.
 plots.py: its pictures.
 export_part.py: votes to download.
+erasure_part.py: “Delete my texts”.
 api.py: the functions that programs may call.
 health.py: the health page.
 surface.py: which requests the web server takes, and the headers of its answers.

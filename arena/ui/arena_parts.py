@@ -17,6 +17,7 @@ from arena.settings import Settings
 from arena.stats.filters import rules_of
 from arena.ui import presets_view, status_view, view
 from arena.ui.components import html
+from arena.ui.erasure_part import ErasurePart
 from arena.ui.feedback import FeedbackPart
 from arena.ui.i18n import say
 from arena.ui.translator import Translator
@@ -157,6 +158,10 @@ class ArenaParts:
             html, lambda language: {"value": self.privacy_html(language, use_gemini=True)},
             elem_id="privacy",
         )  # fmt: skip
+        self.erasure = ErasurePart(
+            self.arena, self.translator, copied=self.settings.votes_dataset is not None
+        )
+        self.erasure.build()
 
     def _build_settings(self) -> None:
         make = self.translator.make

@@ -63,6 +63,7 @@ class ArenaTab(ArenaParts):
         )
         for event in (self.new_battle.click, self.mode.input):
             event(self.on_new, [state, self.mode], outputs, **UNLIMITED)
+        self.erasure.connect(state, self._visitor, self._emptied, outputs)
         self.use_gemini.input(self.on_gemini, [state, self.use_gemini], [self.privacy], **UNLIMITED)
         self.preset_list.select(
             self.on_preset, [state], [self.prompt, self.notice], **UNLIMITED
@@ -190,6 +191,9 @@ class ArenaTab(ArenaParts):
                 if state.language != language:  # the other language has replaced what was sent
                     language, sent = state.language, {}
                 await state.guarded.prepare(view.shown_texts(snapshot))
+                if state.battle_id != session.battle.id:  # its texts were deleted meanwhile
+                    yield first or {self.notice: ""}
+                    return
                 update = self.show(snapshot, state) | first
                 first = {}
                 if not snapshot.saved and not snapshot.running:
@@ -300,8 +304,12 @@ class ArenaTab(ArenaParts):
     async def on_new(self, state: PageState, mode: str, request: gr.Request) -> Updates:
         """An empty page in the chosen mode, with the choice of models that the mode has."""
         await self.arena.close_page(request.session_hash or "")
-        state.forget_battle()
         state.mode = Mode(mode)
+        return self._emptied(state)
+
+    def _emptied(self, state: PageState) -> Updates:
+        """The page without a battle, in its mode."""
+        state.forget_battle()
         language = state.language
         updates = self._page(view.idle_view(language, state.mode), language)
         choices = self.model_choices(ready_only=True)

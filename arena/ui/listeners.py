@@ -26,7 +26,7 @@ from arena.ui.status_view import error_notice
 log = logging.getLogger(__name__)
 
 # Ids of the parts that can say a sentence, the first of them among a listener's outputs does.
-PLACES = ("notice", "banner", "export-note", "models", "lb-lead")
+PLACES = ("notice", "banner", "erase-note", "export-note", "models", "lb-lead")
 Handler = Callable[..., Any]
 Recover = Callable[[PageState], Updates]
 Rescue = Callable[[Exception, tuple[object, ...]], Updates | None]
@@ -42,7 +42,7 @@ def protect(demo: gr.Blocks, recover: Recover) -> None:
     for listener in demo.fns.values():
         if listener.fn is not None:
             listener.fn = protected(listener.fn, listener, recover)
-    demo.process_api = _without_values(demo.process_api)
+    demo.process_api = _without_values(demo.process_api)  # type: ignore[method-assign]
 
 
 def _without_values(process: Handler) -> Handler:

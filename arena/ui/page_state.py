@@ -45,6 +45,7 @@ class PageState:
         played: the example of the running battle.
         given: ids of the examples that were put into the prompt box, the longest ago first.
         feedback: what the voter has added to the battle.
+        erasable: battles of which the visitor was asked whether to delete their texts.
         shared: the battle of the link that the page was opened with; its vote is `vote`.
         waiting: a prompt waits for a model to load, or for a slot.
         shown_chips: what the header last said, so that a tick without a change sends nothing.
@@ -64,6 +65,7 @@ class PageState:
         self.played: Preset | None = None
         self.given: list[str] = []
         self.feedback = Feedback()
+        self.erasable: tuple[str, ...] = ()
         self.shared: Snapshot | None = None
         self.waiting = False
         self.shown_chips = ""

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from arena.battle.limits import Visitor
+from arena.battle.own_texts import OwnTexts
 from arena.dataset.hub_repository import encode_line
 from arena.domain import Battle, Exchange
 from arena.errors.store import BackupFailed
+from tests.battle.arenas import arena_of
 from tests.dataset.hub_server import Hub, refuse
 from tests.dataset.hub_space import Space, files, space
 from tests.vote_samples import NOON, VOTER, answer, battle, vote
@@ -57,6 +60,21 @@ async def test_the_texts_leave_files_and_history(hub: Hub, one: Space, tmp_path:
     squashed = hub.count("super-squash")
     await one.copy.erase()
     assert hub.count("super-squash") == squashed == 1, "nothing new is erased"
+
+
+async def test_what_a_visitor_deletes_leaves_the_copy_too(hub: Hub, one: Space) -> None:
+    """Only the visitor's own; the copy's next hourly look takes it out."""
+    made = await told(one)
+    other = replace(telling(), id="e" * 32, voter="e" * 64, system_prompt="not mine")
+    await one.store.add_battle(other)
+    own = OwnTexts(arena_of(one.store))
+    found = await own.found(Visitor(VOTER))
+    assert await own.erase(Visitor(VOTER), found.ids) == 1
+    await one.copy.erase()
+    assert made.id.encode() in history(hub)
+    lines = [line for line in history(hub).splitlines() if SECRET.encode() in line]
+    assert lines
+    assert all(b"not mine" in line for line in lines)
 
 
 async def test_an_old_disk_neither_brings_them_back_nor_keeps_them(
