@@ -16,7 +16,7 @@ from arena.models.throughput import Throughput
 from arena.stats.alarm import ShareAlarm
 from arena.store.changes import CopyState
 from arena.store.queries import Counts
-from arena.ui.i18n import error_line, say, say_or
+from arena.ui.i18n import error_line, in_line, say, say_or
 from arena.ui.leaderboard_words import alarm_words
 from arena.ui.memory_view import cache_rows
 from arena.ui.status_view import status_words
@@ -137,7 +137,9 @@ def _live(entry: Entry, language: str) -> dict[str, str]:
         limit = expenses.limit_usd
         key = "money.today" if limit is None else "money.today_of"
         today = f"{expenses.today_usd:.4f}"
-        rows["models.today"] = say(language, key, today=today, limit=f"{limit or 0:g}")
+        told = say(language, key, today=today, limit=f"{limit or 0:g}")
+        reserved = say(language, "money.reserved") if expenses.today_usd else ""
+        rows["models.today"] = in_line(language, told, reserved)
     return rows
 
 

@@ -7,11 +7,13 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from arena.domain import Answer, Battle, Exchange, Exclusion, Flag, Grade
 from arena.errors.battle import BattleErased
@@ -210,6 +212,24 @@ async def test_what_there_is_to_erase(store: VoteStore) -> None:
     found = await store.erasable(VOTER)
     assert (found.ids, found.votes, found.erased) == ((mine[1].id,), 0, 1)
     assert (await store.erasable("f" * 32)).ids == ()
+
+
+async def test_others_battles_are_not_read(store: VoteStore, database: str) -> None:
+    """An index finds a visitor's own: a look takes no longer with more visitors."""
+    if database != "sqlite":
+        return
+    asked: list[tuple[str, Any]] = []
+    engine = store.database._engine
+    event.listen(
+        engine, "before_cursor_execute",
+        lambda _c, _cursor, text, values, *_: asked.append((text, values)),
+    )  # fmt: skip
+    await store.erasable(VOTER)
+    ((text, values),) = [one for one in asked if "battles" in one[0]]
+    with engine.connect() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).all()
+    assert any("ix_battles_voter" in str(row) for row in plan), plan
+    assert not any("SCAN" in str(row) for row in plan), plan
 
 
 async def test_each_change_is_copied_once(store: VoteStore) -> None:

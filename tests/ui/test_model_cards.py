@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import pytest
 
 from arena.errors.models import KeyMissing, KeyRejected
@@ -10,7 +12,7 @@ from arena.models.registry import Entry, Registry
 from arena.models.throughput import Throughput
 from arena.store.changes import CopyState
 from arena.store.queries import Counts
-from arena.ui.i18n import LANGUAGES
+from arena.ui.i18n import LANGUAGES, say
 from arena.ui.model_cards import models_html, store_html, votes_html
 from tests.scripted import ScriptedModel
 
@@ -42,7 +44,8 @@ def test_what_moves_with_a_battle_is_on_the_owners_cards_alone(language: str) ->
     assert "12.5" not in before
     assert "31.2" not in before
     owners = models_html(registry, language, owner=True)
-    for told in ("12.5 tok/s", "31.2 tok/s", "$0.7500", "$2"):
+    reserved = escape(say(language, "money.reserved"))
+    for told in ("12.5 tok/s", "31.2 tok/s", "$0.7500", "$2", reserved):
         assert told in owners
 
 
