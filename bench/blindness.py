@@ -273,15 +273,8 @@ class Visitor:
 
     @staticmethod
     def _shown(pane: Any, before: int) -> int:  # noqa: ANN401 -- as Gradio sends it
-        """How many characters of an answer; an update without messages changes none."""
-        messages = pane.get("value", pane) if isinstance(pane, dict) else pane
-        if not isinstance(messages, list):
-            return before
-        last = messages[-1] if messages else {}
-        if last.get("role") != "assistant":
-            return 0
-        content = last["content"]
-        return len(content if isinstance(content, str) else content[0]["text"])
+        """How many characters of an answer; an update without its text changes none."""
+        return len(pane) if isinstance(pane, str) else before
 
 
 def both_ready(url: str) -> bool:

@@ -139,7 +139,7 @@ class App:
 def has_answer(event: dict[str, Any], pane: int) -> bool:
     """Whether this event, a whole page or the changes of one, brings words of the answer."""
     data = (event.get("output") or {}).get("data") or []
-    return len(data) > pane and '"role": "assistant"' in json.dumps(data[pane])
+    return len(data) > pane and isinstance(data[pane], str | list) and bool(data[pane])
 
 
 class Serve:

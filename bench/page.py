@@ -47,12 +47,12 @@ def through_page(page: Page, database: Path) -> tuple[float, float, int]:
     page.locator("#prompt textarea").fill(PROMPT)
     began = time.perf_counter()
     page.locator("#send").click()
-    page.locator("#pane-a .bot").wait_for()
+    page.locator("#pane-a .md > *").first.wait_for()
     first = time.perf_counter() - began
     page.locator("#new-battle:enabled").wait_for()
     total = time.perf_counter() - began
     page.locator("#new-battle").click()
-    page.locator("#pane-a .bot").wait_for(state="detached")
+    page.locator("#stage.s-idle").wait_for()
     with closing(sqlite3.connect(database)) as connection:
         query = (
             "select json_extract(conversation_a, '$[0].answer.finished.completion_tokens')"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -29,17 +30,61 @@ LATEX: list[dict[str, str | bool]] = [
 ]
 
 
+SIDES = "".join(
+    f'<button type="button" data-side="{side}" aria-controls="pane-{side}">{side.upper()}</button>'
+    for side in Side
+)
+SIDES = f'<div class="switch" role="group">{SIDES}</div>'
+
+
 def vote_id(winner: Winner) -> str:
     """The id of that vote's button."""
     return view.VOTE_TEXTS[winner].replace(".", "-")
 
 
+def stage_classes(stage: view.Stage = view.Stage.IDLE, *, single: bool = False) -> list[str]:
+    """The classes of the whole tab."""
+    return [f"s-{stage}", *(["single"] if single else [])]
+
+
+def _lead_html(language: str) -> str:
+    return f"<h2>{say(language, 'lead.title')}</h2><p>{say(language, 'lead.text')}</p>"
+
+
+def _expand_html(side: Side, language: str) -> str:
+    label = escape(say(language, "pane.expand"), quote=True)
+    return (
+        f'<button type="button" class="expand" data-expand="{side}" title="{label}" '
+        f'aria-label="{label}">⤢</button>'
+    )
+
+
+def _more_html(language: str) -> str:
+    """The pill that says that there is more below, now or while it is being written."""
+    later, now = (escape(say(language, key)) for key in ("pane.more", "pane.below"))
+    return (
+        '<button type="button" class="pill-more" tabindex="-1">'
+        f'<span class="later">{later}</span><span class="now">{now}</span></button>'
+    )
+
+
+def _reading_html(language: str) -> str:
+    """The switch that lets both panes scroll together."""
+    text = escape(say(language, "reading.together"))
+    return f'<button type="button" class="link" aria-pressed="false" data-together>{text}</button>'
+
+
 @dataclass(frozen=True, slots=True)
 class Pane:
-    """The components of one side."""
+    """The components of one side.
+
+    Attributes:
+        earlier: the turns before the newest question; shown when the visitor asks for them.
+    """
 
     head: gr.HTML
-    chat: gr.Chatbot
+    earlier: gr.Markdown
+    answer: gr.Markdown
     stats: gr.HTML
     retry: gr.Button
 
@@ -58,22 +103,35 @@ class ArenaParts:
         self.verdicts = Verdicts(arena.store, rules_of(settings))
 
     def build(self, state: gr.State) -> None:
-        """Make the components; call inside the tab's context."""
-        self.state = state
-        self._build_bar()
-        with gr.Row(elem_classes="panes", elem_id="panes") as self.panes_row:
-            self.panes = {side: self._build_pane(side) for side in Side}
-        self._build_votes()
-        self.feedback = FeedbackPart(self.arena)
-        self.feedback.build()
-        self._build_prompt()
-        self._build_settings()
+        """Make the components; call inside the tab's context.
 
-    def _build_bar(self) -> None:
+        The style sheet places them: the class of `stage` says where, see `view.Stage`.
+        """
+        self.state = state
+        with gr.Column(elem_id="stage", elem_classes=stage_classes()) as self.stage:
+            self.lead = self.translator.make_computed(
+                html, lambda language: {"value": _lead_html(language)}, elem_id="lead"
+            )
+            with gr.Row(elem_id="asked"):
+                self.question = html("", elem_id="question")
+                self.judge = html("", elem_id="judge")
+                self.reading = self.translator.make_computed(
+                    html, lambda language: {"value": _reading_html(language)},
+                    elem_id="reading",
+                )  # fmt: skip
+            html(SIDES, elem_id="sides")
+            with gr.Row(elem_classes="panes", elem_id="panes"):
+                self.panes = {side: self._build_pane(side) for side in Side}
+            with gr.Column(elem_id="dock"):
+                self._build_votes()
+                self._build_prompt()
+            self._build_examples()
+
+    def _build_tools(self) -> None:
         make, make_computed = self.translator.make, self.translator.make_computed
         registry = self.arena.registry
         google = any(is_google(e) for e in registry.entries if self.settings.gemini_api_key)
-        with gr.Row(elem_classes="bar"):
+        with gr.Row(elem_id="tools"):
             self.mode = make_computed(
                 gr.Radio,
                 lambda language: {
@@ -86,75 +144,85 @@ class ArenaParts:
                 gr.Checkbox, {"label": "gemini.use"}, value=google, interactive=google,
                 elem_id="use-gemini", container=False,
             )  # fmt: skip
-            self.preset_list = make_computed(
-                html, lambda language: {"value": self.presets_html(language)},
-                js_on_load="arenaPresets(element, trigger)", elem_classes="preset-box",
-            )  # fmt: skip
-        with gr.Row(elem_classes="choose", elem_id="choose"):
-            self.models = {
-                side: make(
-                    gr.Dropdown, {"label": f"model.{side}"}, choices=self.model_choices(),
-                    value=None, elem_id=f"model-{side}", interactive=False, visible="hidden",
-                )
-                for side in Side
-            }  # fmt: skip
+            self._build_settings()
+            with gr.Row(elem_id="choose"):
+                self.models = {
+                    side: make(
+                        gr.Dropdown, {"label": f"model.{side}"}, choices=self.model_choices(),
+                        value=None, elem_id=f"model-{side}", interactive=False, visible="hidden",
+                    )
+                    for side in Side
+                }  # fmt: skip
 
     def _build_pane(self, side: Side) -> Pane:
         idle = view.idle_view(self.translator.language, Mode.BLIND).panes[side]
-        with gr.Column(elem_classes=["pane", f"side-{side}"], min_width=300):
-            head = html(idle.head)
-            chat = self.translator.make(
-                gr.Chatbot, {"placeholder": "pane.empty"}, value=[], elem_id=f"pane-{side}",
-                show_label=False, container=False, layout="panel", latex_delimiters=LATEX,
-                buttons=[], feedback_options=None, height=None, group_consecutive_messages=False,
-            )  # fmt: skip
-            with gr.Row(elem_classes="foot"):
+        with gr.Column(elem_classes=["pane", f"side-{side}"], min_width=0):
+            with gr.Row(elem_classes="pane-top"):
+                head = html(idle.head)
                 stats = html("", elem_id=f"stats-{side}", elem_classes="stats")
                 retry = self.translator.make(
                     gr.Button, {"value": "retry"}, elem_id=f"retry-{side}", interactive=False,
-                    size="sm", elem_classes="retry", min_width=80, scale=0,
+                    size="sm", elem_classes="retry", min_width=0, scale=0,
                 )  # fmt: skip
-        return Pane(head, chat, stats, retry)
+                self.translator.make_computed(
+                    html, lambda language: {"value": _expand_html(side, language)}
+                )
+            with gr.Column(elem_classes="pane-body"):
+                earlier = gr.Markdown("", elem_classes="earlier", latex_delimiters=LATEX)
+                answer = gr.Markdown("", elem_id=f"pane-{side}", latex_delimiters=LATEX)
+            self.translator.make_computed(html, lambda language: {"value": _more_html(language)})
+        return Pane(head, earlier, answer, stats, retry)
 
     def _build_votes(self) -> None:
         make = self.translator.make
+        self.reveal = html("", elem_id="reveal", elem_classes="reveal")
+        self.feedback = FeedbackPart(self.arena)
+        self.feedback.build()
+        self.link = html("", elem_id="link", js_on_load="arenaLink(element)")
+        self.undo = make(
+            gr.Button, {"value": "vote.undo"}, elem_id="undo", elem_classes="undo",
+            interactive=False, size="sm", scale=0, min_width=0,
+        )  # fmt: skip
         with gr.Row(elem_classes="votes", elem_id="votes"):
             self.votes = {
                 winner: make(
                     gr.Button, {"value": key}, elem_id=vote_id(winner),
-                    elem_classes=["vote", vote_id(winner)], interactive=False, min_width=80,
+                    elem_classes=["vote", vote_id(winner)], interactive=False, min_width=0,
                 )
                 for winner, key in view.VOTE_TEXTS.items()
             }  # fmt: skip
-        with gr.Row(elem_classes="reveal-row", elem_id="reveal-row"):
-            self.reveal = html("", elem_id="reveal", elem_classes="reveal")
-            self.undo = make(
-                gr.Button, {"value": "vote.undo"}, elem_id="undo", elem_classes="undo",
-                interactive=False, size="sm", scale=0, min_width=96,
-            )  # fmt: skip
-            self.new_battle = make(
-                gr.Button, {"value": "battle.new"}, elem_id="new-battle", variant="primary",
-                interactive=False, size="sm", scale=0, min_width=120,
-            )  # fmt: skip
+        self.new_battle = make(
+            gr.Button, {"value": "battle.new"}, elem_id="new-battle", variant="primary",
+            interactive=False, scale=0, min_width=0,
+        )  # fmt: skip
 
     def _build_prompt(self) -> None:
         make = self.translator.make
         self.notice = html("", elem_id="notice")
-        with gr.Row(elem_classes="ask"):
-            self.prompt = make(
-                gr.Textbox, {"label": "prompt.label", "placeholder": "prompt.placeholder"},
-                lines=1, max_lines=8, show_label=False, container=False, elem_id="prompt", scale=8,
-            )  # fmt: skip
-            self.send = make(
-                gr.Button, {"value": "send"}, variant="primary", elem_id="send", scale=0,
-                min_width=96,
-            )  # fmt: skip
-            self.stop = make(
-                gr.Button, {"value": "stop"}, elem_id="stop", scale=0, min_width=80,
-                interactive=False,
-            )  # fmt: skip
-        self.judge = html("", elem_id="judge")
-        self.privacy = self.translator.make_computed(
+        with gr.Column(elem_id="composer"):
+            with gr.Row(elem_id="ask"):
+                self.prompt = make(
+                    gr.Textbox, {"label": "prompt.label", "placeholder": "prompt.placeholder"},
+                    lines=1, max_lines=8, show_label=False, container=False, elem_id="prompt",
+                    scale=8,
+                )  # fmt: skip
+                self.send = make(
+                    gr.Button, {"value": "send"}, variant="primary", elem_id="send", scale=0,
+                    min_width=0,
+                )  # fmt: skip
+                self.stop = make(
+                    gr.Button, {"value": "stop"}, elem_id="stop", scale=0, min_width=0,
+                    interactive=False,
+                )  # fmt: skip
+            self._build_tools()
+
+    def _build_examples(self) -> None:
+        make_computed = self.translator.make_computed
+        self.preset_list = make_computed(
+            html, lambda language: {"value": self.presets_html(language)},
+            js_on_load="arenaPresets(element, trigger)", elem_id="examples",
+        )  # fmt: skip
+        self.privacy = make_computed(
             html, lambda language: {"value": self.privacy_html(language, use_gemini=True)},
             elem_id="privacy",
         )  # fmt: skip
@@ -194,11 +262,15 @@ class ArenaParts:
 
     def battle_outputs(self) -> list[Any]:
         """Every component that a battle changes."""
-        panes = [part for p in self.panes.values() for part in (p.head, p.chat, p.stats, p.retry)]
+        panes = [
+            part
+            for pane in self.panes.values()
+            for part in (pane.head, pane.earlier, pane.answer, pane.stats, pane.retry)
+        ]
         return [
             *panes, *self.votes.values(), self.reveal, self.undo, self.new_battle, self.prompt,
             self.send, self.stop, self.notice, self.judge, self.mode, *self.models.values(),
-            self.panes_row, self.feedback.box,
+            self.stage, self.question, self.link, self.feedback.box,
         ]  # fmt: skip
 
     def presets_html(self, language: str) -> str:

@@ -20,7 +20,7 @@ from arena.errors.base import ArenaError
 from arena.errors.store import StoreError
 from arena.presets import Preset, pick
 from arena.ui import presets_view, status_view, view
-from arena.ui.arena_parts import ArenaParts, vote_id
+from arena.ui.arena_parts import ArenaParts, stage_classes, vote_id
 from arena.ui.components import PRIVATE, Updates, diff_updates
 from arena.ui.feedback_view import Feedback
 from arena.ui.i18n import say
@@ -110,9 +110,10 @@ class ArenaTab(ArenaParts):
             await self.arena.follow_up(session, wanted.text, wanted.visitor, slot)
         else:
             session = await self.arena.begin(wanted, slot)
-            await self.arena.close_page(wanted.session_hash, keep=session.battle.id)
+            # First, so that the old battle's listeners show no more of it.
             state.forget_battle()
             state.battle_id, state.played = session.battle.id, wanted.preset
+            await self.arena.close_page(wanted.session_hash, keep=session.battle.id)
         state.preset = None
         return session
 
@@ -303,8 +304,9 @@ class ArenaTab(ArenaParts):
 
     async def on_new(self, state: PageState, mode: str, request: gr.Request) -> Updates:
         """An empty page in the chosen mode, with the choice of models that the mode has."""
-        await self.arena.close_page(request.session_hash or "")
+        state.forget_battle()  # first, so that the old battle's listeners show no more of it
         state.mode = Mode(mode)
+        await self.arena.close_page(request.session_hash or "")
         return self._emptied(state)
 
     def _emptied(self, state: PageState) -> Updates:
@@ -403,23 +405,26 @@ class ArenaTab(ArenaParts):
         for side, pane in self.panes.items():
             shown = page.panes[side]
             updates[pane.head] = shown.head
-            updates[pane.chat] = shown.messages
+            updates[pane.earlier] = shown.earlier
+            updates[pane.answer] = shown.answer
             updates[pane.stats] = shown.stats
             updates[pane.retry] = gr.update(interactive=shown.retry)
         for winner, button in self.votes.items():
             classes = ["vote", vote_id(winner), *(["chosen"] if page.chosen is winner else [])]
             updates[button] = gr.update(interactive=page.votable, elem_classes=classes)
         key = "prompt.next" if page.follow_up else "prompt.placeholder"
-        kind = ["panes", *(["single"] if page.single else [])]
+        ended = page.stage in {view.Stage.VOTE, view.Stage.REVEALED}
         return updates | {
+            self.stage: gr.update(elem_classes=stage_classes(page.stage, single=page.single)),
+            self.question: page.question,
             self.reveal: page.bar,
+            self.link: page.link,
             self.undo: gr.update(interactive=page.undo),
-            self.new_battle: gr.update(interactive=bool(page.bar)),
+            self.new_battle: gr.update(interactive=ended),
             self.prompt: gr.update(placeholder=say(language, key)),
             self.send: gr.update(interactive=not page.running),
             self.stop: gr.update(interactive=page.running),
             self.mode: gr.update(interactive=not page.running),
-            self.panes_row: gr.update(elem_classes=kind),
             self.judge: "",
             self.feedback.box: "",
         }

@@ -40,7 +40,8 @@ def guess_html(choices: Sequence[tuple[str, str]], feedback: Feedback, language:
         _choice("guess", label, label, chosen=feedback.guess == identity)
         for label, identity in choices
     )
-    return _line(say(language, "extra.guess"), buttons)
+    line = _line(say(language, "extra.guess"), buttons)
+    return _fold(say(language, "extra.guess.open"), line)
 
 
 def feedback_html(feedback: Feedback, language: str) -> str:
@@ -60,7 +61,14 @@ def feedback_html(feedback: Feedback, language: str) -> str:
         )
         rows.append(_line(say(language, f"extra.grade.{side}"), grades))
     rows.append(_comment(feedback, language))
-    return f'<div class="extras-rows">{"".join(rows)}</div>'
+    return _fold(say(language, "extra.open"), "".join(rows))
+
+
+def _fold(title: str, content: str) -> str:
+    return (
+        f'<details id="why"><summary class="link">{escape(title)}</summary>'
+        f'<div class="sheet up">{content}</div></details>'
+    )
 
 
 def _comment(feedback: Feedback, language: str) -> str:

@@ -37,6 +37,7 @@ HERE = Path(__file__).parent
 # No web fonts: the page must not call out, and a system's own Japanese font reads best.
 FONT = ["Hiragino Sans", "Noto Sans CJK JP", "Noto Sans JP", "Yu Gothic UI", "system-ui"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Noto Sans Mono CJK JP", "monospace"]
+STYLES = ("page", "stage", "tables", "leaderboard")
 TABS = ("arena", "leaderboard", "models")
 # Each tick is a request of every open page: at one a second, 200 idle pages held the event loop.
 TICK_SECONDS = 5.0
@@ -82,7 +83,7 @@ def launch_options(
     scripts = [path.read_text(encoding="utf-8") for path in sorted((HERE / "scripts").glob("*.js"))]
     return {
         "theme": theme,
-        "css": (HERE / "style.css").read_text(encoding="utf-8"),
+        "css": "".join((HERE / "styles" / f"{name}.css").read_text("utf-8") for name in STYLES),
         "head": f"<script>{''.join(scripts)}</script>",
         "ssr_mode": False,
         "run_history": False,
@@ -132,11 +133,8 @@ class Page:
             self.client = gr.JSON(visible=False)
             self.spoken = gr.Textbox(visible=False)
             self._build_header()
-            self.tabs = self.translator.make_computed(
-                html, lambda language: {"value": _tabs_html(language)},
-                js_on_load="arenaTabs(element, trigger, watch)", elem_classes="tabs",
-            )  # fmt: skip
             with gr.Column(elem_id="panel-arena", elem_classes="tab-panel"):
+                self._build_banner()
                 self.arena_tab.build(self.state)
             with gr.Column(elem_id="panel-leaderboard", elem_classes="tab-panel"):
                 self.leaderboard.build(self.tabs, self.state)
@@ -155,6 +153,10 @@ class Page:
             make_computed(
                 html, lambda language: {"value": _title_html(language)}, elem_classes="title"
             )
+            self.tabs = make_computed(
+                html, lambda language: {"value": _tabs_html(language)},
+                js_on_load="arenaTabs(element, trigger, watch)", elem_classes="tabs",
+            )  # fmt: skip
             self.chips = make_computed(
                 html, lambda language: {"value": chips_html(arena.public_registry, language)},
                 elem_classes="chip-box",
@@ -165,16 +167,23 @@ class Page:
                 # goes by the button's text, which changes with the language, so a link is shown.
                 gr.LoginButton(visible=False)
             self.switch = self.translator.make(
-                gr.Button, {"value": "lang.switch"}, size="sm", scale=0, min_width=80,
-                elem_id="language", elem_classes="language",
+                gr.Button, {"value": "lang.switch"}, size="sm", scale=0, min_width=0,
+                elem_id="language", elem_classes="pill",
             )  # fmt: skip
+            make_computed(
+                html, lambda language: {"value": _menu_html(language)},
+                js_on_load="arenaMenu(element)", elem_classes="menu-box",
+            )  # fmt: skip
+
+    def _build_banner(self) -> None:
+        make_computed = self.translator.make_computed
         with gr.Row(elem_classes="banner-row"):
             self.banner = make_computed(
-                html, lambda language: {"value": banner_html(arena.public_registry, language)},
+                html, lambda language: {"value": banner_html(self.arena.public_registry, language)},
                 elem_id="banner",
             )  # fmt: skip
             self.start_stand_in = make_computed(
-                gr.Button, self._stand_in_offer, size="sm", scale=0, elem_id="wake"
+                gr.Button, self._stand_in_offer, size="sm", scale=0, min_width=0, elem_id="wake"
             )
 
     def _connect(self, demo: gr.Blocks) -> None:
@@ -274,7 +283,15 @@ class Page:
 
 
 def _title_html(language: str) -> str:
-    return f"<h1>{say(language, 'title')}</h1><p>{say(language, 'subtitle')}</p>"
+    return f"<h1>{say(language, 'title')}</h1>"
+
+
+def _menu_html(language: str) -> str:
+    label = say(language, "menu")
+    return (
+        f'<button type="button" id="menu" aria-expanded="false" aria-label="{label}">'
+        '<i aria-hidden="true"></i></button>'
+    )
 
 
 def _tabs_html(language: str) -> str:

@@ -1,64 +1,69 @@
-"""The examples: chips over the panes, a dice, and the rest in a fold. Pure."""
+"""The examples: cards, a dice, and the rest in a fold. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from itertools import zip_longest
 
 from arena.domain import Category
 from arena.presets import CATEGORIES, LANGUAGES, Preset
 from arena.ui.i18n import say
 
 DICE_ID = "*"
+CARDS = 6
+"""The cards of an empty page, the dice among them."""
 
 
 def presets_html(presets: Sequence[Preset], language: str, *, first: str) -> str:
-    """One example of each category as a chip, a dice, and the rest in a fold.
+    """Cards with the first examples and a dice; the rest in a fold.
 
     All languages are in it; `first` is the one whose examples come first.
     """
-    chips = []
-    featured = set()
-    for category in CATEGORIES:
-        top = next((p for p in presets if p.category is category and p.language == first), None)
-        if top is not None:
-            featured.add(top.id)
-            chips.append(_category(category, language) + _chip(top))
+    featured = _featured([p for p in presets if p.language == first])
+    cards = "".join(
+        _button(preset, say(language, f"category.{preset.category}")) for preset in featured
+    )
     order = (first, *(other for other in LANGUAGES if other != first))
-    groups = "".join(_group(presets, c, order, language, featured) for c in Category)
-    dice = f"⚄ {escape(say(language, 'preset.dice'))}"
+    rest = [preset for preset in presets if preset not in featured]
+    groups = "".join(_group(rest, category, order, language) for category in Category)
+    dice = _card(
+        "preset-dice", DICE_ID, say(language, "category.any"), say(language, "preset.dice")
+    )
     everything = escape(say(language, "preset.all"))
     return (
-        f'<div class="presets">{"".join(chips)}'
-        f'<button type="button" class="pre" id="preset-dice" data-preset="{DICE_ID}">'
-        f"{dice}</button>"
-        f'<details class="all"><summary class="pre" id="preset-all">{everything}</summary>'
-        f'<div class="sheet">{groups}</div></details></div>'
+        f'<div class="picks">{cards}{dice}</div>'
+        f'<details class="all"><summary class="link" id="preset-all">{everything}</summary>'
+        f'<div class="sheet">{groups}</div></details>'
     )
 
 
-def _category(category: Category, language: str) -> str:
-    return f'<span class="cat">{escape(say(language, f"category.{category}"))}</span>'
+def _featured(presets: Sequence[Preset]) -> list[Preset]:
+    """One of each category, then a second one, as long as there is room beside the dice."""
+    by_category = [[p for p in presets if p.category is category] for category in CATEGORIES]
+    turns = [preset for turn in zip_longest(*by_category) for preset in turn if preset is not None]
+    return turns[: CARDS - 1]
 
 
 def _group(
-    presets: Sequence[Preset],
-    category: Category,
-    order: Sequence[str],
-    language: str,
-    featured: set[str],
+    presets: Sequence[Preset], category: Category, order: Sequence[str], language: str
 ) -> str:
-    mine = [p for p in presets if p.category is category and p.id not in featured]
+    mine = [p for p in presets if p.category is category]
     mine.sort(key=lambda p: (order.index(p.language), p.order))
-    buttons = "".join(_chip(p, say(language, f"preset.level.{p.level}")) for p in mine)
-    return f'<div class="group">{_category(category, language)}{buttons}</div>' if mine else ""
+    buttons = "".join(_button(p, say(language, f"preset.level.{p.level}")) for p in mine)
+    title = escape(say(language, f"category.{category}"))
+    return f'<section><h3>{title}</h3><div class="picks">{buttons}</div></section>' if mine else ""
 
 
-def _chip(preset: Preset, level: str = "") -> str:
-    small = f"<small>{escape(level)}</small>" if level else ""
+def _button(preset: Preset, note: str) -> str:
+    return _card(f"preset-{preset.id}", preset.id, note, preset.title, preset.language)
+
+
+def _card(name: str, preset: str, note: str, title: str, language: str = "") -> str:
+    spoken = f' lang="{language}"' if language else ""
     return (
-        f'<button type="button" class="pre" id="preset-{preset.id}" lang="{preset.language}" '
-        f'data-preset="{preset.id}">{escape(preset.title)}{small}</button>'
+        f'<button type="button" class="pick" id="{name}" data-preset="{preset}">'
+        f"<small>{escape(note)}</small><span{spoken}>{escape(title)}</span></button>"
     )
 
 
@@ -72,8 +77,8 @@ def judge_html(preset: Preset | None, language: str) -> str:
         parts.append(f"<p><b>{title}</b></p><pre>{escape(preset.reference.strip())}</pre>")
     if preset.note:
         parts.append(f"<p>{escape(preset.note)}</p>")
-    summary = f"{say(language, 'preset.judge')}: {preset.title}"
+    summary = escape(say(language, "preset.judge"))
     return (
-        f'<details class="judge"><summary>{escape(summary)}</summary>'
-        f'<div lang="{preset.language}">{"".join(parts)}</div></details>'
+        f'<details class="judge"><summary class="link">{summary}</summary>'
+        f'<div class="sheet" lang="{preset.language}" tabindex="0">{"".join(parts)}</div></details>'
     )

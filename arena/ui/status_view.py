@@ -13,9 +13,18 @@ from arena.ui.i18n import error_line, in_line, say, say_or
 
 
 def chips_html(registry: Registry, language: str) -> str:
-    """One chip a model: what it is, and how it is. Variants share their base's."""
+    """One light and a sentence for all models; a click shows each. Variants share their base's."""
     shown = [e for e in registry.entries if not e.is_variant]
-    return f'<div class="chips">{"".join(_chip(entry, language) for entry in shown)}</div>'
+    ready = sum(entry.ready for entry in registry.entries)
+    loading = any(isinstance(entry.model.status(), Loading) for entry in shown)
+    light = "ok" if ready > 1 else "wait" if loading else "warn"
+    state = "ready" if ready > 1 or not loading else "loading"
+    text = escape(say(language, f"status.all.{state}", count=ready))
+    chips = "".join(_chip(entry, language) for entry in shown)
+    return (
+        f'<details class="status" id="status"><summary class="pill chip {light}"><i></i>{text}'
+        f'</summary><div class="sheet chips">{chips}</div></details>'
+    )
 
 
 def _chip(entry: Entry, language: str) -> str:

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from html import escape
 
 from arena.battle.session import Snapshot
 from arena.blind import Phase, SideFacts, hides_sides, shared_phase, visible_side
-from arena.domain import Finished, FinishReason, Mode, ModelSpec, Role, Side, Winner
+from arena.domain import Battle, Finished, FinishReason, Mode, ModelSpec, Side, Winner
 from arena.ui.i18n import error_line, in_line, say
 from arena.ui.markdown import safe_markdown
 from arena.ui.verdict_words import counting_line, record_line
 
-ChatMessages = list[dict[str, str]]
 # Makes a text safe to show, told the text and its place on the page.
 Guard = Callable[[str, str], str]
 SAID_ENDINGS = (FinishReason.LENGTH, FinishReason.SIZE, FinishReason.LOOP, FinishReason.OTHER)
@@ -31,13 +31,28 @@ VOTE_TEXTS = {
 }
 
 
+class Stage(StrEnum):
+    """What the arena tab is for at the moment; only the dock differs between them."""
+
+    IDLE = "idle"
+    WRITING = "writing"
+    VOTE = "vote"
+    REVEALED = "revealed"
+
+
 @dataclass(frozen=True, slots=True)
 class PaneView:
-    """One pane."""
+    """One pane.
+
+    Attributes:
+        answer: to the newest question, as Markdown that is safe to show.
+        earlier: the turns before it, likewise; empty without any.
+    """
 
     head: str
-    messages: ChatMessages
-    stats: str
+    answer: str = ""
+    earlier: str = ""
+    stats: str = ""
     retry: bool = False
 
 
@@ -46,16 +61,21 @@ class PageView:
     """The part of the arena tab that a battle changes.
 
     Attributes:
+        question: the newest one, as HTML.
         chosen: the vote that was cast, else None.
-        bar: what the line under the vote buttons says; empty hides it.
+        bar: what the line over the buttons says.
+        link: copies the battle's link; empty before its vote.
         undo: the vote can be taken back.
     """
 
     panes: Mapping[Side, PaneView]
+    stage: Stage = Stage.IDLE
+    question: str = ""
     running: bool = False
     votable: bool = False
     chosen: Winner | None = None
     bar: str = ""
+    link: str = ""
     single: bool = False
     follow_up: bool = False
     undo: bool = False
@@ -63,7 +83,7 @@ class PageView:
 
 def idle_view(language: str, mode: Mode) -> PageView:
     """The page before a battle."""
-    panes = {side: PaneView(_pane_head(side, "", language, mode), [], "") for side in Side}
+    panes = {side: PaneView(_pane_head(side, "", language, mode)) for side in Side}
     return PageView(panes, single=mode is Mode.SINGLE)
 
 
@@ -84,18 +104,30 @@ def battle_view(
     voted = vote is not None and snapshot.undo_s is None
     panes = {side: _pane(snapshot, side, language, guard, voted=voted) for side in battle.sides}
     for side in Side:
-        panes.setdefault(side, PaneView(_pane_head(side, "", language, battle.mode), [], ""))
+        panes.setdefault(side, PaneView(_pane_head(side, "", language, battle.mode)))
     follow_up = not snapshot.running and vote is None and _all_done(snapshot)
+    votable = snapshot.votable and vote is None
+    undo = vote is not None and snapshot.undo_s is not None
     return PageView(
         panes,
+        stage=_stage(snapshot, votable=votable or undo),
+        question=question_html(battle, language),
         running=snapshot.running,
-        votable=snapshot.votable and vote is None,
+        votable=votable,
         chosen=vote,
-        bar="" if snapshot.running else _result_line(snapshot, language, vote, shared=shared),
+        bar=_result_line(snapshot, language, vote, shared=shared),
+        link="" if undo or vote is None or shared else _link(battle.id, language),
         single=battle.mode is Mode.SINGLE,
         follow_up=follow_up,
-        undo=vote is not None and snapshot.undo_s is not None,
+        undo=undo,
     )
+
+
+def _stage(snapshot: Snapshot, *, votable: bool) -> Stage:
+    """The vote's buttons stay while it can be taken back."""
+    if snapshot.running:
+        return Stage.WRITING
+    return Stage.VOTE if votable else Stage.REVEALED
 
 
 def _all_done(snapshot: Snapshot) -> bool:
@@ -104,21 +136,40 @@ def _all_done(snapshot: Snapshot) -> bool:
 
 def shown_texts(snapshot: Snapshot) -> list[tuple[str, str]]:
     """Every text that the panes show, with its place on the page."""
-    return [(text, place) for side in snapshot.sides for _, text, place in _said(snapshot, side)]
+    return [
+        shown
+        for side in snapshot.sides
+        for shown in (*_earlier(snapshot.battle, side), _answer(snapshot, side))
+    ]
 
 
-def _said(snapshot: Snapshot, side: Side) -> list[tuple[Role, str, str]]:
-    """What was said on a side, oldest first: author, text, and place on the page."""
-    said = []
-    *before, last = snapshot.battle.conversation(side)
-    for turn, exchange in enumerate(before):
-        said.append((Role.USER, exchange.prompt, f"prompt-{turn}"))
-        if exchange.answer is not None:
-            said.append((Role.ASSISTANT, exchange.answer.text, f"{side}-{turn}"))
-    said.append((Role.USER, last.prompt, f"prompt-{len(before)}"))
-    if text := snapshot.sides[side].text:
-        said.append((Role.ASSISTANT, text, f"{side}-{len(before)}"))
-    return said
+def _earlier(battle: Battle, side: Side) -> list[tuple[str, str]]:
+    """Questions and answers of the turns before the last one, oldest first."""
+    found = []
+    for turn, exchange in enumerate(battle.conversation(side)[:-1]):
+        found.append((exchange.prompt, f"prompt-{turn}"))
+        found.append((exchange.answer.text if exchange.answer else "", f"{side}-{turn}"))
+    return found
+
+
+def _answer(snapshot: Snapshot, side: Side) -> tuple[str, str]:
+    turn = len(snapshot.battle.conversation(side)) - 1
+    return snapshot.sides[side].text, f"{side}-{turn}"
+
+
+def question_html(battle: Battle, language: str) -> str:
+    """The newest question in one line, which opens."""
+    talk = battle.conversation(Side.A)
+    text = escape(talk[-1].prompt)
+    label = escape(say(language, "prompt.label"))
+    turns = ""
+    if len(talk) > 1:
+        said = escape(say(language, "question.earlier", count=len(talk) - 1))
+        turns = f'<button type="button" class="link" data-earlier>{said}</button>'
+    return (
+        f'<details class="question"><summary><i>{label}</i><span dir="auto">{text}</span></summary>'
+        f'<div class="sheet" dir="auto" tabindex="0">{text}</div></details>{turns}'
+    )
 
 
 def _pane(
@@ -128,17 +179,22 @@ def _pane(
     spec, facts = visible_side(battle, side, seen.facts, voted=voted)
     hidden = hides_sides(battle, voted=voted)
     phase = _shared_phase(snapshot) if hidden else seen.phase
-    messages = [
-        {"role": role.value, "content": guard(text, place)}
-        for role, text, place in _said(snapshot, side)
-    ]
+    earlier = [guard(text, place) for text, place in _earlier(battle, side)]
+    questions = [quoted(question) for question in earlier[::2]]
+    turns = [part for turn in zip(questions, earlier[1::2], strict=True) for part in turn]
     name = _name(spec, facts) if spec else ""
     return PaneView(
         _pane_head(side, name, language, battle.mode, busy=phase in BUSY),
-        messages,
+        guard(*_answer(snapshot, side)),
+        "\n\n".join([*turns, "---"]) if turns else "",
         "" if hidden and phase in ENDED_BADLY else _stats(phase, facts, language, named=not hidden),
         snapshot.retryable(side, voted=voted),
     )
+
+
+def quoted(text: str) -> str:
+    """A Markdown text as a quotation."""
+    return "\n".join(f"> {line}" for line in text.split("\n"))
 
 
 def _shared_phase(snapshot: Snapshot) -> Phase:
@@ -149,8 +205,11 @@ def _shared_phase(snapshot: Snapshot) -> Phase:
 def _name(spec: ModelSpec, facts: SideFacts) -> str:
     served = facts.answer.finished.served_model if facts.answer else ""
     remote = "" if spec.precision else served or spec.source
-    detail = " · ".join(part for part in (spec.precision, spec.engine, remote) if part)
-    return f'<b>{escape(spec.label)}</b> <span class="dim">{escape(detail)}</span>'
+    detail = " · ".join(part for part in (spec.precision, remote) if part)
+    return (
+        f"<b>{escape(spec.label)}</b> "
+        f'<span class="dim" title="{escape(spec.engine, quote=True)}">{escape(detail)}</span>'
+    )
 
 
 def _pane_head(side: Side, name: str, language: str, mode: Mode, *, busy: bool = False) -> str:
@@ -229,8 +288,18 @@ def pending_line(snapshot: Snapshot, language: str, vote: Winner) -> str:
     return escape(say(language, key, choice=choice, seconds=snapshot.undo_s or 0))
 
 
+def _link(battle_id: str, language: str) -> str:
+    text, copied = (escape(say(language, key), quote=True) for key in ("vote.link", "copied"))
+    return (
+        f'<button type="button" class="link" id="copy-link" data-battle="{battle_id}" '
+        f'data-copied="{copied}">{text}</button>'
+    )
+
+
 def _result_line(snapshot: Snapshot, language: str, vote: Winner | None, *, shared: bool) -> str:
     battle = snapshot.battle
+    if snapshot.running:
+        return escape(say(language, "vote.wait" if battle.mode is not Mode.SINGLE else "vote.none"))
     if vote is not None and snapshot.undo_s is not None:
         return pending_line(snapshot, language, vote)
     if vote is not None and battle.spec_b is not None:
@@ -252,8 +321,4 @@ def _voted_line(snapshot: Snapshot, language: str, vote: Winner, *, shared: bool
     done = say(language, f"vote.done.{vote}", a=a, b=b)
     counting = escape(counting_line(snapshot.verdict, language))
     record = escape(record_line(snapshot.record, language))
-    link = (
-        f'<a class="share" href="?battle={battle.id}" target="_blank" rel="noopener">'
-        f"{escape(say(language, 'vote.link'))}</a>"
-    )
-    return f"{in_line(language, done, counting, record)} {link}"
+    return in_line(language, done, counting, record)

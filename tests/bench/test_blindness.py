@@ -58,8 +58,7 @@ async def battles(store: VoteStore, *, even: bool) -> list[Trace]:
         trace, counts = Trace(), {"pane-a": 0, "pane-b": 0}
         for when, parts in await page.read(page.send("Why?")):
             for name in counts.keys() & parts.keys():
-                last = parts[name][-1]
-                counts[name] = len(last["content"]) if last["role"] == "assistant" else 0
+                counts[name] = len(parts[name])
             trace.sent.append((when, *counts.values()))
             trace.ended = when
         trace.remote_left = page.session.battle.spec(Side.A).id == "y"

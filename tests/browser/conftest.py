@@ -28,7 +28,7 @@ FLAGS = [
     "--disable-background-networking", "--disable-component-update",
 ]  # fmt: skip
 # No wait in these tests is a measurement: each ends when it is so, and fails after this time.
-READY_S = 600
+READY_S = float(os.environ.get("ARENA_TEST_WAIT_S", "600"))
 # An address at which nobody listens.
 NOBODY = "http://127.0.0.1:9/"
 # On a Space, Gradio puts a header on the page that loads fonts and pictures from elsewhere.

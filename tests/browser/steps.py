@@ -35,7 +35,7 @@ def vote(page: Page) -> None:
 
 def read(page: Page) -> None:
     """Wait for as long as reading both answers takes; a vote before does not count."""
-    shown = sum(len(answer) for answer in page.locator("#panes .bot").all_inner_texts())
+    shown = sum(len(answer) for answer in page.locator("#panes .md").all_inner_texts())
     page.wait_for_timeout(
         200 + 1000 * min(SHARE_READ * shown / min(TOP_SPEED.values()), ALWAYS_ENOUGH_S)
     )

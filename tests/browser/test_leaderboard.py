@@ -97,6 +97,7 @@ def test_language_and_filters_reach_the_board(app: Served, open_page: Open) -> N
 def test_board_fits_a_phone(voted: Served, open_page: Open) -> None:
     """At 390 px the page is not wider than the screen, and a picture fits its card."""
     page = open_page(voted.url, viewport={"width": 390, "height": 844})
+    page.locator("#menu").click()
     page.locator("#tab-leaderboard").click()
     expect(page.locator("#plot-speed .main-svg").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

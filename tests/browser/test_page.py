@@ -62,7 +62,7 @@ def test_enter_of_an_ime_conversion_does_not_send(app: Served, open_page: Open) 
     assert len(app.rows("select id from battles")) == before
     expect(page.locator("#prompt textarea")).to_have_value("質問")
     page.keyboard.press("Enter")
-    expect(page.locator("#pane-a .user")).to_contain_text("質問")
+    expect(page.locator("#question .question span")).to_contain_text("質問")
 
 
 def test_languages_switch_and_are_remembered(app: Served, open_page: Open) -> None:
@@ -91,7 +91,7 @@ def test_laptop_needs_no_scrolling_to_vote(app: Served, open_page: Open, locale:
     ready(page)
     ask(page, "Say hello.")
     finished(page)
-    for name in ("vote-a", "vote-bad", "send", "new-battle"):
+    for name in ("vote-a", "vote-bad", "vote-b", "send", "new-battle"):
         box = page.locator(f"#{name}").bounding_box()
         assert box is not None
         assert box["y"] + box["height"] <= 800, name
@@ -116,10 +116,13 @@ def test_phone_width_is_usable(app: Served, open_page: Open, locale: str) -> Non
     page.locator("#vote-a").tap()
     expect(page.locator("#vote-a")).to_have_class(re.compile("chosen"))
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    for name in ("pane-a", "pane-b", "prompt", "send"):
-        box = page.locator(f"#{name}").bounding_box()
-        assert box is not None
-        assert box["x"] + box["width"] <= 390, name
+    for side in "bab":
+        page.locator(f"#sides [data-side={side}]").tap()
+        expect(page.locator(f"#pane-{side}")).to_be_in_viewport(ratio=0.9)
+        for name in (f"pane-{side}", "prompt", "send"):
+            box = page.locator(f"#{name}").bounding_box()
+            assert box is not None
+            assert box["x"] + box["width"] <= 390, name
 
 
 def test_nothing_is_fetched_from_elsewhere(app: Served, open_page: Open) -> None:

@@ -73,7 +73,7 @@ def test_a_vote_is_taken_back_and_cast_anew(patient: Served, open_page: Open) ->
     expect(page.locator("#reveal")).to_contain_text("Saved: B is better.")
     assert patient.rows(NEWEST) == [("model_b", 0)]
     page.locator("#new-battle").click()
-    expect(page.locator("#pane-a .bot")).to_have_count(0)
+    expect(page.locator("#pane-a .md")).to_be_empty()
     expect(page.locator("#undo")).to_be_disabled()
     assert patient.rows(NEWEST) == [("model_b", 1)], "next makes it final"
 
@@ -84,7 +84,7 @@ def test_the_next_question_makes_it_final(patient: Served, open_page: Open) -> N
     ask(page, "Say it again.")
     finished(page)
     assert patient.rows("select count(*) from votes where pending_until is not null") == [(0,)]
-    expect(page.locator("#pane-a .user")).to_have_text("Say it again.")
+    expect(page.locator("#question .question span")).to_have_text("Say it again.")
     assert hidden(page)
 
 

@@ -55,8 +55,8 @@ def test_preset_two_streams_vote_reveal_row(app: Served, open_page: Open) -> Non
     expect(page.locator("#prompt textarea")).to_have_value(re.compile("for loop"))
     before = len(app.rows("select id from battles"))
     page.locator("#send").click()
-    expect(page.locator("#pane-a .bot")).not_to_be_empty()
-    expect(page.locator("#pane-b .bot")).not_to_be_empty()
+    expect(page.locator("#pane-a .md")).not_to_be_empty()
+    expect(page.locator("#pane-b .md")).not_to_be_empty()
     finished(page)
     assert "SmolLM2" not in page.locator("#panes").inner_text()
     assert "tok/s" not in page.locator("#panes").inner_text()
@@ -78,7 +78,7 @@ def test_preset_two_streams_vote_reveal_row(app: Served, open_page: Open) -> Non
     written = json.loads(conversation)[0]["answer"]["text"]
     words = re.findall(r"[A-Za-z]{4,}", re.sub(r"```\w*", "", written))
     assert words
-    assert words[0] in page.locator("#pane-a .bot").inner_text()
+    assert words[0] in page.locator("#pane-a .md").inner_text()
     page.locator("#tab-leaderboard").click()
     expect(page.locator("#leaderboard")).to_contain_text("step by step")
     page.locator("#tab-models").click()
@@ -99,7 +99,7 @@ def test_keyboard_alone_is_enough(app: Served, open_page: Open) -> None:
     expect(page.locator("#vote-tie")).to_have_class(re.compile("chosen"))
     page.locator("#new-battle").focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#pane-a .bot")).to_have_count(0)
+    expect(page.locator("#pane-a .md")).to_be_empty()
     expect(page.locator("#vote-tie")).to_be_disabled()
 
 
@@ -108,10 +108,10 @@ def test_stop_ends_both_and_keeps_the_text(endless: Served, open_page: Open) -> 
     page = open_page(endless.url)
     ready(page)
     ask(page, "Write a long story about the sea.")
-    expect(page.locator("#pane-a .bot")).not_to_be_empty()
+    expect(page.locator("#pane-a .md")).not_to_be_empty()
     page.locator("#stop").click()
     expect(page.locator("#reveal")).to_contain_text("Stopped before both")
-    expect(page.locator("#pane-a .bot")).not_to_be_empty()
+    expect(page.locator("#pane-a .md")).not_to_be_empty()
     expect(page.locator("#send")).to_be_enabled()
     expect(page.locator("#vote-a")).to_be_disabled()
     finishes = endless.rows(
@@ -126,7 +126,7 @@ def test_closed_tab_stops_the_answers(endless: Served, open_page: Open) -> None:
     page = open_page(endless.url)
     ready(page)
     ask(page, "Write another long story about the hills.")
-    expect(page.locator("#pane-a .user")).to_be_visible()
+    expect(page.locator("#question .question span")).to_be_visible()
     expect(page.locator("#stop")).to_be_enabled()
     newest = "select finish_a from battles order by created_at desc limit 1"
     page.close()
@@ -144,7 +144,9 @@ def test_follow_up_and_single_mode(app: Served, open_page: Open) -> None:
     expect(page.locator("#new-battle")).to_be_enabled()
     expect(page.locator("#stats-a")).to_contain_text("tok/s")
     ask(page, "Once more.")
-    expect(page.locator("#pane-a .user")).to_have_count(2)
+    expect(page.locator("#question .question span")).to_have_text("Once more.")
+    page.locator("[data-earlier]").click()
+    expect(page.locator(".side-a .block.earlier")).to_contain_text("Say hello.")
     expect(page.locator("#new-battle")).to_be_enabled()
     mode, talk = app.rows(
         "select mode, conversation_a from battles order by created_at desc limit 1"
@@ -195,7 +197,7 @@ def test_sigterm_in_the_middle_of_answers_loses_nothing(endless: Served, open_pa
     page = open_page(endless.url)
     ready(page)
     ask(page, "Tell me a very long story about a lighthouse.")
-    expect(page.locator("#pane-a .bot")).not_to_be_empty()
+    expect(page.locator("#pane-a .md")).not_to_be_empty()
     assert end(endless) == 0
     ((finish_a, finish_b, talk),) = endless.rows(
         "select finish_a, finish_b, conversation_a from battles order by created_at desc limit 1"

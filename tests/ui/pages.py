@@ -39,8 +39,9 @@ class OpenPage:
         self.names: dict[Any, str] = {}
         for side, pane in self.tab.panes.items():
             self.names |= {
-                pane.head: f"head-{side}", pane.chat: f"pane-{side}",
-                pane.stats: f"stats-{side}", pane.retry: f"retry-{side}",
+                pane.head: f"head-{side}", pane.answer: f"pane-{side}",
+                pane.earlier: f"earlier-{side}", pane.stats: f"stats-{side}",
+                pane.retry: f"retry-{side}",
             }  # fmt: skip
 
     def reload(self) -> None:

@@ -109,7 +109,7 @@ async def test_a_page_that_is_being_written_is_empty_afterwards(store: VoteStore
         rest = [update async for update in stream]
     assert rest == [{tab.notice: ""}]
     assert state.battle_id is None
-    assert [page[pane.chat] for pane in tab.panes.values()] == [[], []]
+    assert [page[pane.answer] for pane in tab.panes.values()] == ["", ""]
     assert page[tab.send]["interactive"]
     assert not page[tab.stop]["interactive"]
     assert (await pairs_of(store))[0][0].erased is not None

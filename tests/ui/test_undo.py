@@ -166,5 +166,5 @@ async def test_the_next_battle_ends_the_wait_without_names(visit: Visit, store: 
 
 def panes_of(visit: Visit) -> str:
     """All that the panes show."""
-    parts = [p for pane in visit.tab.panes.values() for p in (pane.head, pane.chat, pane.stats)]
+    parts = [p for pane in visit.tab.panes.values() for p in (pane.head, pane.answer, pane.stats)]
     return repr([visit.page[part] for part in parts])

@@ -6,36 +6,41 @@
     if (matchMedia("(min-width: 701px)").matches) box()?.focus();
   };
 
+  // What opens over the page closes by Escape and by a click elsewhere.
+  const SHEETS = "details:has(> .sheet)[open]";
   const editable = (el) => el && (el.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(el.tagName));
   const arenaShown = () => document.body.dataset.tab === "arena";
-  const votes = { 1: "vote-a", 2: "vote-tie", 3: "vote-bad", 4: "vote-b" };
-  // A digit votes if nothing was typed for so long before it, and no other key comes for so long.
+  const buttons = { 1: "vote-a", 2: "vote-tie", 3: "vote-bad", 4: "vote-b", n: "new-battle" };
+  // A key presses its button if nothing was typed for so long before it, and no other key comes
+  // for so long.
   const QUIET_MS = 1000;
   const HOLD_MS = 400;
   let typedAt = -Infinity;
-  let held = null;  // {digit, button, timer}: the button of a vote; null where it can't be one
+  let held = null;  // {key, button, timer}: what the key would press; null where it can't
 
-  const voteButton = (digit) => {
-    const button = document.getElementById(votes[digit]);
+  const buttonOf = (key) => {
+    const button = document.getElementById(buttons[key]);
+    // A vote is not skipped by a key.
+    if (key === "n" && !document.querySelector("#stage.s-revealed")) return null;
     if (!button || button.disabled || !arenaShown()) return null;
     const { top, bottom, height } = button.getBoundingClientRect();
     return height && top >= 0 && bottom <= innerHeight ? button : null;
   };
   const letGo = () => {
     clearTimeout(held?.timer);
-    const digit = held?.digit || "";
+    const key = held?.key || "";
     held = null;
-    return digit;
+    return key;
   };
-  // A key while no field has the focus: a vote, or text, which goes into the prompt box.
+  // A key while no field has the focus: a vote, the next battle, or text for the prompt box.
   const keyOutside = (event, quiet) => {
     if (event.repeat || !arenaShown()) return;
-    if (!held && votes[event.key]) {
-      const button = quiet ? voteButton(event.key) : null;
+    const button = quiet && buttons[event.key] ? buttonOf(event.key) : null;
+    if (!held && (button || event.key in { 1: 0, 2: 0, 3: 0, 4: 0 })) {
       const timer = setTimeout(() => {
-        if (voteButton(letGo()) === button) button?.click();
+        if (buttonOf(letGo()) === button) button?.click();
       }, HOLD_MS);
-      held = { digit: event.key, button, timer };
+      held = { key: event.key, button, timer };
       return;
     }
     if (!held && event.key === "/") event.preventDefault();
@@ -52,7 +57,7 @@
       return;
     }
     if (event.key === "Escape") {
-      document.querySelectorAll("details.all[open]").forEach((fold) => { fold.open = false; });
+      document.querySelectorAll(SHEETS).forEach((fold) => { fold.open = false; });
       if (editable(event.target)) event.target.blur();
       return;
     }
@@ -87,7 +92,7 @@
 
   document.addEventListener("click", (event) => {
     if (event.target.closest("#send")) asked();
-    document.querySelectorAll("details.all[open]").forEach((fold) => {
+    document.querySelectorAll(SHEETS).forEach((fold) => {
       if (!fold.contains(event.target)) fold.open = false;
     });
   });

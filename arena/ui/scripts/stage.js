@@ -1,0 +1,128 @@
+// The battle stage: what moves in it moves because the reader moved it.
+(() => {
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const bodies = () => all(".pane-body");
+  const stage = () => document.getElementById("stage");
+
+  // A pill says that there is more below; a pane never scrolls by itself.
+  const SLACK_PX = 8;
+  const more = (body) => {
+    const left = body.scrollHeight - body.clientHeight - body.scrollTop;
+    body.parentElement.classList.toggle("more", left > SLACK_PX);
+  };
+  // What is wider than its pane scrolls inside itself, also by the keyboard.
+  const reachable = (body) => all("pre, table, .katex-display", body).forEach((part) => {
+    if (part.scrollWidth > part.clientWidth) part.tabIndex = 0;
+    else part.removeAttribute("tabindex");
+  });
+  let together = false;
+  let led = null;  // the pane that the reader scrolls while the other follows
+  const follow = (body) => {
+    more(body);
+    if (!together || (led && led !== body)) return;
+    led = body;
+    const share = body.scrollTop / Math.max(1, body.scrollHeight - body.clientHeight);
+    bodies().filter((other) => other !== body).forEach((other) => {
+      other.scrollTop = share * (other.scrollHeight - other.clientHeight);
+    });
+    requestAnimationFrame(() => requestAnimationFrame(() => { led = null; }));
+  };
+  const watchPane = (body) => {
+    if (body.dataset.watched) return;
+    body.dataset.watched = "yes";
+    body.tabIndex = 0;
+    body.addEventListener("scroll", () => follow(body), { passive: true });
+    const look = () => { more(body); reachable(body); };
+    new ResizeObserver(look).observe(body);
+    new MutationObserver(look).observe(body, { childList: true, subtree: true, characterData: true });
+  };
+  // On a phone one pane is on screen; a swipe or the switch shows the other.
+  const mark = () => {
+    const panes = document.getElementById("panes");
+    const side = panes.scrollLeft > panes.clientWidth / 2 ? "b" : "a";
+    all("#sides [data-side]").forEach((button) => {
+      button.setAttribute("aria-pressed", button.dataset.side === side);
+    });
+  };
+  const show = (side) => {
+    const panes = document.getElementById("panes");
+    panes.scrollTo({ left: side === "b" ? panes.scrollWidth : 0 });
+  };
+
+  // The next battle begins with an example that this visitor has not seen, ready to be replaced.
+  let next = false;
+  const box = () => document.querySelector("#prompt textarea");
+  const watchStage = () => new MutationObserver(() => {
+    const idle = stage().classList.contains("s-idle");
+    if (!idle || !next) return;
+    next = false;
+    if (!box().value) document.getElementById("preset-dice")?.click();
+  }).observe(stage(), { attributes: true, attributeFilter: ["class"] });
+
+  // Gradio makes the parts one by one; a battle begins long after the last one.
+  const begin = new MutationObserver(() => {
+    const panes = document.getElementById("panes");
+    if (bodies().length < 2 || !document.querySelector("#sides button")) return;
+    begin.disconnect();
+    bodies().forEach(watchPane);
+    panes.addEventListener("scroll", mark, { passive: true });
+    mark();
+    watchStage();
+  });
+  begin.observe(document, { childList: true, subtree: true });
+
+  window.arenaLink = (element) => {
+    element.addEventListener("click", async (event) => {
+      const button = event.target.closest("#copy-link");
+      if (!button) return;
+      const link = new URL(`?battle=${button.dataset.battle}`, location.href).href;
+      try {
+        await navigator.clipboard.writeText(link);
+      } catch {  // not allowed in this frame, or no https
+        const field = document.createElement("textarea");
+        field.value = link;
+        document.body.append(field);
+        field.select();
+        document.execCommand("copy");
+        field.remove();
+      }
+      button.textContent = button.dataset.copied;
+    });
+  };
+
+  // The menu of a phone: tabs, language, kind of battle and settings in one sheet.
+  window.arenaMenu = (element) => {
+    const page = element.closest("main").firstElementChild;
+    const open = (wanted) => {
+      page.dataset.menu = wanted ? "open" : "";
+      element.querySelector("#menu").setAttribute("aria-expanded", wanted);
+    };
+    document.addEventListener("click", (event) => {
+      if (event.target.closest("#menu")) open(page.dataset.menu !== "open");
+      else if (!event.target.closest("#tools, #choose")) open(false);
+    });
+    document.addEventListener("keydown", (event) => { if (event.key === "Escape") open(false); });
+  };
+
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("[data-earlier]")) stage()?.querySelector("#panes").classList.toggle("earlier-shown");
+    const pill = event.target.closest(".pill-more");
+    if (pill) {
+      const body = pill.closest(".pane").querySelector(".pane-body");
+      body.scrollBy({ top: body.clientHeight * 0.85 });
+    }
+    if (event.target.closest("#new-battle")) next = true;
+    const joined = event.target.closest("[data-together]");
+    if (joined) {
+      together = !together;
+      joined.setAttribute("aria-pressed", together);
+    }
+    const side = event.target.closest("#sides [data-side]");
+    if (side) show(side.dataset.side);
+    const grow = event.target.closest("[data-expand]");
+    if (grow) {
+      const wide = document.getElementById("panes").dataset;
+      wide.expanded = wide.expanded === grow.dataset.expand ? "" : grow.dataset.expand;
+    }
+  });
+})();
