@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
@@ -229,7 +230,8 @@ class Database:
     """An open database; `read` and `write` run one function in one transaction.
 
     It has threads of its own: a server that does not answer holds up no other threads, and their
-    number bounds that of the connections.
+    number bounds that of the connections. Writers of one process take turns where the database has
+    one at a time.
 
     Attributes:
         reader: transactions that see one moment and can't write (SQLite would let them).
@@ -243,6 +245,10 @@ class Database:
         self.reader = read_engine(engine)
         self.writer = write_engine(engine)
         self.place = place
+        # SQLite has one writer at a time, and its own waiting is not fair: of many threads that
+        # ask again and again, one may not get its turn before it gives up.
+        alone = engine.dialect.name == "sqlite"
+        self._turn: AbstractContextManager[object] = threading.Lock() if alone else nullcontext()
 
     @classmethod
     def open(cls, url: str, pool: int) -> Database:
@@ -301,8 +307,9 @@ class Database:
         with store_errors(self.place):
             for last in (False, True):
                 committing = False
+                turn = self._turn if engine is self.writer else nullcontext()
                 try:
-                    with engine.begin() as connection:
+                    with turn, engine.begin() as connection:
                         result = work(connection, *args, **kwargs)
                         committing = True
                 except DBAPIError as error:

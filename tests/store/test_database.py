@@ -8,14 +8,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from arena.errors.store import DriverMissing, StoreError
 from arena.preflight import look
-from arena.store.database import make_engine, place_of, store_errors
+from arena.store import database
+from arena.store.database import Database, make_engine, place_of, store_errors
 from arena.store.store import VoteStore
 from tests.environment import settings_from
 
 ROOT = Path(__file__).parents[2]
+PRAGMAS = database._PRAGMAS
 POSTGRES = "postgresql+psycopg://"
 
 
@@ -137,3 +140,23 @@ def test_what_is_not_the_databases_fault_passes() -> None:
     with pytest.raises(StoreError), store_errors("x"):
         raise OSError
     assert make_engine(f"{POSTGRES}host/arena", pool=7).pool.size() == 7
+
+
+async def test_writers_of_one_process_wait_for_their_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None asks SQLite for a turn that another thread has, so none has to give up."""
+    impatient = [(name, "0" if name == "busy_timeout" else value) for name, value in PRAGMAS]
+    monkeypatch.setattr(database, "_PRAGMAS", impatient)
+    opened = Database.open(f"sqlite:///{tmp_path / 'arena.db'}", 10)
+    running: list[int] = []
+
+    def write(connection: Connection, number: int) -> int:
+        running.append(number)
+        connection.exec_driver_sql(f"create table t{number} (x)")
+        assert running.pop() == number, "two write at once"
+        return number
+
+    done = await asyncio.gather(*(opened.write(write, number) for number in range(30)))
+    assert done == [*range(30)]
+    await opened.aclose()
