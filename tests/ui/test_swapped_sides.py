@@ -1,7 +1,8 @@
 """With the sides swapped, every byte that leaves the server is the same, but for the texts.
 
-Gradio's real HTTP traffic under a clock that stands still, of battles that end in every way, seen
-by the voter's page and by a second one: streams, Models tab, leaderboard, API, health, headers.
+Gradio's real HTTP traffic under a clock that stands still, of battles that end in every way, of
+caps and budgets that are reached, at the pace of the models and at an even one, seen by the voter's
+page and by a second one: streams, Models tab, leaderboard, API, health, headers.
 
 Three worlds play the same battles. In `SAME` the left side plays one script, and the local model
 has it. In `OTHER_MODELS` the remote model plays that script on that side: every byte must be the
@@ -34,7 +35,7 @@ from arena.battle.limits import Limits
 from arena.dataset.columns import ExportShape, FileFormat
 from arena.dataset.public import PublicExports
 from arena.domain import Delta, Finished, FinishReason, GenerationParams, Message
-from arena.errors.models import KeyRejected, ModelError, Overloaded
+from arena.errors.models import BudgetSpent, KeyRejected, ModelError, Overloaded
 from arena.models.base import Expenses, Ready, StreamEvent, Unavailable
 from arena.models.registry import Entry, Registry
 from arena.models.throughput import Throughput
@@ -55,10 +56,10 @@ MEASURED = re.compile(
 
 PANES = ("pane-a", "pane-b")
 Split = tuple[str, list[str], list[str]]
-Script = Sequence[str | float | Exception | Finished]
+Script = Sequence[str | float | Exception | Finished | Unavailable]
 FINE: Script = (1.0, "One ", 1.0, "two.", 1.0)
 BLOCKED = Finished(FinishReason.BLOCKED, error_code="content_blocked")
-
+SPENT = BudgetSpent(limit="1.00", label="Gem", until="midnight", variable="X_USD")
 
 # How one answer ends; the other one is fine.
 ENDINGS: dict[str, Script] = {
@@ -66,6 +67,9 @@ ENDINGS: dict[str, Script] = {
     "refused": (1.0, KeyRejected(variable="X_KEY")),
     "overloaded midway": (1.0, "One ", 3.0, Overloaded("x")),
     "blocked": (1.0, BLOCKED),
+    "budget spent": (1.0, "One ", Unavailable(SPENT), 1.0, "two.", 1.0),
+    "stopped": FINE,
+    "even": (0.5, "One ", 2.0, "two.", 0.5),
 }
 
 
@@ -86,11 +90,15 @@ class Player(ScriptedModel):
         self.running += 1
         self.spent += 0.25
         try:
+            if isinstance(self.state, Unavailable) and self.state.error is SPENT:
+                raise SPENT
             for step in self.script:
                 if isinstance(step, float):
                     await asyncio.sleep(step)
                 elif isinstance(step, str):
                     yield Delta(step)
+                elif isinstance(step, Unavailable):
+                    self.state = step
                 elif isinstance(step, Finished):
                     yield step
                     return
@@ -98,7 +106,8 @@ class Player(ScriptedModel):
                     if isinstance(step, ModelError):  # a lasting refusal
                         self.state = Unavailable(step)
                     raise step
-            self.state = Ready({"served_model": f"{self.slug}@1"}, notice="one_at_a_time")
+            if isinstance(self.state, Ready):
+                self.state = Ready({"served_model": f"{self.slug}@1"}, notice="one_at_a_time")
             yield Finished(FinishReason.STOP, completion_tokens=3, served_model=f"{self.slug}@1")
         finally:
             self.running -= 1
@@ -200,9 +209,18 @@ class World:
         self.note(f"--- {name}")
         client = {"visitor": "0" * 32, "language": "en", "accepts": "en"}
         await self.ask(self.voter, "Page.on_load", client)
+        admission, roomy = self.arena.admission, self.arena.limits
+        self.arena._even = name == "even"
         await self.send("Why?", stop_after=0.1 if name == "stopped" else None)
-        if name == "fine":
+        if name in {"fine", "budget spent"}:
             await self.send("And why that?")
+        # Then the visitor's cap is reached: neither another prompt nor a retry is let through.
+        admission._limits = roomy.model_copy(update={"battles_per_day": 1})
+        if name == "fine":
+            await self.ask(self.voter, "ArenaTab.on_send", "Why at all?", *SETTINGS)
+        if name == "overloaded midway":
+            await self.ask(self.voter, "on_retry", index=1)
+        admission._limits = roomy
         if name == "refused":
             await self.look_well(next(iter(self.arena._sessions)))
             await self.ask(self.voter, "Page.on_switch")
@@ -246,11 +264,13 @@ async def played(folder: Path, *, local_left: bool, swapped: bool) -> World:
             browser(app, "voter") as voter,
             browser(app, "other") as other,
         ):
+            # It looks for work a thousand times a second, which are all played.
+            app.get_blocks()._queue.sleep_when_free = 0.05
             world = World(arena, voter, other, exports)
             left, right = (local, remote) if local_left else (remote, local)
             if swapped:
                 left, right = right, left
-            for name, ending in (*ENDINGS.items(), ("stopped", FINE)):
+            for name, ending in ENDINGS.items():
                 left.script, right.script = ending, FINE
                 local.state = remote.state = Ready()
                 await world.battle(name)
@@ -285,7 +305,13 @@ def test_who_plays_on_a_side_changes_no_byte(worlds: dict[str, World]) -> None:
     assert everything.count("Later") == 0
     assert "One two." in everything
     assert "An answer was refused" in everything
-    for hidden in ("phi@1", "gem@1", "tok/s", "$0.", "export 1"):
+    battles = dict(zip(ENDINGS, everything.split("--- ")[1:], strict=True))
+    for name in ("fine", "overloaded midway"):
+        assert "battles are used up" in battles[name]
+    for name, text in battles.items():
+        busy = "there is too much to do at the moment" in text
+        assert busy is (name in {"overloaded midway", "budget spent"}), name
+    for hidden in ("phi@1", "gem@1", "tok/s", "$0.", "export 1", "$1.", "midnight"):
         assert hidden not in everything
 
 
