@@ -3,8 +3,8 @@
 The app's page in a process of its own (`python -m bench.load_server`), with two paced models in the
 place of real ones: each writes `TOKENS` short pieces at `RATE` a second, so that the page is
 measured and no model. The visitors are in this process and speak Gradio's own protocol. An idle
-visitor ticks as the page's timers do. Lag is how much later than asked for a sleep of 10 ms ends
-on the server's event loop.
+visitor asks what is new, as a page does whose model loads. Lag is how much later than asked for a
+sleep of 10 ms ends on the server's event loop.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ import psutil
 from bench.load_server import RATE, TOKENS
 from tests.ui.served import free_port
 from tests.ui.visitors import PageVisitor, client, config_of
+
+PULSE_S = 5.0
+"""How often such a page asks, as the script `pulse.js` has it."""
 
 
 @dataclass
@@ -76,19 +79,18 @@ async def reader(page: PageVisitor, seen: Seen, until: float) -> None:
 
 
 async def looker(page: PageVisitor, seen: Seen, until: float, number: int, all_of: int) -> None:
-    """An open page on which nothing happens but its timer."""
-    tick = page.tick()
-    every = page.seconds_of(tick)
-    await asyncio.sleep(every * number / all_of)
+    """An open page that asks what is new, as one does whose model loads; others ask nothing."""
+    pulse = page.listener("pulse-status", "select")
+    await asyncio.sleep(PULSE_S * number / all_of)
     with suppress(httpx.ReadError):
         async with page.connected():
             await page.open()
             while time.perf_counter() < until:
                 try:
-                    await page.post(tick, page.body(tick, {}))
+                    await page.post(pulse, page.body(pulse, {}))
                 except httpx.HTTPError as error:
                     seen.errors.append(repr(error))
-                await asyncio.sleep(every)
+                await asyncio.sleep(PULSE_S)
 
 
 def server(folder: Path, port: int, streams: int) -> subprocess.Popen[str]:

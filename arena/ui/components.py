@@ -21,6 +21,16 @@ def html(value: str = "", **options: Any) -> gr.HTML:  # noqa: ANN401 -- Gradio'
     return gr.HTML(value, apply_default_css=False, **options)
 
 
+def pulse(name: str) -> gr.HTML:
+    """Asks the server what is new, by its event `select`, while there may be something new.
+
+    The script `pulse.js` knows when that is for each name; an idle or hidden page asks nothing.
+    """
+    return html(
+        elem_id=f"pulse-{name}", elem_classes="pulse", js_on_load=f"arenaPulse('{name}', trigger)"
+    )
+
+
 def choice_of(value: object, choices: Iterable[T], default: D) -> T | D:
     """The choice that the browser sent; the default for what no control of the page sends."""
     return next((choice for choice in choices if choice == value), default)

@@ -31,7 +31,8 @@ def models_html(
     """A card a contestant, with its facts; a built-in variant only while it can play."""
     shown = [entry for entry in registry.entries if entry.ready or not entry.fallback_variant]
     cards = "".join(_model_card(entry, language, owner=owner) for entry in shown)
-    return f'<div class="cards">{cards}{store_card}</div>'
+    mark = " data-owner" if owner else ""
+    return f'<div class="cards"{mark}>{cards}{store_card}</div>'
 
 
 def visitor_html(language: str) -> str:

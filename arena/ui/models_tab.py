@@ -10,13 +10,11 @@ import gradio as gr
 from arena.battle.arena import Arena
 from arena.errors.base import ArenaError
 from arena.leaderboard.watch import VoteWatch
-from arena.ui.components import PRIVATE, Updates, html
+from arena.ui.components import PRIVATE, html, pulse
 from arena.ui.model_cards import models_html, store_html, visitor_html, votes_html
 from arena.ui.owner import Owner
 from arena.ui.page_state import PageState
 from arena.ui.status_view import error_notice
-
-TICK_SECONDS = 2.0
 
 
 class ModelsTab:
@@ -30,21 +28,19 @@ class ModelsTab:
     def build(self, tabs: gr.HTML, state: gr.State) -> None:
         """Make the components; call inside the panel's context."""
         self.cards = html(elem_id="models", js_on_load="arenaModels(element, trigger)")
-        self.timer = gr.Timer(TICK_SECONDS, active=False)
-        tabs.select(self.on_show, [state], [self.cards, self.timer], **PRIVATE)
-        self.timer.tick(self.on_tick, [state], [self.cards], queue=False, **PRIVATE)
+        tabs.select(self.on_show, [state], [self.cards], **PRIVATE)
+        pulse("models").select(self.on_tick, [state], [self.cards], queue=False, **PRIVATE)
         self.cards.select(self.on_try_again, [state], [self.cards], **PRIVATE)
 
     async def on_show(
         self, state: PageState, event: gr.EventData, request: gr.Request,
         profile: gr.OAuthProfile | None,
-    ) -> Updates:  # fmt: skip
-        """A tab was opened: this one shows what is now, and keeps on; the others end that."""
-        opened = getattr(event, "tab", "") == "models"
-        if not opened:
-            return {self.timer: gr.Timer(active=False)}
+    ) -> Any:  # fmt: skip  # noqa: ANN401 -- or nothing
+        """A tab was opened: this one shows what is now."""
+        if getattr(event, "tab", "") != "models":
+            return gr.skip()
         state.shown_cards = await self._cards(state, request, profile)
-        return {self.cards: state.shown_cards, self.timer: gr.Timer(active=True)}
+        return {self.cards: state.shown_cards}
 
     async def on_tick(
         self, state: PageState, request: gr.Request, profile: gr.OAuthProfile | None

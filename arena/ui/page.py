@@ -20,7 +20,7 @@ from arena.settings import Settings
 from arena.stats.filters import rules_of
 from arena.ui.api import Api
 from arena.ui.arena_tab import ArenaTab
-from arena.ui.components import PRIVATE, Updates, html, merge_updates
+from arena.ui.components import PRIVATE, Updates, html, merge_updates, pulse
 from arena.ui.health import health_routes
 from arena.ui.i18n import choose_language, say
 from arena.ui.leaderboard_tab import LeaderboardTab
@@ -39,8 +39,6 @@ FONT = ["Hiragino Sans", "Noto Sans CJK JP", "Noto Sans JP", "Yu Gothic UI", "sy
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Noto Sans Mono CJK JP", "monospace"]
 STYLES = ("page", "stage", "tables", "leaderboard")
 TABS = ("arena", "leaderboard", "models")
-# Each tick is a request of every open page: at one a second, 200 idle pages held the event loop.
-TICK_SECONDS = 5.0
 # Gradio copies a file that it serves; looked at every ten minutes, removed after an hour.
 DELETE_CACHE = (600, 3600)
 
@@ -85,6 +83,7 @@ def launch_options(
         "theme": theme,
         "css": "".join((HERE / "styles" / f"{name}.css").read_text("utf-8") for name in STYLES),
         "head": f"<script>{''.join(scripts)}</script>",
+        "favicon_path": HERE / "favicon.svg",
         "ssr_mode": False,
         "run_history": False,
         "enable_monitoring": False,
@@ -187,7 +186,6 @@ class Page:
             )
 
     def _connect(self, demo: gr.Blocks) -> None:
-        timer = gr.Timer(TICK_SECONDS)
         ticking = [
             self.chips, self.banner, self.start_stand_in, self.arena_tab.preset_list,
             self.arena_tab.privacy,
@@ -205,7 +203,7 @@ class Page:
         switched.then(None, [self.spoken], js="(language) => window.arenaSpeaks(language, true)")
         self.leaderboard.follow(switched)
         self.start_stand_in.click(self.on_start_stand_in, None, [self.start_stand_in], **PRIVATE)
-        timer.tick(
+        pulse("status").select(
             self.on_tick, [self.state, self.arena_tab.use_gemini], ticking, queue=False, **PRIVATE
         )
         demo.unload(self.on_unload)

@@ -152,7 +152,7 @@ def open_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
     contexts = []
     faults: list[str] = []
 
-    def opened(url: str, init: str = "", **options: Any) -> Page:
+    def opened(url: str, init: str = "", *, clock: bool = False, **options: Any) -> Page:
         given = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", **options}
         context = chromium.new_context(**given)
         contexts.append(context)
@@ -160,10 +160,12 @@ def open_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
             context.add_init_script(init)
         page = context.new_page()
         page.set_default_timeout(READY_S * 1000)
+        if clock:
+            page.clock.install()
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda said: faults.extend(violations(said.text)))
         page.goto(url)
-        page.locator("#send").wait_for()
+        page.locator("#send").wait_for(state="attached")
         # The page is in the visitor's language when the server has answered the load event.
         language = "en" if str(given["locale"]).startswith("en") else "ja"
         page.locator(f"html[lang={language}]").wait_for(state="attached")

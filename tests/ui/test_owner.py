@@ -151,9 +151,7 @@ async def test_visitors_see_no_costs_and_can_start_nothing(store: VoteStore) -> 
                     assert told not in shown
         assert not starts
         async with browser(app, "owner", RIGHT) as owner:
-            (cards, _timer) = outputs(
-                await owner.call("ModelsTab.on_show", event={"tab": "models"})
-            )
+            (cards,) = outputs(await owner.call("ModelsTab.on_show", event={"tab": "models"}))
             assert store.place in cards
             assert 'data-slug="broken"' in cards
             (cards,) = outputs(await owner.call("ModelsTab.on_try_again", event=again))

@@ -45,20 +45,6 @@ class PageVisitor:
                     return one
         raise LookupError(f"{element}.{event}")
 
-    def tick(self) -> Json:
-        """The listener of the timer that runs on every open page."""
-        (found,) = [
-            one
-            for one in self._listeners
-            for target, name in one["targets"]
-            if name == "tick" and self._props[target].get("active", True)
-        ]
-        return found
-
-    def seconds_of(self, tick: Json) -> float:
-        """How often that timer ticks."""
-        return float(self._props[tick["targets"][0][0]]["value"])
-
     def body(self, listener: Json, values: Mapping[str, Any], event_data: object = None) -> Json:
         """What the page sends for it; `values` by element, the others as they were at first."""
         given = {self._ids[name]: value for name, value in values.items()}

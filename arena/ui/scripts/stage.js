@@ -52,7 +52,16 @@
   // The next battle begins with an example that this visitor has not seen, ready to be replaced.
   let next = false;
   const box = () => document.querySelector("#prompt textarea");
+  // What a screen reader says: the end of a state, never what is being written.
+  const spoken = () => {
+    const region = document.getElementById("spoken");
+    const writes = stage().classList.contains("s-writing");
+    requestAnimationFrame(() => {
+      region.textContent = writes ? "" : document.getElementById("reveal").textContent;
+    });
+  };
   const watchStage = () => new MutationObserver(() => {
+    spoken();
     const idle = stage().classList.contains("s-idle");
     if (!idle || !next) return;
     next = false;
@@ -67,6 +76,7 @@
     bodies().forEach(watchPane);
     panes.addEventListener("scroll", mark, { passive: true });
     mark();
+    document.body.insertAdjacentHTML("beforeend", '<div id="spoken" role="status" class="ar-unseen"></div>');
     watchStage();
   });
   begin.observe(document, { childList: true, subtree: true });

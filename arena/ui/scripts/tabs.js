@@ -10,12 +10,26 @@
         tab.tabIndex = tab.dataset.tab === name ? 0 : -1;
       });
     };
+    const open = (name) => {
+      show(name);
+      trigger("select", {tab: name});
+    };
+    const addressed = () => {
+      const name = new URLSearchParams(location.search).get("tab");
+      return element.querySelector(`#tab-${CSS.escape(name || "")}`) ? name : "arena";
+    };
     element.addEventListener("click", (event) => {
-      const tab = event.target.closest("[role=tab]");
-      if (!tab) return;
-      show(tab.dataset.tab);
-      trigger("select", {tab: tab.dataset.tab});
+      const name = event.target.closest("[role=tab]")?.dataset.tab;
+      if (!name) return;
+      if (name !== addressed()) {
+        const address = new URL(location.href);
+        if (name === "arena") address.searchParams.delete("tab");
+        else address.searchParams.set("tab", name);
+        history.pushState(null, "", address);
+      }
+      open(name);
     });
+    window.addEventListener("popstate", () => open(addressed()));
     element.addEventListener("keydown", (event) => {
       const step = {ArrowRight: 1, ArrowLeft: -1}[event.key];
       if (!step) return;
@@ -25,6 +39,8 @@
       next.click();
     });
     watch("value", () => show(document.body.dataset.tab || "arena"));
-    show("arena");
+    // Gradio listens to events a moment after it has made the parts.
+    if (addressed() === "arena") show("arena");
+    else setTimeout(() => open(addressed()));
   };
 })();
