@@ -149,6 +149,7 @@ def compose(settings: Settings) -> Parts:
         even_cadence=settings.blind_cadence == "even",
         salt=salt_of(settings),
         undo_seconds=settings.undo_seconds,
+        grace_seconds=settings.page_grace_seconds,
     )
     if settings.zero_gpu:
         arena.registry.load_before_launch()

@@ -213,6 +213,13 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="a number of seconds from 0 to 600",
     )
+    page_grace_seconds: float = Field(
+        default=60,
+        ge=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="a number of seconds from 0 to 3600",
+    )
     retention_days: int | None = Field(
         default=None,
         ge=1,

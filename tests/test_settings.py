@@ -28,6 +28,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert settings.blind_cadence == "live"
     assert settings.gemini_api_key is None
     assert settings.limits.turns == 8
+    assert settings.page_grace_seconds == 60
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         ("ARENA_BLIND_CADENCE", "slow"),
         ("ARENA_DATABASE_URL", "mysql://x"),
         ("ARENA_VOTER_SALT", "short"),
+        ("ARENA_PAGE_GRACE_SECONDS", "-1"),
+        ("ARENA_PAGE_GRACE_SECONDS", "inf"),
         ("ARENA_MAX_CACHE_GIB", "-2"),
         ("SPACES_ZERO_GPU", "maybe"),
     ],

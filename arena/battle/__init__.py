@@ -2,7 +2,8 @@
 
 arena.py: begins, continues, stops and retries battles; takes the votes.
 public.py: the contestants' states as everybody may see them.
-session.py: a battle with an open page: its streams, and snapshots of them.
+session.py: an open battle: its streams, and snapshots of them.
+resume.py: which page shows it, how long it runs on without one, and who takes it up.
 cadence.py: when text is shown, where no side may tell its own timing.
 request.py: what a visitor asks for, and the record that is made of it.
 admission.py: running slots, the queue of those who wait, and rate limits.

@@ -26,9 +26,12 @@ from arena.battle.request import (
     check_battle,
     check_texts,
     checked_answer,
+    contestants_of,
     cost_usd,
+    draw_contestants,
     messages_for,
 )
+from arena.battle.resume import Pages
 from arena.battle.session import BattleSession, SideStream, Snapshot
 from arena.blind import Phase, Trouble, hides_sides, trouble_of
 from arena.concurrency import run_to_end, wait_to_end
@@ -67,12 +70,14 @@ class Arena:
         salt: of the visitors' hashes; None takes the one that the store keeps.
         now: the wall clock, UTC.
         undo_seconds: how long a vote can be taken back; 0 makes it final at once.
+        grace_seconds: how long a battle runs on without a page; 0 stops it at once.
     """
 
     def __init__(
         self, registry: Registry, store: VoteStore, limits: Limits, *,
         rng: random.Random | None = None, even_cadence: bool = False, salt: str | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC), undo_seconds: float = 0,
+        grace_seconds: float = 0,
     ) -> None:  # fmt: skip
         self.registry = registry
         self.store = store
@@ -85,6 +90,10 @@ class Arena:
         self._sessions: dict[str, BattleSession] = {}
         self._saves: set[asyncio.Task[None]] = set()
         self._public = PublicStatuses(registry, self._sessions.values)
+        self.pages = Pages(
+            self._sessions, store, self.pending, revive=self._revive, stop=self.stop,
+            grace_seconds=grace_seconds, now=now,
+        )  # fmt: skip
 
     @property
     def public_registry(self) -> Registry:
@@ -124,20 +133,22 @@ class Arena:
             LimitError: the text, the number of running battles or the visitor passes a cap.
             NoContestants: not enough models are ready.
             StoreError: it could not be written; then nothing is sent to any model.
-            UnknownBattle: the tab closed while it was written; nothing is sent either.
+            UnknownBattle: the page is gone, or wants another one; nothing is sent either.
         """
         with self.admission.use_slot(slot) as used:
             request = check_texts(request, self.limits)
+            if self.pages.is_gone(request.session_hash):
+                raise UnknownBattle
             await self.registry.refresh()
             check_own(self._running_of(request.visitor.voter), self.limits)
-            entries = self._draw(request)
+            entries = draw_contestants(request, self.registry, self._rng)
             pool = self.public_registry.pool()  # also notes the states before the battle
             seed = self._rng.randrange(2**31)
             battle = build_battle(request, entries, seed=seed, now=self._now(), limits=self.limits)
             check_battle(battle, self.limits)
             even = self._even and hides_sides(battle, voted=False)
             session = BattleSession(battle, entries, request.session_hash, pool, even=even)
-            # In the table before the next await, so that a closing tab and the caps see it.
+            # In the table before the next await, so that a closing page and the caps see it.
             self._sessions[battle.id] = session
             try:
                 await self.admission.count(request.visitor)
@@ -145,7 +156,7 @@ class Arena:
             except BaseException:  # cancelled ones too: a battle that did not begin takes no slot
                 self._sessions.pop(battle.id, None)
                 raise
-            if battle.id not in self._sessions:  # the tab closed meanwhile
+            if battle.id not in self._sessions:  # it was closed meanwhile
                 raise UnknownBattle
             session.slot = used
         self._start_streams(session)
@@ -153,17 +164,6 @@ class Arena:
 
     def _running_of(self, voter: str) -> int:
         return sum(s.running and s.battle.voter == voter for s in self._sessions.values())
-
-    def _draw(self, request: BattleRequest) -> dict[Side, Entry]:
-        if request.mode is Mode.BLIND:
-            first, second = self.registry.draw(self._rng, use_gemini=request.use_gemini)
-            return {Side.A: first, Side.B: second}
-        allowed = {e.slug: e for e in self.registry.contestants(use_gemini=request.use_gemini)}
-        chosen = {side: allowed.get(slug or "") for side, slug in request.slugs.items()}
-        found = {side: entry for side, entry in chosen.items() if entry is not None}
-        if len(found) < len(chosen):
-            raise NoContestants
-        return found
 
     # --- while it runs -------------------------------------------------------------------------
 
@@ -176,10 +176,12 @@ class Arena:
             BattleLocked: the vote is cast.
             BattleRunning: an answer is still being written.
             VoteTooEarly: a side has no answer to the prompt before.
+            NoContestants: one of them is not there any more.
             LimitError: a cap.
         """
         with self.admission.use_slot(slot) as used:
             self._check_idle(session)
+            self._check_contestants(session)
             battle = session.battle
             if not all(answered(battle, side) for side in battle.sides):
                 raise VoteTooEarly
@@ -212,6 +214,12 @@ class Arena:
         if session.running:
             raise BattleRunning
 
+    def _check_contestants(self, session: BattleSession) -> None:
+        """After a restart a model may still be loading, or be gone."""
+        session.entries = {**contestants_of(session.battle, self.registry), **session.entries}
+        if len(session.entries) < len(session.battle.sides):
+            raise NoContestants
+
     async def retry(
         self, session: BattleSession, side: Side, visitor: Visitor, slot: Slot | None = None
     ) -> None:
@@ -221,7 +229,7 @@ class Arena:
         the store did not take the answers, they are first written once more.
 
         Raises:
-            BattleLocked, BattleRunning, LimitError: as in `follow_up`.
+            BattleLocked, BattleRunning, NoContestants, LimitError: as in `follow_up`.
             NothingToRetry: there is an answer, and it is stored.
             StoreError: the store did not take it again.
         """
@@ -233,6 +241,7 @@ class Arena:
                 return
         with self.admission.use_slot(slot) as used:
             self._check_retry(session, side)
+            self._check_contestants(session)
             check_own(self._running_of(session.battle.voter), self.limits)
             await self.admission.count(visitor)
             async with session.lock:
@@ -341,21 +350,17 @@ class Arena:
     async def snapshots(self, session: BattleSession) -> AsyncGenerator[Snapshot, None]:
         """How the battle looks, about ten times a second while something changes.
 
-        Ends with a snapshot that is not running. A reader that leaves before stops both sides.
+        Ends with a snapshot that is not running. A reader that leaves before stops nothing, see
+        `Pages`.
         """
-        try:
-            while True:
-                session.changed.clear()
-                snapshot = session.snapshot()
-                yield snapshot
-                if not snapshot.running:
-                    return
-                if not session.paced:
-                    await asyncio.sleep(SNAPSHOT_SECONDS)
-                await session.changed.wait()
-        finally:
-            if session.running:
-                await self.stop(session)
+        while True:
+            changed, snapshot = session.changed, session.snapshot()
+            yield snapshot
+            if not snapshot.running:
+                return
+            if not session.paced:
+                await asyncio.sleep(SNAPSHOT_SECONDS)
+            await changed.wait()
 
     async def stop(self, session: BattleSession) -> None:
         """Stop what still runs, at its source; what was written so far is kept as cancelled."""
@@ -428,20 +433,15 @@ class Arena:
         """The open battle of that id; None if it is not open in this process."""
         return self._sessions.get(battle_id or "")
 
-    async def close_page(self, session_hash: str, *, keep: str | None = None) -> None:
-        """As `close`, of a page's battles: its tab closed, or it started another one."""
-        await self.close(lambda s: s.session_hash == session_hash and s.battle.id != keep)
-
-    async def close(self, which: Callable[[BattleSession], bool]) -> None:
-        """Stop and forget battles; a vote that could still be taken back becomes final."""
-        for session in [s for s in self._sessions.values() if which(s)]:
-            await self.stop(session)
-            self._sessions.pop(session.battle.id, None)
-            session.release_slot()
-            await self.pending.close(session)
+    def _revive(self, battle: Battle) -> BattleSession:
+        even = self._even and hides_sides(battle, voted=False)
+        pool = self.public_registry.pool()
+        entries = contestants_of(battle, self.registry)
+        return BattleSession.from_record(battle, entries, pool, even=even)
 
     async def aclose(self) -> None:
         """Stop every battle, make every vote final, and wait until all is written."""
+        await self.pages.aclose()
         for session in list(self._sessions.values()):
             await self.stop(session)
         await asyncio.gather(*self._saves)

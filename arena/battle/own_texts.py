@@ -50,5 +50,5 @@ class OwnTexts:
         left = await self.found(visitor)
         own = [name for name in left.ids if name in confirmed]
         closing(own)
-        await self._arena.close(lambda one: one.battle.id in own)
+        await self._arena.pages.close_where(lambda one: one.battle.id in own)
         return await self._arena.store.erase(own)

@@ -71,7 +71,7 @@ class PendingVotes:
             else:
                 battle, pending = await self._cast_pending(vote)
             if session is not None:
-                session.locked, session.pending = True, pending
+                session.vote, session.pending = vote, pending
         return battle
 
     async def _cast_pending(self, vote: Vote) -> tuple[Battle, PendingVote]:
@@ -98,7 +98,7 @@ class PendingVotes:
             await self._store.undo_vote(battle_id, voter, self._now())
             if session is not None and session.pending is not None:
                 self._forget(session.pending)
-                session.locked, session.pending = False, None
+                session.vote, session.pending = None, None
 
     async def close(self, session: BattleSession) -> None:
         """The page of that battle is gone: its vote is final, also one that is being stored."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import re
 import secrets
 from collections.abc import Mapping
@@ -26,8 +27,9 @@ from arena.domain import (
     Role,
     Side,
 )
+from arena.errors.battle import NoContestants
 from arena.errors.models import ContentBlocked, EmptyAnswer, ModelError, OnlyThoughts
-from arena.models.registry import Entry
+from arena.models.registry import Entry, Registry
 from arena.presets import Preset, preset_use
 from arena.settings import Limits
 
@@ -78,6 +80,32 @@ def check_texts(request: BattleRequest, limits: Limits) -> BattleRequest:
         text=check_prompt(request.text, limits),
         system_prompt=check_system_prompt(request.system_prompt, limits),
     )
+
+
+def draw_contestants(
+    request: BattleRequest, registry: Registry, rng: random.Random
+) -> dict[Side, Entry]:
+    """The contestants of a battle that begins: drawn in blind mode, else as they were chosen.
+
+    Raises:
+        NoContestants: not enough models are ready, or one of the chosen is not there.
+    """
+    if request.mode is Mode.BLIND:
+        first, second = registry.draw(rng, use_gemini=request.use_gemini)
+        return {Side.A: first, Side.B: second}
+    allowed = {e.slug: e for e in registry.contestants(use_gemini=request.use_gemini)}
+    chosen = {side: allowed.get(slug or "") for side, slug in request.slugs.items()}
+    found = {side: entry for side, entry in chosen.items() if entry is not None}
+    if len(found) < len(chosen):
+        raise NoContestants
+    return found
+
+
+def contestants_of(battle: Battle, registry: Registry) -> dict[Side, Entry]:
+    """The contestants of a battle by its record, as far as they are there under the same id."""
+    there = {entry.model.spec.id: entry for entry in registry.entries}
+    specs = {side: battle.spec(side).id for side in battle.sides}
+    return {side: there[name] for side, name in specs.items() if name in there}
 
 
 def build_battle(

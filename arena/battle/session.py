@@ -1,4 +1,4 @@
-"""A battle with an open page: its streams, and snapshots of them."""
+"""An open battle: its streams, and snapshots of them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from arena.domain import (
     Flag,
     Message,
     Side,
+    Vote,
 )
 from arena.errors.base import ArenaError
 from arena.models.registry import Entry
@@ -202,17 +203,19 @@ class PendingVote:
 
 
 class BattleSession:
-    """A battle with an open page.
+    """An open battle.
 
     Attributes:
         battle: the record; replaced whole, never between two awaits of one change.
-        session_hash: of the page that runs it.
+        session_hash: of the page that shows it; None while none does.
+        entries: the contestants; without one that is not there any more.
         pool: all contestants that could have been drawn, as everybody may know them.
-        changed: set when there is something new to show.
+        changed: set when there is something new to show; each change has an event of its own, so
+            that any number of readers can wait for the next one.
         cadence: how much of both texts is shown; None where each is shown as it comes.
         pacing: the task that moves `cadence` on.
         lock: held while the record or the vote is written to the store.
-        locked: the vote is cast, so nothing may be asked any more.
+        vote: as it was cast, without what was added to it later; None before it.
         pending: the vote, if it could be taken back when it was cast; it says whether it is final.
         saved: the store has the newest record.
         slot: held while an answer is being written.
@@ -222,7 +225,7 @@ class BattleSession:
     """
 
     def __init__(
-        self, battle: Battle, entries: Mapping[Side, Entry], session_hash: str,
+        self, battle: Battle, entries: Mapping[Side, Entry], session_hash: str | None,
         pool: Iterable[Entry] = (), *, even: bool = False,
     ) -> None:  # fmt: skip
         self.battle = battle
@@ -234,13 +237,31 @@ class BattleSession:
         self.streams = {side: self._new_stream() for side in battle.sides}
         self.changed = asyncio.Event()
         self.lock = asyncio.Lock()
-        self.locked = False
+        self.vote: Vote | None = None
         self.pending: PendingVote | None = None
         self.saved = True
         self.slot: Slot | None = None
         self.error_id = ""
         self.verdict: Verdict | None = None
         self.record: OwnRecord | None = None
+
+    @classmethod
+    def from_record(
+        cls, battle: Battle, entries: Mapping[Side, Entry], pool: Iterable[Entry], *, even: bool
+    ) -> BattleSession:
+        """A battle that no page shows, as its record has it: nothing is being written.
+
+        A side whose answer was not stored counts as stopped.
+        """
+        session = cls(battle, entries, None, pool, even=even)
+        for side, stream in session.streams.items():
+            stream.paced, stream.shown = False, None
+            stream.answer = battle.conversation(side)[-1].answer
+            if stream.answer is not None:
+                stream.parts = [stream.answer.text]
+                stream.ttft_s = stream.answer.finished.ttft_s
+            stream.end()
+        return session
 
     def _new_stream(self) -> SideStream:
         even = self.cadence is not None
@@ -264,7 +285,16 @@ class BattleSession:
     def note(self) -> None:
         """Something new came; where the pace is even, only the clock shows it."""
         if not self.paced:
-            self.changed.set()
+            self._tell()
+
+    def _tell(self) -> None:
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    @property
+    def locked(self) -> bool:
+        """Whether the vote is cast, so that nothing may be asked any more."""
+        return self.vote is not None
 
     @property
     def revealed(self) -> bool:
@@ -321,7 +351,7 @@ class BattleSession:
         if cadence.shown > before and not cadence.done:
             for stream in paced:
                 stream.shown = cadence.shown
-            self.changed.set()
+            self._tell()
         return cadence.done
 
     def show_all(self) -> None:
@@ -329,7 +359,7 @@ class BattleSession:
         for stream in self.streams.values():
             if stream.paced:
                 stream.paced, stream.shown = False, None
-        self.changed.set()
+        self._tell()
 
     def cut_short(self, now: datetime) -> None:
         """No more is shown of what is paced, and every side of it is stopped alike.
@@ -346,7 +376,7 @@ class BattleSession:
             if answer is not None and answer.usable:
                 finished = replace(answer.finished, reason=FinishReason.CANCELLED)
                 self.record_answer(side, replace(answer, finished=finished), now)
-        self.changed.set()
+        self._tell()
 
     def snapshot(self) -> Snapshot:
         """How it looks now."""

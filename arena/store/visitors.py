@@ -6,11 +6,16 @@ A visitor is the salted hash of an account or of a browser.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, func, null, or_, select
 
 from arena.domain import Winner
 from arena.store.schema import battles, final_votes, votes
+
+_RECENT: Final = 50
+"""Of one visitor: more than a day's battles of a person who reads them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +71,19 @@ def own_tally(connection: Connection, voter: str, model: str) -> Tally:
         ties=of(Winner.TIE, Winner.TIE),
         both_bad=of(Winner.BOTH_BAD, Winner.BOTH_BAD),
     )
+
+
+def recent_battles(connection: Connection, voter: str, since: datetime) -> dict[str, bool]:
+    """The newest battles that a visitor began here since then, and whether each has a vote.
+
+    Newest first, without those whose texts were removed. A vote that can be taken back is one.
+    """
+    began = (battles.c.voter == voter, battles.c.created_at >= since, battles.c.source == "")
+    chosen = (
+        select(battles.c.id, votes.c.battle_id.is_not(None).label("voted"))
+        .outerjoin(votes, votes.c.battle_id == battles.c.id)
+        .where(*began, battles.c.erased.is_(null()))
+        .order_by(battles.c.created_at.desc(), battles.c.id)
+        .limit(_RECENT)
+    )
+    return {row.id: bool(row.voted) for row in connection.execute(chosen)}

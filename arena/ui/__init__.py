@@ -6,6 +6,8 @@ arena_parts.py: the components of the Arena tab, in their order.
 arena_tab.py: what each of them does: send, stop, retry, vote.
 view.py: panes, numbers and result line of a battle, computed from a snapshot.
 verdict_words.py: whether a vote counts, in words.
+resume.py: the battle that a page which opens has back.
+shown.py: what the page's script knows of it.
 feedback.py, feedback_view.py: guess, reasons, grades and comment of a voter.
 presets_view.py: the examples, and what to look for when judging.
 status_view.py: chips, banner, notices, the account's link.

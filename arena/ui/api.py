@@ -96,10 +96,12 @@ class Api:
 
     async def _compared(self, wanted: BattleRequest) -> Json:
         session = await self.arena.begin(wanted)
-        async with aclosing(self.arena.snapshots(session)) as snapshots:
-            async for snapshot in snapshots:
-                last = snapshot
-        await self.arena.close_page(wanted.session_hash)
+        try:
+            async with aclosing(self.arena.snapshots(session)) as snapshots:
+                async for snapshot in snapshots:
+                    last = snapshot
+        finally:
+            await self.arena.pages.close(wanted.session_hash)
         return {
             "battle": session.battle.id,
             "prompt": session.battle.conversation_a[0].prompt,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -17,10 +17,11 @@ from arena.presets import Preset
 from arena.settings import Settings
 from arena.stats.filters import rules_of
 from arena.ui import presets_view, status_view, view
-from arena.ui.components import html
+from arena.ui.components import Updates, html
 from arena.ui.erasure_part import ErasurePart
 from arena.ui.feedback import FeedbackPart
 from arena.ui.i18n import say
+from arena.ui.shown import ShownPart
 from arena.ui.translator import Translator
 
 LATEX: list[dict[str, str | bool]] = [
@@ -119,6 +120,8 @@ class ArenaParts:
                     html, lambda language: {"value": _reading_html(language)},
                     elem_id="reading",
                 )  # fmt: skip
+            self.shown = ShownPart()
+            self.shown.build(self.translator.language)
             html(SIDES, elem_id="sides")
             with gr.Row(elem_classes="panes", elem_id="panes"):
                 self.panes = {side: self._build_pane(side) for side in Side}
@@ -270,7 +273,7 @@ class ArenaParts:
         return [
             *panes, *self.votes.values(), self.reveal, self.undo, self.new_battle, self.prompt,
             self.send, self.stop, self.notice, self.judge, self.mode, *self.models.values(),
-            self.stage, self.question, self.link, self.feedback.box,
+            self.stage, self.question, self.link, self.feedback.box, self.shown.box,
         ]  # fmt: skip
 
     def presets_html(self, language: str) -> str:
@@ -297,3 +300,20 @@ class ArenaParts:
             for entry in self.arena.public_registry.entries
             if entry.ready or not ready_only
         ]
+
+    def models_of(
+        self, mode: Mode, language: str, chosen: Mapping[Side, str] | None = None
+    ) -> Updates:
+        """The choice of models that a mode has, with what was chosen, or the first ones."""
+        updates: Updates = {}
+        choices = self.model_choices(ready_only=not chosen)
+        for place, (side, box) in enumerate(self.models.items()):
+            wanted = mode is Mode.OPEN or (mode is Mode.SINGLE and side is Side.A)
+            first = choices[min(place, len(choices) - 1)][1] if choices else None
+            key = "model.single" if mode is Mode.SINGLE else f"model.{side}"
+            updates[box] = gr.update(
+                choices=choices, value=(chosen or {}).get(side, first) if wanted else None,
+                interactive=wanted, label=say(language, key),
+                visible=True if wanted else "hidden",
+            )  # fmt: skip
+        return updates

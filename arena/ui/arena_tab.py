@@ -13,7 +13,7 @@ import gradio as gr
 from arena.battle.admission import Slot
 from arena.battle.limits import Visitor
 from arena.battle.request import BattleRequest, answered
-from arena.battle.session import BattleSession, Snapshot, snapshot_of
+from arena.battle.session import BattleSession, Snapshot
 from arena.blind import valid_guess
 from arena.domain import Mode, Side, Winner
 from arena.errors.base import ArenaError
@@ -63,7 +63,7 @@ class ArenaTab(ArenaParts):
         )
         for event in (self.new_battle.click, self.mode.input):
             event(self.on_new, [state, self.mode], outputs, **UNLIMITED)
-        self.erasure.connect(state, self._visitor, self._emptied, outputs)
+        self.erasure.connect(state, self.visitor, self._emptied, outputs)
         self.use_gemini.input(self.on_gemini, [state, self.use_gemini], [self.privacy], **UNLIMITED)
         self.preset_list.select(
             self.on_preset, [state], [self.prompt, self.notice], **UNLIMITED
@@ -89,7 +89,7 @@ class ArenaTab(ArenaParts):
         session = self._open_session(state) if preset is None else None
         try:
             wanted = BattleRequest(
-                text=text, mode=kind, params=params, visitor=await self._visitor(state, request),
+                text=text, mode=kind, params=params, visitor=await self.visitor(state, request),
                 session_hash=request.session_hash or "", ui_language=state.language,
                 use_gemini=bool(use_gemini), preset=preset, system_prompt=system,
                 model_a=model_a, model_b=model_b,
@@ -113,7 +113,7 @@ class ArenaTab(ArenaParts):
             # First, so that the old battle's listeners show no more of it.
             state.forget_battle()
             state.battle_id, state.played = session.battle.id, wanted.preset
-            await self.arena.close_page(wanted.session_hash, keep=session.battle.id)
+            await self.arena.pages.close(wanted.session_hash, keep=session.battle.id)
         state.preset = None
         return session
 
@@ -149,7 +149,8 @@ class ArenaTab(ArenaParts):
                 yield self.settle(state)
                 return
             state.waiting = False
-            updates = self._show_all(state, await begin(slot))
+            first: Updates = {self.prompt: gr.update(value=""), self.notice: ""}
+            updates = self.show_all(state, await begin(slot), first)
             async with aclosing(updates):
                 async for update in updates:
                     yield update
@@ -179,16 +180,29 @@ class ArenaTab(ArenaParts):
             self.send: gr.update(interactive=False),
         }
 
-    async def _show_all(
-        self, state: PageState, session: BattleSession
+    async def show_all(
+        self, state: PageState, session: BattleSession, first: Updates
     ) -> AsyncGenerator[Updates, None]:
-        """What changes on the page until no answer is being written."""
+        """What changes on the page until no answer is being written; `first` goes before it.
+
+        What can't be shown is stopped; a page that goes away stops nothing, see `Pages`.
+        """
+        try:
+            async with aclosing(self._changes(state, session, first)) as changes:
+                async for changed in changes:
+                    yield changed
+        except Exception:
+            await self.arena.stop(session)
+            raise
+
+    async def _changes(
+        self, state: PageState, session: BattleSession, first: Updates
+    ) -> AsyncGenerator[Updates, None]:
         sent: Updates = {}
         language = state.language
-        first: Updates = {self.prompt: gr.update(value=""), self.notice: ""}
         async with aclosing(self.arena.snapshots(session)) as snapshots:
             async for shown in snapshots:
-                snapshot = shown if shown.running else await self._judged(session, state)
+                snapshot = shown if shown.running else await self.judged(session, state)
                 if state.language != language:  # the other language has replaced what was sent
                     language, sent = state.language, {}
                 await state.guarded.prepare(view.shown_texts(snapshot))
@@ -202,7 +216,7 @@ class ArenaTab(ArenaParts):
                 if changed := diff_updates(update, sent):  # Gradio ends an event at an empty one
                     yield changed
 
-    async def _judged(self, session: BattleSession, state: PageState) -> Snapshot:
+    async def judged(self, session: BattleSession, state: PageState) -> Snapshot:
         """The battle with what is known of its vote."""
         await self.verdicts.look(session, signed_in=state.account is not None)
         return session.snapshot()
@@ -217,7 +231,7 @@ class ArenaTab(ArenaParts):
         battle = session.battle
         return session if all(answered(battle, side) for side in battle.sides) else None
 
-    async def _visitor(self, state: PageState, request: gr.Request) -> Visitor:
+    async def visitor(self, state: PageState, request: gr.Request) -> Visitor:
         """The visitor; the address is what the server believes, see ARENA_TRUSTED_PROXIES."""
         address = request.client.host if request.client else ""
         return await self.arena.admission.visitor(
@@ -235,7 +249,7 @@ class ArenaTab(ArenaParts):
             try:
                 session = self.arena.session(state.battle_id)
                 self.arena.registry.restart_failed()
-                visitor = await self._visitor(state, request)
+                visitor = await self.visitor(state, request)
                 updates = self._run(state, begin, None)
                 async with aclosing(updates):
                     async for update in updates:
@@ -259,29 +273,37 @@ class ArenaTab(ArenaParts):
         async def on_vote(state: PageState, request: gr.Request) -> AsyncGenerator[Updates, None]:
             try:
                 session = self.arena.session(state.battle_id)
-                visitor = await self._visitor(state, request)
+                visitor = await self.visitor(state, request)
                 guess = valid_guess(session.battle, state.feedback.guess)
                 await self.arena.vote(session.battle.id, winner, visitor, guess)
             except ArenaError as error:
                 yield self.complain(error, state.language)
                 return
-            state.vote, pending = winner, session.pending
-            yield self.show(await self._judged(session, state), state) | {self.notice: ""}
-            if pending is None:
-                return
-            while not await pending.wait(TICK_SECONDS):
-                yield {self.reveal: view.pending_line(session.snapshot(), state.language, winner)}
-            # It may have been taken back, or the page may show another battle by now.
-            if pending.final and state.battle_id == session.battle.id:
-                yield self.show(await self._judged(session, state), state)
+            state.vote = winner
+            yield self.show(await self.judged(session, state), state) | {self.notice: ""}
+            async for update in self.show_end_of_vote(state, session, winner):
+                yield update
 
         return on_vote
+
+    async def show_end_of_vote(
+        self, state: PageState, session: BattleSession, winner: Winner
+    ) -> AsyncGenerator[Updates, None]:
+        """What changes on the page until a vote can't be taken back any more."""
+        pending = session.pending
+        if pending is None or pending.ended.is_set():
+            return
+        while not await pending.wait(TICK_SECONDS):
+            yield {self.reveal: view.pending_line(session.snapshot(), state.language, winner)}
+        # It may have been taken back, or the page may show another battle by now.
+        if pending.final and state.battle_id == session.battle.id:
+            yield self.show(await self.judged(session, state), state)
 
     async def on_undo(self, state: PageState, request: gr.Request) -> Updates:
         """Take the vote back; the guess stays, words that were added to the vote go with it."""
         try:
             session = self.arena.session(state.battle_id)
-            await self.arena.undo(session.battle.id, await self._visitor(state, request))
+            await self.arena.undo(session.battle.id, await self.visitor(state, request))
         except ArenaError as error:
             return self.complain(error, state.language)
         state.vote, state.feedback = None, Feedback(guess=state.feedback.guess)
@@ -293,7 +315,7 @@ class ArenaTab(ArenaParts):
         """A guess, a reason, a grade or a comment."""
         kind, value = (str(getattr(event, name, "")) for name in ("kind", "value"))
         try:
-            await self.feedback.click(state, await self._visitor(state, request), kind, value)
+            await self.feedback.click(state, await self.visitor(state, request), kind, value)
         except ArenaError as error:
             return self.complain(error, state.language)
         except ValueError:
@@ -306,7 +328,7 @@ class ArenaTab(ArenaParts):
         """An empty page in the chosen mode, with the choice of models that the mode has."""
         state.forget_battle()  # first, so that the old battle's listeners show no more of it
         state.mode = Mode(mode)
-        await self.arena.close_page(request.session_hash or "")
+        await self.arena.pages.close(request.session_hash or "")
         return self._emptied(state)
 
     def _emptied(self, state: PageState) -> Updates:
@@ -314,15 +336,7 @@ class ArenaTab(ArenaParts):
         state.forget_battle()
         language = state.language
         updates = self._page(view.idle_view(language, state.mode), language)
-        choices = self.model_choices(ready_only=True)
-        for place, (side, box) in enumerate(self.models.items()):
-            wanted = state.mode is Mode.OPEN or (state.mode is Mode.SINGLE and side is Side.A)
-            value = choices[min(place, len(choices) - 1)][1] if choices and wanted else None
-            key = "model.single" if state.mode is Mode.SINGLE else f"model.{side}"
-            updates[box] = gr.update(
-                choices=choices, value=value, interactive=wanted, label=say(language, key),
-                visible=True if wanted else "hidden",
-            )  # fmt: skip
+        updates |= self.models_of(state.mode, language) | self.shown.update(None, state)
         return updates | {self.notice: ""}
 
     def on_gemini(self, state: PageState, use_gemini: bool) -> str:  # noqa: FBT001 -- a component's value
@@ -348,7 +362,7 @@ class ArenaTab(ArenaParts):
         """An example that this visitor has neither judged nor been given on this page, if any."""
         if not self.presets:
             return None
-        visitor = await self._visitor(state, request)
+        visitor = await self.visitor(state, request)
         seen = [*await self.arena.store.judged_presets(visitor.voter), *state.given]
         return pick(self.presets, self.first_language(state.language), DICE, seen)
 
@@ -372,24 +386,14 @@ class ArenaTab(ArenaParts):
         page = view.battle_view(
             snapshot, state.language, state.vote, shared=shared, guard=state.guarded.safe
         )
-        return self._page(page, state.language) | {
-            self.judge: presets_view.judge_html(played, state.language),
-            self.feedback.box: "" if shared else self.feedback.shown(snapshot, state),
-        }
-
-    async def open_link(self, state: PageState, battle_id: str) -> Updates:
-        """Put the battle of a link on the page, to be read only."""
-        try:
-            found = await self.arena.shared(battle_id)
-        except ArenaError as error:
-            return self.complain(error, state.language)
-        if found is None:
-            return self.complain(say(state.language, "error.no_such_link"))
-        battle, vote = found
-        state.forget_battle()
-        state.shared, state.vote, state.mode = snapshot_of(battle), vote.winner, battle.mode
-        await state.guarded.prepare(view.shown_texts(state.shared))
-        return {}
+        return (
+            self._page(page, state.language)
+            | self.shown.update(snapshot, state)
+            | {
+                self.judge: presets_view.judge_html(played, state.language),
+                self.feedback.box: "" if shared else self.feedback.shown(snapshot, state),
+            }
+        )
 
     def relabel(self, state: PageState) -> Updates:
         """The panes in the page's language; the prompt that is being written stays."""
@@ -398,7 +402,8 @@ class ArenaTab(ArenaParts):
         if snapshot is not None:
             return self.show(snapshot, state)
         idle = view.idle_view(state.language, state.mode)
-        return {pane.head: idle.panes[side].head for side, pane in self.panes.items()}
+        heads = {pane.head: idle.panes[side].head for side, pane in self.panes.items()}
+        return heads | self.shown.update(None, state)
 
     def _page(self, page: view.PageView, language: str) -> Updates:
         updates: Updates = {}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from arena.presets import Preset
 from arena.settings import Settings
 from arena.stats.filters import rules_of
 from arena.ui.api import Api
-from arena.ui.arena_tab import ArenaTab
+from arena.ui.arena_tab import UNLIMITED, ArenaTab
 from arena.ui.components import PRIVATE, Updates, html, merge_updates, pulse
 from arena.ui.health import health_routes
 from arena.ui.i18n import choose_language, say
@@ -28,6 +28,7 @@ from arena.ui.listeners import protect
 from arena.ui.models_tab import ModelsTab
 from arena.ui.owner import owner_of
 from arena.ui.page_state import PageState, account_of, random_id
+from arena.ui.resume import follow, take_up
 from arena.ui.status_view import account_html, banner_html, chips_html
 from arena.ui.surface import surface
 from arena.ui.translator import Translator
@@ -194,12 +195,15 @@ class Page:
             *self.translator.components, *self.arena_tab.battle_outputs(), self.account,
         ]  # fmt: skip
         whole = [*dict.fromkeys(dynamic), self.spoken]
+        tab = self.arena_tab
+        given = [tab.temperature, tab.top_p, tab.max_new_tokens, tab.system]
         opened = demo.load(
-            self.on_load, [self.state, self.client], whole,
+            self.on_load, [self.state, self.client], [*dict.fromkeys([*whole, *given])],
             js="(state, client) => [state, window.arenaClient()]", **PRIVATE,
         )  # fmt: skip
         switched = self.switch.click(self.on_switch, [self.state], whole, **PRIVATE)
-        opened.then(None, [self.spoken], js="(language) => window.arenaSpeaks(language, false)")
+        opened.then(None, [self.spoken], js="(language) => window.arenaOpened(language)")
+        opened.then(self.on_open, [self.state], tab.battle_outputs(), **UNLIMITED)
         switched.then(None, [self.spoken], js="(language) => window.arenaSpeaks(language, true)")
         self.leaderboard.follow(switched)
         self.start_stand_in.click(self.on_start_stand_in, None, [self.start_stand_in], **PRIVATE)
@@ -211,18 +215,24 @@ class Page:
     # --- what happens --------------------------------------------------------------------------
 
     async def on_load(
-        self, state: PageState, client: object, profile: gr.OAuthProfile | None
-    ) -> Updates:
-        """The page opens: find its visitor, its language, and the battle of its link."""
+        self, state: PageState, client: object, profile: gr.OAuthProfile | None,
+        request: gr.Request,
+    ) -> Updates:  # fmt: skip
+        """The page opens: find its visitor, its language, and the battle that it shows."""
         sent = client if isinstance(client, dict) else {}
         state.account = account_of(profile)
         state.visitor = random_id(sent.get("visitor")) or state.visitor
         state.language = choose_language(
             self.settings.language, str(sent.get("language", "")), str(sent.get("accepts", ""))
         )
-        battle = random_id(sent.get("battle"))
-        opened = await self.arena_tab.open_link(state, battle) if battle else {}
-        return merge_updates(self._in_language(state), opened)
+        found = await take_up(self.arena_tab, state, sent, request)
+        return merge_updates(self._in_language(state), found)
+
+    async def on_open(self, state: PageState) -> AsyncGenerator[Updates, None]:
+        """The page is open: show what its battle still does."""
+        async with aclosing(follow(self.arena_tab, state)) as updates:
+            async for update in updates:
+                yield update
 
     def _in_language(self, state: PageState) -> Updates:
         """The whole page in its language, with the battle as it stands."""
@@ -267,8 +277,8 @@ class Page:
         return {self.start_stand_in: gr.update(visible="hidden")}
 
     async def on_unload(self, request: gr.Request) -> None:
-        """The tab closes: what it started is stopped."""
-        await self.arena.close_page(request.session_hash or "")
+        """The page is gone, or cut off: what it started runs on for the grace time."""
+        await self.arena.pages.leave(request.session_hash or "")
 
     def _stand_in_offer(self, language: str) -> dict[str, Any]:
         """Text and visibility of the button that starts the stand-in."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 from arena.battle.arena import Arena
 from arena.battle.limits import Limits, Visitor
@@ -22,12 +24,16 @@ ANSWER: list[Step] = ["Be", "cause."]
 
 
 def arena_of(
-    store: VoteStore, *models: ScriptedModel, limits: Limits | None = None, even: bool = False
-) -> Arena:
+    store: VoteStore, *models: ScriptedModel, limits: Limits | None = None, even: bool = False,
+    grace: float = 0, undo: float = 0, now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Arena:  # fmt: skip
     """An arena of these models."""
     registry = Registry([Entry(model.slug, model) for model in models])
     roomy = Limits(battles_per_minute=1000)
-    return Arena(registry, store, limits or roomy, rng=random.Random(7), even_cadence=even)
+    return Arena(
+        registry, store, limits or roomy, rng=random.Random(7), even_cadence=even, now=now,
+        undo_seconds=undo, grace_seconds=grace,
+    )  # fmt: skip
 
 
 async def play(arena: Arena, session: BattleSession) -> list[Snapshot]:
@@ -39,7 +45,6 @@ async def until(session: BattleSession, wanted: str, side: Side) -> None:
     """Read snapshots in the background until that side shows that text."""
     async with asyncio.timeout(30):
         while session.snapshot().sides[side].text != wanted:
-            session.changed.clear()
             await session.changed.wait()
 
 

@@ -36,7 +36,7 @@ async def forgotten(arena: Arena, session: BattleSession) -> weakref.ref[BattleS
         What is dead once the caller has let the session go, too (see `freed`).
     """
     assert arena.admission.queue.slots == []
-    await arena.close_page(session.session_hash)
+    await arena.pages.close(session.session_hash or "")
     assert arena.find_session(session.battle.id) is None
     await arena.aclose()
     assert not arena._saves

@@ -271,7 +271,7 @@ async def test_a_tab_that_closes_releases_its_slot(store: VoteStore) -> None:
     models = [ScriptedModel(name, ["A", asyncio.Event()]) for name in "xy"]
     arena = arena_of(store, *models, limits=Limits(battles=1))
     await arena.begin(REQUEST)
-    await arena.close_page("tab")
+    await arena.pages.close("tab")
     assert arena.admission.queue.running == 0
     assert [model.running for model in models] == [0, 0]
 

@@ -164,13 +164,13 @@ async def test_the_end_of_a_page_makes_its_votes_final(store: VoteStore, clock: 
     for session in (mine, other):
         await arena.vote(session.battle.id, Winner.TIE, VISITOR)
     following = await played(arena)
-    await arena.close_page("tab", keep=following.battle.id)
+    await arena.pages.close("tab", keep=following.battle.id)
     assert await is_final(store, mine)
     assert mine.pending is not None
     assert mine.pending.final
     assert not await is_final(store, other)
     await arena.vote(following.battle.id, Winner.TIE, VISITOR)
-    await arena.close_page("tab")
+    await arena.pages.close("tab")
     assert await is_final(store, following)
     assert list(await store.pending_votes()) == [other.battle.id]
     await arena.aclose()
@@ -201,7 +201,7 @@ async def test_a_page_that_closes_while_its_vote_is_stored_loses_nothing(
     arena = arena_with(store, clock)
     session = await played(arena)
     voting = await vote_begun(arena, session, monkeypatch)
-    await arena.close_page("tab")
+    await arena.pages.close("tab")
     await voting
     assert await is_final(store, session)
     await arena.aclose()
@@ -280,7 +280,7 @@ async def test_two_processes_leave_each_others_votes_alone(store: VoteStore, clo
     await two.pending.start()
     mine = await played(two)
     await two.vote(mine.battle.id, Winner.TIE, VISITOR)
-    await two.close_page("tab")
+    await two.pages.close("tab")
     assert await is_final(store, mine)
     await two.aclose()
     assert not await is_final(store, theirs)

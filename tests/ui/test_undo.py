@@ -125,7 +125,7 @@ async def test_undo_opens_the_votes_again(visit: Visit, store: VoteStore) -> Non
     assert await store.pending_votes() == {}
     again = visit.votes(Winner.MODEL_B)
     visit.page |= await anext(again)
-    await visit.arena.close_page("tab")
+    await visit.arena.pages.close("tab")
     vote = await store.get_vote(session.battle.id)
     assert vote is not None
     assert vote.winner is Winner.MODEL_B
