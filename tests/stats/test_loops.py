@@ -14,12 +14,24 @@ from arena.stats.loops import (
     LOOK_EVERY,
     REPEATS,
     SHORTEST_LOOP,
+    SHORTEST_PICTURES,
     LoopDetector,
+    is_loop,
     period_of,
 )
 
 BEFORE = "この文は繰り返しの前にあります。 Some words before it. "
 PARAGRAPH = " ".join(f"This is sentence {n} of the paragraph." for n in range(20)) + "\n\n"
+
+
+# Of one code point, of two, of a skin, of a family, a flag, half of a character.
+PICTURES = ["😀", "❤️", "👍🏽", "👨‍👩‍👧", "🇯🇵", "🟦", "\ufffd"]
+SPACES = st.sampled_from(["", " ", "\n", "  ", " \n\n", "\t", "\u3000"])
+
+
+def shortest(piece: str) -> int:
+    """Bytes that a loop of this piece takes, at least."""
+    return SHORTEST_PICTURES if piece[0] in "".join([*PICTURES, "🎉"]) else SHORTEST_LOOP
 
 
 def noticed(text: str, part: int = 9) -> int | None:
@@ -34,12 +46,13 @@ def noticed(text: str, part: int = 9) -> int | None:
 @pytest.mark.parametrize(
     "piece",
     ["!", "-", "。", "ha ", "です。", "The capital is Paris. ", "東京は日本の首都です。", "abcabd",
-     "-" * 200 + "title\n", "| a | b |\n", "```\nprint(1)\n```\n", PARAGRAPH, "😀"],
+     "-" * 200 + "title\n", "| a | b |\n", "```\nprint(1)\n```\n", PARAGRAPH, *PICTURES,
+     "😀 ", "😀😂", "🎉🎊 \n"],
 )  # fmt: skip
 def test_a_loop_is_noticed(piece: str) -> None:
     """Of a character, a word, a sentence, a paragraph; after so much of it and not before."""
     size = len(piece.encode())
-    needed = max(SHORTEST_LOOP, REPEATS * size)
+    needed = max(shortest(piece), REPEATS * size)
     begin = len(BEFORE.encode())
     seen = noticed(BEFORE + piece * (2 * needed // size))
     assert seen is not None
@@ -64,6 +77,14 @@ def test_a_loop_is_noticed(piece: str) -> None:
         "\n".join("#" * n for n in range(1, 90)),
         ("    " * 8 + "}\n") * 20,
         "0" * 1000,
+        "─" * 390,
+        "█" * 200 + "░" * 200,
+        "\n".join(f"| 2026-{n // 28 + 1:02}-{n % 28 + 1:02} | ✅ |" for n in range(300)),
+        "\n".join(f"{n}. ⭐" for n in range(300)),
+        "⬜" * 100 + "\n" + ("⬜" * 4 + "🟥" * 12 + "⬜" * 4 + "\n") * 5,
+        "".join(chr(0x1F600 + n % 60) + " " * (n % 3) for n in range(59)) * 4,
+        "\n".join(" " * (20 - n) + "* " * n for n in range(1, 41)),
+        "\n".join("-" * (n * n % 37) + "   +  " * (n % 5) + "|" for n in range(400)),
         "Row, row, row your boat, gently down the stream. " * 4,
     ],
 )
@@ -87,6 +108,47 @@ def test_the_piece_is_found_wherever_the_text_stops(piece: str, before: str) -> 
     assert period <= len(piece.encode())
     tail = end[-max(SHORTEST_LOOP, REPEATS * period) :]
     assert tail[period:] == tail[:-period]
+
+
+@given(
+    st.sampled_from([*PICTURES, "ha", "です。", "The end.", "no one"]), st.lists(SPACES, min_size=1)
+)
+def test_uneven_spaces_hide_no_loop(piece: str, spaces: list[str]) -> None:
+    """The same piece again and again, whatever stands between."""
+    if piece not in PICTURES:
+        spaces = [space or " " for space in spaces]
+    size = len(piece.encode()) + (piece not in PICTURES)
+    number = shortest(piece) // size + 2
+    text = "".join(piece + spaces[n % len(spaces)] for n in range(number))
+    assert is_loop(text.rstrip().encode())
+    assert not is_loop(text[: len(text) // 3].encode())
+
+
+WORDS = st.text(st.characters(codec="utf-8", categories=["L", "So"]), min_size=1, max_size=9)
+LINES = {
+    "numbers": "{n}",
+    "list": "{n}. {word}",
+    "table": "| {n} | {word} |   |",
+    "code": "    {word}[{n}] = {word}.{word}({n})  ",
+    "checks": "- [x] {n} ✅",
+    "pictures": "{n}\u20e3 😀 😀 😀",
+    "fields": '  "{word}": {{"id": {n}, "ok": true}},',
+}
+
+
+@given(st.sampled_from(sorted(LINES)), WORDS, st.integers(0, 10**6), st.integers(1, 1000))
+def test_what_counts_is_no_loop(kind: str, word: str, begin: int, by: int) -> None:
+    """Lists, tables, code: each line is like the one before it, but for a number."""
+    lines = (LINES[kind].format(n=n, word=word) for n in range(begin, begin + 300 * by, by))
+    assert noticed("\n".join(lines), part=50) is None
+
+
+@given(st.lists(WORDS, min_size=60, max_size=60, unique=True), st.integers(0, 2**32))
+def test_prose_is_no_loop(words: list[str], seed: int) -> None:
+    """The same few words in ever another order, pictures among them."""
+    draw = random.Random(seed)
+    text = " ".join(draw.choice(words) + draw.choice(["", ".", "\n"]) for _ in range(1500))
+    assert noticed(text, part=50) is None
 
 
 @given(st.text(st.sampled_from("ab \n"), max_size=3000))

@@ -222,6 +222,10 @@ def _defused(message: Message, control: re.Pattern[str]) -> Message:
 
 _WINDOW_KEPT, _WINDOW_MAX = 8, 24
 """Tokens that are decoded again with the next ones; at the second number all but the first go."""
+_HELD_MAX = 64
+"""Tokens that are held back at most, since what they are depends on the next ones."""
+_CHARACTER = 4
+"""Tokens that one character has at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +259,8 @@ class IncrementalDecoder:
 
     All texts together, `finish()` included, are `tokenizer.decode(all ids,
     skip_special_tokens=True, clean_up_tokenization_spaces=False)`. Each call decodes a short
-    window, not the whole answer.
+    window, not the whole answer: a long run of bytes, or of halves of characters, is text as far as
+    it has come.
     """
 
     def __init__(self, tokenizer: Foreign, traits: TokenTraits | None = None) -> None:
@@ -270,6 +275,8 @@ class IncrementalDecoder:
         if not fresh:
             return ""
         self._window += fresh
+        if len(self._window) > _HELD_MAX:
+            return self._settle()
         if fresh[-1] in self._traits.single_bytes:
             return ""
         text = self._decode()
@@ -286,9 +293,39 @@ class IncrementalDecoder:
         new, self._given = text[self._given :], len(text)
         return new
 
-    def _decode(self) -> str:
+    def _settle(self) -> str:
+        """The text of all tokens but those of the last character, which may have only begun."""
+        window = self._window
+        for held in range(_CHARACTER):
+            done = window[: len(window) - held]
+            text = self._decode(done)
+            if not text.endswith("\ufffd"):
+                kept = self._last_character(done)
+                new, self._given = text[self._given :], len(self._decode(kept))
+                self._window = kept + window[len(done) :]
+                return new
+        whole = self._decode()
+        for held in range(_CHARACTER - 1, 2 * _CHARACTER):
+            # Not within a character that is whole: its halves are no text.
+            text, rest = self._decode(window[:-held]), self._decode(window[-held:])
+            if text + rest == whole:
+                break
+        new, self._given, self._window = text[self._given :], 0, window[-held:]
+        return new
+
+    def _last_character(self, ids: list[int]) -> list[int]:
+        """The last tokens that are text by themselves."""
+        for number in range(1, _WINDOW_KEPT):
+            text = self._decode(ids[-number:])
+            if text and "\ufffd" not in text:
+                return ids[-number:]
+        return ids[-_WINDOW_KEPT:]
+
+    def _decode(self, ids: list[int] | None = None) -> str:
         return str(
             self._tokenizer.decode(
-                self._window, skip_special_tokens=True, clean_up_tokenization_spaces=False
+                self._window if ids is None else ids,
+                skip_special_tokens=True,
+                clean_up_tokenization_spaces=False,
             )
         )

@@ -224,7 +224,7 @@ def test_pieces_together_are_the_whole_text(which: str, request: pytest.FixtureR
 
     @settings(deadline=None, max_examples=150)
     @given(
-        st.lists(st.integers(0, size - 1) | low, max_size=80) | st.lists(low, max_size=80) | strings
+        st.lists(st.integers(0, size - 1) | low, max_size=60) | st.lists(low, max_size=60) | strings
     )
     def check(ids: list[int]) -> None:
         decoder = IncrementalDecoder(tokenizer, traits)
@@ -255,6 +255,46 @@ def tiny_tokenizer_once() -> Any:
     if not _once:
         _once.append(tiny_tokenizer())
     return _once[0]
+
+
+def halves(tokenizer: Any) -> Any:
+    """Tokens of which none is a whole character."""
+    ids = st.integers(0, len(tokenizer) - 1)
+    return ids.filter(lambda i: "\ufffd" in tokenizer.decode([i]))
+
+
+@pytest.mark.parametrize("which", ["tiny", "smol", "byte_fallback"])
+def test_what_never_becomes_a_character_is_not_held_back(
+    which: str, request: pytest.FixtureRequest
+) -> None:
+    """A model that writes half of a character again and again, or one of bytes: it is seen soon."""
+    found = request.getfixturevalue(which)
+    tokenizer = getattr(found, "tokenizer", found)
+    traits = TokenTraits.of(tokenizer)
+    emoji = st.text("😀🦄𓀀𒀀", min_size=1, max_size=3).map(
+        lambda t: tokenizer(t, add_special_tokens=False)["input_ids"]
+    )
+
+    @settings(deadline=None, max_examples=60)
+    @given(st.lists(halves(tokenizer), min_size=1, max_size=5) | emoji, st.integers(0, 3))
+    def check(unit: list[int], rest: int) -> None:
+        decoder = IncrementalDecoder(tokenizer, traits)
+        ids = tokenizer("ab", add_special_tokens=False)["input_ids"]
+        ids += unit * (400 // len(unit)) + unit[:rest]
+        pieces = [decoder.push([i]) for i in ids]
+        longest = silent = 0
+        for piece in pieces:
+            silent = 0 if piece else silent + 1
+            longest = max(longest, silent)
+        assert longest <= 80
+        assert len(decoder._window) <= 80
+        text, whole = "".join([*pieces, decoder.finish()]), tokenizer.decode(ids)
+        if "\ufffd" in whole:
+            assert set(text) == set(whole)
+        else:
+            assert text == whole
+
+    check()
 
 
 def test_the_window_stays_short() -> None:
