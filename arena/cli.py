@@ -108,13 +108,13 @@ async def _doctor(settings: Settings, _chosen: argparse.Namespace) -> int:
 
 
 async def _leaderboard(settings: Settings, chosen: argparse.Namespace) -> int:
+    from arena.stats.filters import rules_of
     from arena.ui.terminal import leaderboard
 
     language = "en" if settings.language == "auto" else settings.language
     async with _opened(settings) as store:
         text = await leaderboard(
-            store, language=language, signed_in_only=settings.signed_in_votes_only,
-            as_json=chosen.json,
+            store, language=language, rules=rules_of(settings), as_json=chosen.json
         )  # fmt: skip
     print(text)
     return 0

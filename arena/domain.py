@@ -102,6 +102,8 @@ class FinishReason(StrEnum):
 
 
 NO_ANSWER = frozenset({FinishReason.BLOCKED, FinishReason.CANCELLED, FinishReason.ERROR})
+READABLE_CHARS = 10
+"""The least of a stopped answer that says anything."""
 
 
 class Flag(StrEnum):
@@ -110,6 +112,7 @@ class Flag(StrEnum):
     Attributes:
         LOOPING: an answer repeated itself without end and was stopped.
         PROMPT_CUT: an engine read less than it was sent.
+        STOPPED: an answer to the last prompt was stopped by people before its end.
     """
 
     OPEN_MODE = "open_mode"
@@ -121,6 +124,7 @@ class Flag(StrEnum):
     SYSTEM_PROMPT = "system_prompt"
     LOOPING = "looping"
     PROMPT_CUT = "prompt_cut"
+    STOPPED = "stopped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +266,12 @@ class Answer:
         """Whether people can judge it: it did not fail, was not stopped by people, has text."""
         return self.finished.reason not in NO_ANSWER and bool(self.text.strip())
 
+    @property
+    def readable(self) -> bool:
+        """Whether there is something to judge: it is usable, or was stopped with enough text."""
+        enough = len(self.text.strip()) >= READABLE_CHARS
+        return self.usable or (self.finished.reason is FinishReason.CANCELLED and enough)
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
@@ -371,13 +381,21 @@ class Battle:
 
     @property
     def votable(self) -> bool:
-        """Whether both sides have answered every prompt usably."""
+        """Whether both sides have answered every prompt usably.
+
+        Of a stopped battle what was written to the last one is enough, if it can be read.
+        """
         if self.mode is Mode.SINGLE:
             return False
-        both = (self.conversation_a, self.conversation_b)
-        return all(
-            bool(talk) and all(turn.answer is not None and turn.answer.usable for turn in talk)
-            for talk in both
+        both = [
+            [turn.answer for turn in talk] for talk in (self.conversation_a, self.conversation_b)
+        ]
+        earlier = [answer for answers in both for answer in answers[:-1]]
+        last = [answers[-1] if answers else None for answers in both]
+        stopped = Flag.STOPPED in self.flags
+        return all(answer is not None and answer.usable for answer in earlier) and all(
+            answer is not None and (answer.readable if stopped else answer.usable)
+            for answer in last
         )
 
 

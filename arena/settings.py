@@ -264,6 +264,7 @@ class Settings(BaseSettings):
     )
     gradio_temp_dir: Path | None = Field(default=None, examples=["data/gradio"])
     signed_in_votes_only: Switch = False
+    count_stopped_votes: Switch = False
     public_export: Switch = False
 
     @model_validator(mode="before")

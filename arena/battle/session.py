@@ -47,7 +47,7 @@ class Snapshot:
 
     Attributes:
         running: an answer is still being written.
-        votable: both answers are complete, and the store has them.
+        votable: both answers can be judged, and the store has them.
         saved: False when the store did not take the answers.
         error_id: finds in the log why a side failed; empty while none has.
         undo_s: whole seconds in which the vote can still be taken back; None if it is final, and
@@ -150,10 +150,14 @@ class SideStream:
 
     def end(self) -> None:
         """Enter the phase that follows from the answer."""
-        if self.answer is None or self.answer.finished.reason is FinishReason.CANCELLED:
-            self.phase = Phase.STOPPED
-        else:
-            self.phase = Phase.DONE if self.answer.usable else Phase.FAILED
+        self.phase = phase_of(self.answer)
+
+
+def phase_of(answer: Answer | None) -> Phase:
+    """Where a side stands that is not being written; without an answer it was stopped."""
+    if answer is None or answer.finished.reason is FinishReason.CANCELLED:
+        return Phase.STOPPED
+    return Phase.DONE if answer.usable else Phase.FAILED
 
 
 def flags_of_answer(answer: Answer, sent: Sequence[Message]) -> frozenset[Flag]:
@@ -165,6 +169,13 @@ def flags_of_answer(answer: Answer, sent: Sequence[Message]) -> frozenset[Flag]:
         Flag.PROMPT_CUT: prompt_cut((m.content for m in sent), finished.prompt_tokens),
     }
     return frozenset(flag for flag, is_set in found.items() if is_set)
+
+
+def _stop_flag(battle: Battle) -> frozenset[Flag]:
+    """Whether an answer to the last prompt was stopped; a retry of it takes the flag back."""
+    last = [battle.conversation(side)[-1].answer for side in battle.sides]
+    phases = [phase_of(answer) for answer in last if answer is not None]
+    return frozenset({Flag.STOPPED} if Phase.STOPPED in phases else ())
 
 
 @dataclass(eq=False, slots=True)
@@ -336,10 +347,9 @@ class BattleSession:
         sent = messages_for(self.battle, side)
         *before, last = self.battle.conversation(side)
         battle = self.battle.with_conversation(side, (*before, replace(last, answer=answer)))
-        found = flags_of_answer(answer, sent)
-        battle = replace(battle, flags=battle.flags | found)
+        flags = battle.flags - {Flag.STOPPED} | flags_of_answer(answer, sent) | _stop_flag(battle)
         complete = all(battle.conversation(s)[-1].answer is not None for s in battle.sides)
-        self.battle = replace(battle, answered_at=now if complete else None)
+        self.battle = replace(battle, flags=flags, answered_at=now if complete else None)
 
     def advance(self) -> bool:
         """One tick of the even pace; true when both texts may be shown whole."""
@@ -365,7 +375,8 @@ class BattleSession:
         """No more is shown of what is paced, and every side of it is stopped alike.
 
         An answer that was complete before it was shown is cancelled like the others: to offer a
-        retry of one side alone would tell which one was the quicker.
+        retry of one side alone would tell which one was the quicker. What was shown of it is the
+        answer: nobody can judge the rest.
         """
         for side, stream in self.streams.items():
             if not stream.paced:
@@ -373,9 +384,10 @@ class BattleSession:
             stream.paced = False
             stream.phase, stream.error = Phase.STOPPED, None
             answer = stream.answer
-            if answer is not None and answer.usable:
+            if trouble_of(answer) in {None, Trouble.STOPPED} and answer is not None:
                 finished = replace(answer.finished, reason=FinishReason.CANCELLED)
-                self.record_answer(side, replace(answer, finished=finished), now)
+                seen = cut(answer.text, stream.shown or 0)
+                self.record_answer(side, replace(answer, text=seen, finished=finished), now)
         self._tell()
 
     def snapshot(self) -> Snapshot:
@@ -402,6 +414,5 @@ def snapshot_of(battle: Battle) -> Snapshot:
         if answer is not None:
             finished = answer.finished
             facts = SideFacts(answer, ttft_s=finished.ttft_s, elapsed_s=finished.total_s)
-        phase = Phase.DONE if answer is not None and answer.usable else Phase.FAILED
-        sides[side] = SideSnapshot(phase, answer.text if answer else "", facts)
+        sides[side] = SideSnapshot(phase_of(answer), answer.text if answer else "", facts)
     return Snapshot(battle, sides, running=False, votable=False)

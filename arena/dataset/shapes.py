@@ -13,6 +13,7 @@ from arena.domain import (
     Battle,
     Exchange,
     Exclusion,
+    Flag,
     Grade,
     Mode,
     Role,
@@ -34,6 +35,7 @@ class LeftOut(StrEnum):
     SAME_ANSWERS = "same_answers"
     NO_VERDICT = "no_verdict"
     ERASED = "erased"
+    STOPPED = "stopped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +96,13 @@ def arena_rows(case: Case) -> ShapedRows:
 
 
 def lmarena_rows(case: Case) -> ShapedRows:
-    """One row in the columns of LMArena's sets: a blind vote that counts, or none."""
-    if case.vote is None:
-        return LeftOut.NO_VOTE
-    if case.exclusion is not None:
-        return LeftOut.EXCLUDED
+    """One row in the columns of LMArena's sets: a blind vote on whole answers, or none."""
+    vote = _usable_vote(case)
+    if isinstance(vote, LeftOut):
+        return vote
     if case.battle.mode is not Mode.BLIND:
         return LeftOut.OPEN_MODE
-    return [lmarena_row(case.battle, case.vote, case.voter, case.order)]
+    return [lmarena_row(case.battle, vote, case.voter, case.order)]
 
 
 def dpo_rows(case: Case) -> ShapedRows:
@@ -112,11 +113,10 @@ def dpo_rows(case: Case) -> ShapedRows:
     can't say: then the first turn counts. With `ties`, a tie and a both-bad vote give the pair
     both ways round, so that neither is preferred.
     """
-    if case.vote is None:
-        return LeftOut.NO_VOTE
-    if case.exclusion is not None:
-        return LeftOut.EXCLUDED
-    decided = {Winner.MODEL_A: Side.A, Winner.MODEL_B: Side.B}.get(case.vote.winner)
+    vote = _usable_vote(case)
+    if isinstance(vote, LeftOut):
+        return vote
+    decided = {Winner.MODEL_A: Side.A, Winner.MODEL_B: Side.B}.get(vote.winner)
     if decided is None and not case.ties:
         return LeftOut.TIE
     battle = case.battle
@@ -132,7 +132,7 @@ def dpo_rows(case: Case) -> ShapedRows:
             "rejected": answers[better.other],
             "model_chosen": clean(battle.spec(better).id),
             "model_rejected": clean(battle.spec(better.other).id),
-            **_learned(case.vote, battle),
+            **_learned(vote, battle),
         }
         for better in (battle.sides if decided is None else (decided,))
     ]
@@ -145,13 +145,12 @@ def kto_rows(case: Case) -> ShapedRows:
     better answer is good, the other one bad, both-bad both bad; a tie says neither, but with `ties`
     both are good.
     """
-    if case.vote is None:
-        return LeftOut.NO_VOTE
-    if case.exclusion is not None:
-        return LeftOut.EXCLUDED
+    vote = _usable_vote(case)
+    if isinstance(vote, LeftOut):
+        return vote
     battle, rows = case.battle, list[Plain]()
     for side in battle.sides:
-        found = _verdict(case.vote, side, ties=case.ties)
+        found = _verdict(vote, side, ties=case.ties)
         if found is not None:
             label, basis = found
             turn = len(battle.conversation(side)) - 1
@@ -162,10 +161,10 @@ def kto_rows(case: Case) -> ShapedRows:
                     "label": label,
                     "basis": basis,
                     "model": clean(battle.spec(side).id),
-                    **_learned(case.vote, battle),
+                    **_learned(vote, battle),
                 }
             )
-    return rows or (LeftOut.TIE if case.vote.winner is Winner.TIE else LeftOut.NO_VERDICT)
+    return rows or (LeftOut.TIE if vote.winner is Winner.TIE else LeftOut.NO_VERDICT)
 
 
 ROWS: Final[Mapping[ExportShape, Callable[[Case], ShapedRows]]] = {
@@ -174,6 +173,15 @@ ROWS: Final[Mapping[ExportShape, Callable[[Case], ShapedRows]]] = {
     ExportShape.DPO: dpo_rows,
     ExportShape.KTO: kto_rows,
 }
+
+
+def _usable_vote(case: Case) -> Vote | LeftOut:
+    """The vote, if it is one on whole answers that the owner lets count."""
+    if case.vote is None:
+        return LeftOut.NO_VOTE
+    if case.exclusion is not None:
+        return LeftOut.EXCLUDED
+    return LeftOut.STOPPED if Flag.STOPPED in case.battle.flags else case.vote
 
 
 def _verdict(vote: Vote, side: Side, *, ties: bool) -> tuple[bool, str] | None:

@@ -41,6 +41,7 @@ class FilterReason(StrEnum):
     PROMPT_CUT = "prompt_cut"
     TRUNCATED = "truncated"
     LOOPING = "looping"
+    STOPPED = "stopped"
     RETRIED = "retried"
     EDITED_AFTER_LEAK = "edited_after_leak"
     NAMED_ITSELF = "named_itself"
@@ -72,6 +73,7 @@ STEPS: Final[Mapping[StepName, tuple[FilterReason, ...]]] = MappingProxyType(
             FilterReason.PROMPT_CUT,
             FilterReason.TRUNCATED,
             FilterReason.LOOPING,
+            FilterReason.STOPPED,
             FilterReason.RETRIED,
         ),
         StepName.NO_LEAK: (
@@ -118,6 +120,8 @@ class Rules:
             sides have the same budget, and to say too much is a fault.
         looping: an answer repeated itself without end and was stopped. Counted by default: people
             have read what it wrote, and to fall into a loop is the model's fault.
+        stopped: an answer was stopped by people before its end; what follows might have changed
+            the verdict.
         retried: a side failed and was asked again. The other answer was read meanwhile, the side
             had a second try that others don't get, and that it failed hints at the remote model.
         edited_after_leak: something was changed after a name had leaked.
@@ -136,6 +140,7 @@ class Rules:
     prompt_cut: bool = True
     truncated: bool = False
     looping: bool = False
+    stopped: bool = True
     retried: bool = True
     edited_after_leak: bool = True
     named_itself: bool = True
@@ -152,7 +157,9 @@ MAIN_RULES: Final = Rules()
 
 def rules_of(settings: Settings) -> Rules:
     """The rules of the main ranking, as the owner has set them."""
-    return Rules(not_signed_in=settings.signed_in_votes_only)
+    return Rules(
+        not_signed_in=settings.signed_in_votes_only, stopped=not settings.count_stopped_votes
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +309,7 @@ _CHECKS: Final[Mapping[FilterReason, Callable[[VoteTable], Bools]]] = {
     FilterReason.PROMPT_CUT: lambda votes: votes.has(VoteFlag.PROMPT_CUT),
     FilterReason.TRUNCATED: lambda votes: votes.has(VoteFlag.TRUNCATED),
     FilterReason.LOOPING: lambda votes: votes.has(VoteFlag.LOOPING),
+    FilterReason.STOPPED: lambda votes: votes.has(VoteFlag.STOPPED),
     FilterReason.RETRIED: lambda votes: votes.has(VoteFlag.RETRIED),
     FilterReason.EDITED_AFTER_LEAK: lambda votes: votes.has(VoteFlag.LEAK_EDITED),
     FilterReason.NAMED_ITSELF: lambda votes: votes.has(VoteFlag.LEAK_A | VoteFlag.LEAK_B),

@@ -68,6 +68,7 @@ class VoteFlag(IntFlag):
     SYSTEM_PROMPT = 1 << 6
     LOOPING = 1 << 7
     PROMPT_CUT = 1 << 8
+    STOPPED = 1 << 9
     LEAK_PROMPT = 1 << 16
     LEAK_A = 1 << 17
     LEAK_B = 1 << 18

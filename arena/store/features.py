@@ -30,7 +30,7 @@ from arena.store.serialization import battle_row, vote_row
 if TYPE_CHECKING:
     from arena.store.database import Database
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Raised with every change of what is computed here, `VoteFlag`'s values included.
 
 A change of the leak patterns raises their own number.

@@ -37,11 +37,11 @@ class LeaderboardTab:
 
     def __init__(
         self, cache: LeaderboardCache, translator: Translator, exports: PublicExports, *,
-        signed_in_only: bool, with_accounts: bool,
+        rules: Rules, with_accounts: bool,
     ) -> None:  # fmt: skip
         self.cache = cache
         self.translator = translator
-        self.signed_in_only = signed_in_only
+        self.rules = rules
         self.with_accounts = with_accounts
         self.export = ExportPart(exports, translator) if exports.on else None
 
@@ -100,9 +100,9 @@ class LeaderboardTab:
                 elem_id="board-truncated", container=False,
             )  # fmt: skip
             self.signed_in = make(
-                gr.Checkbox, {"label": "board.filter.signed_in"}, value=self.signed_in_only,
+                gr.Checkbox, {"label": "board.filter.signed_in"}, value=self.rules.not_signed_in,
                 elem_id="board-signed-in", container=False,
-                interactive=not self.signed_in_only, visible=self.with_accounts,
+                interactive=not self.rules.not_signed_in, visible=self.with_accounts,
             )  # fmt: skip
             self.refresh = make(
                 gr.Button, {"value": "board.refresh"}, size="sm", scale=0, elem_id="refresh"
@@ -137,7 +137,8 @@ class LeaderboardTab:
     ) -> Updates:  # fmt: skip
         """The leaderboard as it stands, for what the filters ask."""
         # The owner's rule about accounts holds whatever a browser sends.
-        rules = Rules(truncated=not truncated, not_signed_in=self.signed_in_only or bool(signed_in))
+        only = self.rules.not_signed_in or bool(signed_in)
+        rules = replace(self.rules, truncated=not truncated, not_signed_in=only)
         selection = Selection(
             choice_of(category, Category, None), choice_of(language, LANGUAGES, None)
         )

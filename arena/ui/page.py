@@ -115,7 +115,7 @@ class Page:
             leaderboard,
             translator,
             exports,
-            signed_in_only=settings.signed_in_votes_only,
+            rules=rules_of(settings),
             with_accounts=bool(settings.oauth_client_id),
         )
         self.owner = owner_of(settings)

@@ -32,22 +32,20 @@ CANNOT_RUN = "The arena can't run yet: see the lines marked BAD."
 StandingColumn = tuple[str, Callable[[Standing], str]]
 
 
-async def leaderboard(
-    store: VoteStore, *, language: str, signed_in_only: bool, as_json: bool
-) -> str:
+async def leaderboard(store: VoteStore, *, language: str, rules: Rules, as_json: bool) -> str:
     """The leaderboard of a store, to be printed.
 
     Args:
         store: where the votes are.
         language: `ja` or `en`; JSON is the same in both.
-        signed_in_only: whether votes count only of people who signed in.
+        rules: which votes count.
         as_json: the layout of `arena.leaderboard.report_json` in place of text.
 
     Raises:
         StoreError: the votes can't be read.
         BadVote: one of them has a value that is unknown.
     """
-    report = await LeaderboardCache(store).report(Rules(not_signed_in=signed_in_only))
+    report = await LeaderboardCache(store).report(rules)
     if as_json:
         return json.dumps(report_json(report), ensure_ascii=False, indent=2, allow_nan=False)
     return report_text(report, language)

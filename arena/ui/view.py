@@ -304,12 +304,19 @@ def _result_line(snapshot: Snapshot, language: str, vote: Winner | None, *, shar
         return pending_line(snapshot, language, vote)
     if vote is not None and battle.spec_b is not None:
         return _voted_line(snapshot, language, vote, shared=shared)
-    if _all_done(snapshot):
-        ask = say(language, "vote.single" if battle.mode is Mode.SINGLE else "vote.ask")
+    if _all_done(snapshot) or snapshot.votable:
+        ask = say(language, _asked(snapshot))
         return escape(in_line(language, ask, counting_line(snapshot.verdict, language)))
     if hides_sides(battle, voted=vote is not None):
         return escape(_trouble_line(snapshot, language))
     return escape(say(language, "vote.failed")) if battle.mode is not Mode.SINGLE else "&nbsp;"
+
+
+def _asked(snapshot: Snapshot) -> str:
+    """The text's key of what the page asks when both answers can be judged."""
+    if snapshot.battle.mode is Mode.SINGLE:
+        return "vote.single"
+    return "vote.ask" if _all_done(snapshot) else "vote.ask_stopped"
 
 
 def _voted_line(snapshot: Snapshot, language: str, vote: Winner, *, shared: bool) -> str:

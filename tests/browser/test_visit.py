@@ -104,16 +104,18 @@ def test_keyboard_alone_is_enough(app: Served, open_page: Open) -> None:
 
 
 def test_stop_ends_both_and_keeps_the_text(endless: Served, open_page: Open) -> None:
-    """Stop ends both answers, keeps the text and stores them as cancelled."""
+    """Stop ends both answers, stores them as cancelled, and asks for a vote on what is there."""
     page = open_page(endless.url)
     ready(page)
     ask(page, "Write a long story about the sea.")
-    expect(page.locator("#pane-a .md")).not_to_be_empty()
+    for side in "ab":
+        expect(page.locator(f"#pane-{side} .md")).to_have_text(re.compile(r"\S.{30}", re.DOTALL))
     page.locator("#stop").click()
-    expect(page.locator("#reveal")).to_contain_text("Stopped before both")
+    expect(page.locator("#reveal")).to_contain_text("Stopped. Which is better so far?")
+    expect(page.locator("#reveal")).to_contain_text("A vote will not count")
     expect(page.locator("#pane-a .md")).not_to_be_empty()
     expect(page.locator("#send")).to_be_enabled()
-    expect(page.locator("#vote-a")).to_be_disabled()
+    expect(page.locator("#vote-a")).to_be_enabled()
     finishes = endless.rows(
         "select finish_a, finish_b from battles order by created_at desc limit 1"
     )

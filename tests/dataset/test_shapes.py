@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from arena.dataset.columns import COLUMNS, ExportShape
 from arena.dataset.lmarena import lmarena_row
 from arena.dataset.shapes import ROWS, Case, LeftOut, ShapedRows, dpo_rows, kto_rows
-from arena.domain import Exchange, Exclusion, Grade, Mode, Winner
+from arena.domain import Exchange, Exclusion, Flag, Grade, Mode, Winner
 from arena.store.serialization import Plain
 from tests.vote_samples import NOON, answer, battle, vote, votes
 
@@ -50,6 +50,17 @@ def test_better_answer_is_chosen(winner: str, chosen: str, rejected: str) -> Non
     assert (row["chosen"], row["rejected"]) == (said(chosen), said(rejected))
     models = {"左": "phi", "右": "gemini"}
     assert (row["model_chosen"], row["model_rejected"]) == (models[chosen], models[rejected])
+
+
+@pytest.mark.parametrize(
+    "shape", [shape for shape in ExportShape if shape is not ExportShape.ARENA]
+)
+def test_stopped_answers_teach_nothing(shape: ExportShape) -> None:
+    """A text that breaks off is no example of an answer; the complete export has it, marked."""
+    stopped = case("model_a", flags=frozenset({Flag.STOPPED}))
+    assert ROWS[shape](stopped) is LeftOut.STOPPED
+    (row,) = rows(ROWS[ExportShape.ARENA](stopped))
+    assert row["flags"] == ["stopped"]
 
 
 @pytest.mark.parametrize("winner", ["tie", "both_bad"])

@@ -63,6 +63,7 @@ ONE_REASON = (
     (FilterReason.PROMPT_CUT, row(flags=VoteFlag.PROMPT_CUT)),
     (FilterReason.TRUNCATED, row(flags=VoteFlag.TRUNCATED)),
     (FilterReason.LOOPING, row(flags=VoteFlag.LOOPING)),
+    (FilterReason.STOPPED, row(flags=VoteFlag.STOPPED)),
     (FilterReason.RETRIED, row(flags=VoteFlag.RETRIED)),
     (FilterReason.EDITED_AFTER_LEAK, row(flags=VoteFlag.LEAK_EDITED)),
     (FilterReason.NAMED_ITSELF, row(flags=VoteFlag.LEAK_A)),
@@ -92,8 +93,8 @@ def test_the_defaults() -> None:
     """Which votes stay out of the main ranking, as the manual says."""
     out = [field.name for field in fields(Rules) if getattr(Rules(), field.name)]
     assert out == [
-        "names_shown", "identical", "prompt_cut", "retried", "edited_after_leak", "named_itself",
-        "named_in_prompt", "excluded", "repeated", "too_fast",
+        "names_shown", "identical", "prompt_cut", "stopped", "retried", "edited_after_leak",
+        "named_itself", "named_in_prompt", "excluded", "repeated", "too_fast",
     ]  # fmt: skip
 
 
@@ -214,6 +215,7 @@ def reference(rows: list[VoteRow], rules: Rules) -> list[bool]:
             )
             or (rules.prompt_cut and VoteFlag.PROMPT_CUT in vote.flags)
             or (rules.looping and VoteFlag.LOOPING in vote.flags)
+            or (rules.stopped and VoteFlag.STOPPED in vote.flags)
             or (rules.retried and VoteFlag.RETRIED in vote.flags)
             or (rules.truncated and VoteFlag.TRUNCATED in vote.flags)
             or (rules.edited_after_leak and VoteFlag.LEAK_EDITED in vote.flags)

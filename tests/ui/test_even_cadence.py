@@ -212,12 +212,15 @@ def test_stop_ends_both_sides_alike(stage: Stage) -> None:
         assert record is not None
         answers = [record.conversation(side)[-1].answer for side in Side]
         assert [a.finished.reason for a in answers if a] == [FinishReason.CANCELLED] * 2
-        assert answers[0] is not None
-        assert answers[0].text == whole[0], "what was written is kept"
+        kept = {side: a.text for side, a in zip(Side, answers, strict=True) if a is not None}
+        assert kept == texts, "what was shown can be judged, and no more"
+        assert record.flags == {Flag.STOPPED}
+        assert record.votable
+        assert all(last[f"vote-{name}"]["interactive"] for name in ("a", "b", "tie", "bad"))
 
         await page.read(page.retry(Side.A))
         assert page.texts() == {Side.A: again[1], Side.B: also[1]}, "both are asked again"
-        assert Flag.RETRIED in page.session.battle.flags
+        assert page.session.battle.flags == {Flag.RETRIED}
 
     run(battle())
 
@@ -239,7 +242,7 @@ def test_a_retry_tells_neither_first_text_nor_speed(stage: Stage) -> None:
 
 
 def test_a_page_that_closes_its_battle_stops_both_sides(stage: Stage) -> None:
-    """Also while all has been written and not all is shown; then no vote is possible."""
+    """Also while all has been written and not all is shown; a vote on that is marked."""
 
     async def battle(text: list[Step]) -> None:
         page = stage.page([text], [[0.05, "And this, too. " * 20]])
@@ -252,8 +255,9 @@ def test_a_page_that_closes_its_battle_stops_both_sides(stage: Stage) -> None:
         assert session.running, "a reader that leaves stops nothing"
         await page.arena.pages.close("tab")
         assert (stage.x.running, stage.y.running, session.running) == (0, 0, False)
-        with pytest.raises(VoteTooEarly):
-            await page.arena.vote(session.battle.id, Winner.TIE, Visitor(session.battle.voter))
+        me = Visitor(session.battle.voter)
+        voted = await page.arena.vote(session.battle.id, Winner.TIE, me)
+        assert voted.flags == {Flag.STOPPED}
 
     run(battle([0.05, *["some of it ", 0.1] * 90]))
     run(battle([0.05, *["some of it ", 0.1] * 5, "the rest at once " * 90]))

@@ -13,7 +13,7 @@ import pytest
 from arena.dataset.public import PublicExports
 from arena.domain import Category, Flag, Mode
 from arena.leaderboard.cache import LeaderboardCache
-from arena.stats.filters import Rules
+from arena.stats.filters import MAIN_RULES, Rules
 from arena.store.store import VoteStore
 from arena.ui.components import html
 from arena.ui.leaderboard_tab import LeaderboardTab, pair_key
@@ -39,7 +39,7 @@ async def filled(store: VoteStore) -> None:
 def made(store: VoteStore, **options: Any) -> LeaderboardTab:
     """The tab inside a page of its own."""
     exports = options.pop("exports", PublicExports(store, on=False))
-    options = {"signed_in_only": False, "with_accounts": False, **options}
+    options = {"rules": MAIN_RULES, "with_accounts": False, **options}
     with gr.Blocks():
         tab = LeaderboardTab(LeaderboardCache(store), Translator("en"), exports, **options)
         tab.build(html("", js_on_load="0"), gr.State(PageState()))
@@ -116,7 +116,7 @@ async def test_cut_answers_and_accounts(store: VoteStore) -> None:
     found = await asked(tab, "", "", "", True, True)
     assert "the voter had not signed in" in found[tab.table]
     # The owner's rule holds whatever a browser sends.
-    only = made(store, signed_in_only=True)
+    only = made(store, rules=Rules(not_signed_in=True))
     found = await asked(only, "", "", "", True, False)
     assert "the voter had not signed in" in found[only.table]
 

@@ -11,6 +11,7 @@ from rich.cells import cell_len
 
 from arena.domain import ModelName
 from arena.leaderboard.report import make_report
+from arena.stats.filters import MAIN_RULES, Rules
 from arena.stats.vote_table import Contestant
 from arena.store.store import VoteStore
 from arena.ui.terminal import aligned, leaderboard, printable, report_text
@@ -85,9 +86,10 @@ async def test_command_gives_text_and_json(store: VoteStore) -> None:
     fought = battle()
     await store.add_battle(fought)
     await store.cast_vote(vote(fought))
-    text = await leaderboard(store, language="en", signed_in_only=False, as_json=False)
+    signed_in = Rules(not_signed_in=True)
+    text = await leaderboard(store, language="en", rules=MAIN_RULES, as_json=False)
     assert "1 decisive vote against" in text
-    found = json.loads(await leaderboard(store, language="ja", signed_in_only=False, as_json=True))
+    found = json.loads(await leaderboard(store, language="ja", rules=MAIN_RULES, as_json=True))
     assert (found["votes"], found["all_votes"]) == (1, 1)
-    only = json.loads(await leaderboard(store, language="ja", signed_in_only=True, as_json=True))
+    only = json.loads(await leaderboard(store, language="ja", rules=signed_in, as_json=True))
     assert (only["votes"], only["all_votes"]) == (0, 1)
