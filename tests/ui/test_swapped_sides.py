@@ -55,6 +55,7 @@ MEASURED = re.compile(
 )
 
 PANES = ("pane-a", "pane-b")
+BATTLE = "[a battle begins] "
 Split = tuple[str, list[str], list[str]]
 Script = Sequence[str | float | Exception | Finished | Unavailable]
 FINE: Script = (1.0, "One ", 1.0, "two.", 1.0)
@@ -206,7 +207,7 @@ class World:
 
     async def battle(self, name: str) -> None:
         """One battle to its end and, where a side failed, through a retry by the right button."""
-        self.note(f"--- {name}")
+        self.note(f"{BATTLE}{name}")
         client = {"visitor": "0" * 32, "language": "en", "accepts": "en"}
         await self.ask(self.voter, "Page.on_load", client)
         admission, roomy = self.arena.admission, self.arena.limits
@@ -305,7 +306,7 @@ def test_who_plays_on_a_side_changes_no_byte(worlds: dict[str, World]) -> None:
     assert everything.count("Later") == 0
     assert "One two." in everything
     assert "An answer was refused" in everything
-    battles = dict(zip(ENDINGS, everything.split("--- ")[1:], strict=True))
+    battles = dict(zip(ENDINGS, everything.split(BATTLE)[1:], strict=True))
     for name in ("fine", "overloaded midway"):
         assert "battles are used up" in battles[name]
     for name, text in battles.items():
