@@ -13,6 +13,8 @@ are right.
 
 `python -m bench load`: many visitors at once, and how long the event loop is held.
 
+`python -m bench pictures`: the page in each state, both languages and themes, laptop and phone.
+
 `python -m bench engines`: our engines against the ways in which people run the same model.
 """
 
@@ -21,6 +23,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 
 def page(chosen: argparse.Namespace) -> str:
@@ -80,6 +83,14 @@ def load(chosen: argparse.Namespace) -> str:
     return run(chosen.streams, chosen.idle, chosen.seconds)
 
 
+def pictures(chosen: argparse.Namespace) -> str:
+    """Needs the browser, and some minutes."""
+    from bench.page import CACHE
+    from bench.pictures import run
+
+    return run(chosen.out, CACHE)
+
+
 def engines(chosen: argparse.Namespace) -> str:
     """Needs minutes to hours, by the number of visitors and of pairs."""
     from bench.engines import run
@@ -97,6 +108,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], str]] = {
     "blindness": blindness,
     "durability": durability,
     "load": load,
+    "pictures": pictures,
     "engines": engines,
 }
 
@@ -132,6 +144,7 @@ def main() -> int:
     parser.add_argument("--battles", type=int, default=400, help="in each cadence (blindness)")
     parser.add_argument("--minutes", type=float, default=30, help="for each of them (blindness)")
     parser.add_argument("--rounds", type=int, default=100, help="kills (durability)")
+    parser.add_argument("--out", type=Path, default=Path("pictures"), help="folder (pictures)")
     many = parser.add_argument_group("load")
     many.add_argument("--streams", type=numbers, default=[48], help="how many stream at once")
     many.add_argument("--idle", type=int, default=200, help="visitors who only look")
