@@ -45,7 +45,7 @@ class ArenaTab(ArenaParts):
         ]  # fmt: skip
         gr.on(
             [self.prompt.submit, self.send.click], self.on_send, asked, outputs,
-            trigger_mode="once", **UNLIMITED,
+            trigger_mode="once", js="(...inputs) => window.arenaSending(...inputs)", **UNLIMITED,
         )  # fmt: skip
         self.prompt.change(
             None, [self.prompt], None, js="(text) => window.arenaPrompt && window.arenaPrompt(text)"

@@ -73,6 +73,12 @@
   let sent = null;
   let typed = null;
   const asked = () => { [sent, typed] = [box().value, null]; };
+  // The inputs of Send, with the text as it was at the Enter: on a slow machine Gradio reads them
+  // later, when the next words may stand there.
+  window.arenaSending = (state, text, ...others) => {
+    const asIs = sent === null || !text.startsWith(sent);
+    return [state, asIs ? text : sent, ...others];
+  };
   window.addEventListener("input", (event) => {
     typedAt = performance.now();
     if (event.target === box()) typed = event.target.value;
