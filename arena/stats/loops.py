@@ -30,7 +30,7 @@ _PICTURES: Final = (
     "\u200d\u2600-\u27bf\u2b1b\u2b1c\u2b50\u2b55\ufe0f\ufffd"
     "\U0001f000-\U0001faff\U000e0020-\U000e007f"
 )
-_ALL_PICTURES: Final = re.compile(rf"\s*[{_PICTURES}][{_PICTURES}\s]*")
+_ALL_PICTURES: Final = re.compile(rf"[{_PICTURES}][{_PICTURES}\s]*")
 _GAP: Final = re.compile(rf"(?<=[{_PICTURES}])\s+(?=[{_PICTURES}])")
 _SPACES: Final = re.compile(r"\s+")
 _MEANS: Final = re.compile(rf"[^\W\d_]|[{_PICTURES}]")
@@ -98,4 +98,4 @@ def _piece(end: bytes, period: int) -> str:
 
 def _shortest(piece: str) -> int:
     """Bytes that the repetitions of this piece take together, at least."""
-    return SHORTEST_PICTURES if _ALL_PICTURES.fullmatch(piece) else SHORTEST_LOOP
+    return SHORTEST_PICTURES if _ALL_PICTURES.fullmatch(piece.lstrip()) else SHORTEST_LOOP
