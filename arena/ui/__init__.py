@@ -11,7 +11,8 @@ shown.py: what the page's script knows of it.
 feedback.py, feedback_view.py: guess, reasons, grades and comment of a voter.
 presets_view.py: the examples, and what to look for when judging.
 status_view.py: chips, banner, notices, the account's link.
-models_tab.py, model_cards.py, memory_view.py: the Models tab and its cards.
+models_tab.py, model_cards.py, owner_cards.py: the Models tab, its cards, and the owner's part.
+cards.py, memory_view.py, terms.py: their rows, the KV cache's picture, and explained terms.
 owner.py: who runs the arena, and so sees costs, remedies and counters.
 leaderboard_tab.py: the Leaderboard tab and its filters.
 leaderboard_view.py, leaderboard_words.py: its tables and sentences.

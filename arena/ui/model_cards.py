@@ -1,38 +1,40 @@
 """The models' cards. Pure: no Gradio, no I/O.
 
-A visitor sees what a model is. What moves with the answers that are being written (throughput, the
-day's cost) would tell who plays on which side, and remedies are for the owner: both are the
-owner's alone.
+What a model is comes first, then where it runs, what it costs, what it takes of the memory; all
+else is folded. Whatever moves with the answers that are being written (throughput, the day's cost)
+would tell who plays on which side, and remedies are for the owner: see `owner_cards.py`.
 """
 
 from __future__ import annotations
 
 from html import escape
 
-from arena.errors.models import KeyMissing
-from arena.models.base import Measured, Metered, Unavailable
-from arena.models.registry import Entry, Registry
-from arena.models.throughput import Throughput
-from arena.stats.alarm import ShareAlarm
-from arena.store.changes import CopyState
-from arena.store.queries import Counts
-from arena.ui.i18n import error_line, in_line, say, say_or
-from arena.ui.leaderboard_words import alarm_words
-from arena.ui.memory_view import cache_rows
-from arena.ui.status_view import status_words
+from arena.models.registry import Entry, Registry, is_google
+from arena.ui.cards import Number, card, rows_html
+from arena.ui.i18n import say
+from arena.ui.memory_view import KvCache, cache_picture, cache_rows, kv_cache, size
+from arena.ui.owner_cards import owner_html
+from arena.ui.status_view import LIGHTS, far_host, status_words
 
 # Shown in other forms, or not at all.
 HIDDEN_FACTS = ("price_", "kv_bytes")
+_LOCAL = "local"
+_MIB = 1024 * 1024
 
 
 def models_html(
     registry: Registry, language: str, store_card: str = "", *, owner: bool = False
 ) -> str:
-    """A card a contestant, with its facts; a built-in variant only while it can play."""
+    """A card a contestant; a built-in variant only while it can play. The owner's part is first."""
     shown = [entry for entry in registry.entries if entry.ready or not entry.fallback_variant]
-    cards = "".join(_model_card(entry, language, owner=owner) for entry in shown)
-    mark = " data-owner" if owner else ""
-    return f'<div class="cards"{mark}>{cards}{store_card}</div>'
+    bases = {entry.model.spec.id: entry for entry in registry.entries}
+    cards = "".join(
+        _model_card(entry, bases.get(entry.model.spec.base_id, entry), language) for entry in shown
+    )
+    if owner:
+        own = owner_html(shown, language, store_card)
+        return f'{own}<div class="cards">{cards}</div>'
+    return f'<div class="cards">{cards}{store_card}</div>'
 
 
 def visitor_html(language: str) -> str:
@@ -43,140 +45,130 @@ def visitor_html(language: str) -> str:
 def votes_html(votes: int, language: str) -> str:
     """A visitor's card about the votes: how many. Battles without a vote are no public number."""
     rows = {"store.votes": str(votes)}
-    return _card(say(language, "store.title"), rows, language, attributes=' id="store"')
+    body = rows_html(rows, "store", language)
+    return card(say(language, "store.title"), body, attributes=' id="store"')
 
 
-def store_html(
-    place: str, counts: Counts, copy: CopyState, language: str, now: float,
-    *, alarm: ShareAlarm | None = None,
-) -> str:  # fmt: skip
-    """The owner's card about the votes: how many, where, and how their copy stands.
+def _model_card(entry: Entry, base: Entry, language: str) -> str:
+    """One contestant.
 
     Args:
-        place: the store's, in words.
-        counts: what it holds.
-        copy: how the copy stands; an empty place means that there is none.
+        entry: the contestant.
+        base: whose weights it has; the same where it has its own.
         language: of the page.
-        now: seconds since the epoch.
-        alarm: the share of votes that count has collapsed.
     """
-    rows = {
-        "store.battles": str(counts.battles),
-        "store.votes": str(counts.votes),
-        "store.place": place,
-        "store.copy": copy.place or say(language, "store.no_copy"),
-    }
-    if copy.place:
-        rows["store.copy_state"] = copy_words(copy, language, now)
-        rows["store.unpushed"] = str(copy.unpushed)
-    if alarm is not None:
-        rows["store.alarm"] = alarm_words(alarm, language)
-    if copy.error is not None:
-        rows["models.remedy"] = error_line(language, copy.error)
-    return _card(say(language, "store.title"), rows, language, attributes=' id="store"')
-
-
-def copy_words(copy: CopyState, language: str, now: float) -> str:
-    """How the copy stands, in a few words."""
-    if copy.restoring:
-        return say(language, "store.restoring")
-    if copy.error is not None:
-        return say(language, "store.failing")
-    if copy.pushed_at is None:
-        return say(language, "store.not_yet")
-    return say(language, "store.pushed", minutes=int(max(0.0, now - copy.pushed_at) // 60))
-
-
-def _model_card(entry: Entry, language: str, *, owner: bool) -> str:
-    spec = entry.model.spec
+    spec, place, cache = entry.model.spec, entry.slug, kv_cache(entry.facts)
     status = entry.model.status()
-    words, remedy = status_words(status, spec, language)
+    words, _ = status_words(status, spec, language)
+    light = LIGHTS[type(status)]
+    first = {
+        "models.where": _where(entry, language),
+        "models.price": _price(entry, language),
+        "models.memory": _memory(entry, base, cache, language),
+    }
+    picture = (
+        cache_picture(cache, f"{place}-kv", language) if cache and not entry.is_variant else ""
+    )
+    rest = rows_html(_details(entry, cache, language), place, language)
+    name, title = escape(place, quote=True), escape(say(language, "models.details"))
+    fold = (
+        f'<details class="more" data-fold="{name}"><summary id="more-{name}">{title}</summary>'
+        f"{rest}</details>"
+    )
+    body = (
+        f'<p class="what">{escape(_what(entry, base, language))}</p>'
+        f'<p class="light {light}"><i></i>{escape(words)}</p>'
+        f"{rows_html(first, place, language)}{picture}{fold}"
+    )
+    return card(spec.label, body)
+
+
+def _what(entry: Entry, base: Entry, language: str) -> str:
+    """What it is, in one sentence."""
+    spec, facts = entry.model.spec, entry.facts
+    if entry.is_variant:
+        key = "prompted" if spec.system_prompt else "variant"
+        return say(language, f"models.what.{key}", base=base.model.spec.label)
+    if is_google(entry):
+        return say(language, "models.what.google")
+    if spec.provider != _LOCAL:
+        return say(language, "models.what.remote")
+    kind = "stand_in" if spec.stand_in else "local"
+    try:
+        parameters, context = int(facts["parameters"]), int(facts["context"])
+    except (KeyError, ValueError):
+        return say(language, f"models.what.{kind}")
+    return say(
+        language, f"models.what.{kind}.known",
+        parameters=_large(parameters, language), context=f"{context:,}",
+    )  # fmt: skip
+
+
+def _large(count: int, language: str) -> str:
+    """A large number as people say it: 3.8 billion."""
+    for unit in ("large", "middle"):
+        least = int(say(language, f"number.{unit}.least"))
+        if count >= least:
+            value = count / least
+            text = f"{value:.1f}" if value < 10 else f"{value:,.0f}"
+            return say(language, f"number.{unit}", n=text)
+    return f"{count:,}"
+
+
+def _where(entry: Entry, language: str) -> str:
+    """Where it runs, and so where a question goes."""
+    if is_google(entry):
+        return say(language, "models.where.google")
+    if host := far_host(entry):
+        return say(language, "models.where.far", host=host)
+    if entry.model.spec.provider != _LOCAL:
+        return say(language, "models.where.near")
+    kind, space, name = entry.facts.get("device", "").partition(" ")
+    if not kind:
+        return say(language, "models.where.here")
+    return say(language, "models.where.on", device=f"{kind.upper()}{space}{name}")
+
+
+def _price(entry: Entry, language: str) -> str:
+    """What it costs, as far as that is known."""
+    spec, facts = entry.model.spec, entry.facts
+    if spec.provider == _LOCAL:
+        return say(language, "money.here")
+    if spec.price_in is None or spec.price_out is None:
+        return say(language, "money.unknown")
+    if not spec.price_in and not spec.price_out:
+        return say(language, "money.free")
+    price = say(language, "money.price", into=f"{spec.price_in:g}", out=f"{spec.price_out:g}")
+    if facts.get("price_verified") == "no":
+        price = f"{price} {say(language, 'money.unverified', day=facts['price_as_of'])}"
+    return price
+
+
+def _memory(entry: Entry, base: Entry, cache: KvCache | None, language: str) -> str:
+    """What it takes of this machine's memory; empty while that is not known."""
+    if entry.model.spec.provider != _LOCAL:
+        return say(language, "models.memory.none")
+    if entry.is_variant:
+        return say(language, "models.memory.shared", base=base.model.spec.label)
+    loaded = Number.read(entry.facts.get("memory_mib", ""))
+    taken = [size(loaded.value * _MIB)] if loaded else []
+    if cache is not None:
+        taken.append(say(language, "models.memory.cache", size=size(cache.per_token)))
+    return say(language, "models.plus").join(taken)
+
+
+def _details(entry: Entry, cache: KvCache | None, language: str) -> dict[str, str]:
+    """What few people look for: ids, sources, and every fact of the loaded model."""
+    spec = entry.model.spec
     rows = {
-        "models.state": words,
-        "models.remedy": remedy if owner else "",
+        "models.licence": spec.licence,
+        "models.source": spec.source,
         "models.id": spec.id,
         "models.variant_of": spec.variant_of or "",
-        "models.source": spec.source,
-        "models.licence": spec.licence,
         "models.system_prompt": spec.system_prompt or "",
     }
     if not entry.is_variant:
         shown = {k: v for k, v in entry.facts.items() if not k.startswith(HIDDEN_FACTS)}
         rows |= {f"fact.{key}": value for key, value in shown.items()}
-        rows |= cache_rows(entry.facts, language)
-    rows |= _price(entry, language)
-    button = ""
-    if owner:
-        rows |= _live(entry, language)
-        if isinstance(status, Unavailable) and status.retry_at is not None:
-            rows["models.retry_at"] = f"{status.retry_at:%H:%M:%S} UTC"
-        if isinstance(status, Unavailable) and _may_recover(entry, status):
-            button = _try_again(entry.slug, language)
-    return _card(spec.label, rows, language, button=button)
-
-
-def _throughput(measured: Throughput, language: str) -> dict[str, str]:
-    """What it is doing now, and the best that was seen."""
-    now = say(language, "pulse.idle")
-    if measured.answering:
-        speed = f"{measured.tokens_per_second:.1f}"
-        now = say(language, "pulse.answering", answers=measured.answering, speed=speed)
-    rows = {"models.now": now}
-    if measured.fastest is not None:
-        rows["models.fastest"] = f"{measured.fastest:.1f} tok/s"
+        rows |= cache_rows(cache, language) if cache else {}
     return rows
-
-
-def _live(entry: Entry, language: str) -> dict[str, str]:
-    """What moves with the answers: what it is doing now, and what it has cost today."""
-    model = entry.model
-    rows: dict[str, str] = {}
-    if entry.ready and isinstance(model, Measured):
-        rows |= _throughput(model.throughput(), language)
-    expenses = model.expenses() if isinstance(model, Metered) else None
-    if expenses is not None:
-        limit = expenses.limit_usd
-        key = "money.today" if limit is None else "money.today_of"
-        today = f"{expenses.today_usd:.4f}"
-        told = say(language, key, today=today, limit=f"{limit or 0:g}")
-        reserved = say(language, "money.reserved") if expenses.today_usd else ""
-        rows["models.today"] = in_line(language, told, reserved)
-    return rows
-
-
-def _price(entry: Entry, language: str) -> dict[str, str]:
-    """What it costs; nothing for what runs here."""
-    spec = entry.model.spec
-    if not spec.price_in and not spec.price_out:
-        return {}
-    facts = entry.facts
-    price = say(language, "money.price", into=f"{spec.price_in:g}", out=f"{spec.price_out:g}")
-    if facts.get("price_verified") == "no":
-        price = f"{price} {say(language, 'money.unverified', day=facts['price_as_of'])}"
-    return {"models.price": price}
-
-
-def _may_recover(entry: Entry, status: Unavailable) -> bool:
-    """Whether another try can help: a key is read at the start only, a variant follows its base."""
-    return not entry.is_variant and not isinstance(status.error, KeyMissing)
-
-
-def _try_again(slug: str, language: str) -> str:
-    return (
-        f'<button type="button" class="tag" data-slug="{escape(slug, quote=True)}">'
-        f"{escape(say(language, 'retry'))}</button>"
-    )
-
-
-def _card(
-    title: str, rows: dict[str, str], language: str, attributes: str = "", button: str = ""
-) -> str:
-    cells = "".join(_fact(key, value, language) for key, value in rows.items() if value)
-    head = f"<h3>{escape(title)}</h3>{button}"
-    return f'<section class="card"{attributes}>{head}<dl>{cells}</dl></section>'
-
-
-def _fact(key: str, value: str, language: str) -> str:
-    name = say_or(language, key, key.removeprefix("fact."))
-    text = f"{int(value):,}" if value.isascii() and value.isdigit() else value
-    return f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>"

@@ -206,6 +206,7 @@ class Page:
         opened.then(self.on_open, [self.state], tab.battle_outputs(), **UNLIMITED)
         switched.then(None, [self.spoken], js="(language) => window.arenaSpeaks(language, true)")
         self.leaderboard.follow(switched)
+        self.models.follow(switched, self.state)
         self.start_stand_in.click(self.on_start_stand_in, None, [self.start_stand_in], **PRIVATE)
         pulse("status").select(
             self.on_tick, [self.state, self.arena_tab.use_gemini], ticking, queue=False, **PRIVATE

@@ -11,6 +11,8 @@ from arena.models.base import Dormant, Loading, ModelStatus, Ready, Sending, Una
 from arena.models.registry import Entry, Registry, is_google
 from arena.ui.i18n import error_line, in_line, say, say_or
 
+LIGHTS = {Ready: "ok", Loading: "wait", Unavailable: "warn", Dormant: "off"}
+
 
 def chips_html(registry: Registry, language: str) -> str:
     """One light and a sentence for all models; a click shows each. Variants share their base's."""
@@ -30,9 +32,10 @@ def chips_html(registry: Registry, language: str) -> str:
 def _chip(entry: Entry, language: str) -> str:
     status = entry.model.status()
     words, _ = status_words(status, entry.model.spec, language)
-    light = {Ready: "ok", Loading: "wait", Unavailable: "warn", Dormant: "off"}[type(status)]
     text = f"{escape(entry.model.spec.label)} · {escape(words)}"
-    return f'<span class="chip {light}" id="status-{entry.slug}"><i></i>{text}</span>'
+    return (
+        f'<span class="chip {LIGHTS[type(status)]}" id="status-{entry.slug}"><i></i>{text}</span>'
+    )
 
 
 def state_line(entry: Entry, language: str) -> str:
@@ -87,10 +90,9 @@ def privacy_html(
 ) -> str:
     """What is stored, who may download it, and where the text goes."""
     # One that still loads counts: it may be drawn by the time the question is sent.
-    google = use_gemini and any(
-        is_google(e) and not isinstance(e.model.status(), Unavailable) for e in registry.entries
-    )
-    hosts = sorted({host for e in registry.entries if (host := _far_host(e))})
+    may_answer = [e for e in registry.entries if not isinstance(e.model.status(), Unavailable)]
+    google = use_gemini and any(is_google(e) for e in may_answer)
+    hosts = sorted({host for e in may_answer if (host := far_host(e))})
     where = say(language, "notice.google" if google else "notice.local")
     if hosts:
         away = say(language, "notice.hosts", hosts=", ".join(hosts))
@@ -122,10 +124,10 @@ def account_html(name: str | None, language: str, *, votes_only: bool) -> str:
     return f'<div class="account">{who}{link}</div>'
 
 
-def _far_host(entry: Entry) -> str:
-    """To which other machine a visitor's text may go for that contestant; empty for none."""
+def far_host(entry: Entry) -> str:
+    """Which other machine a visitor's text is sent to for that contestant; empty for none."""
     model = entry.model
-    if not isinstance(model, Sending) or isinstance(entry.model.status(), Unavailable):
+    if not isinstance(model, Sending):
         return ""
     host = urlsplit(f"//{model.sends_to}").hostname or ""
     here = host in {"localhost", "::1"} or host.startswith("127.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 
 import pytest
 
@@ -17,27 +16,8 @@ from arena.ui import leaderboard_view as view
 from arena.ui import plots
 from arena.ui.i18n import LANGUAGES
 from tests.boards import DAY, GEM, PHI, QWEN, SMOL, five_hundred, report, votes
+from tests.markup import Balance, plain
 from tests.stats.arenas import table_of
-
-VOID = {"br", "img", "hr", "input"}
-
-
-class Balance(HTMLParser):
-    """Finds tags that are closed in the wrong order, and those that nobody closes."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.feed(text)
-        self.close()
-        assert not self.open, self.open
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
 
 
 def whole(rows: list[object], language: str = "en") -> str:
@@ -50,11 +30,6 @@ def whole(rows: list[object], language: str = "en") -> str:
     )
     Balance(html)
     return html
-
-
-def plain(html: str) -> str:
-    """What a person reads."""
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html)).strip()
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
