@@ -29,6 +29,7 @@ translator.py: components whose texts follow the page's language.
 i18n.py, texts/: the texts in Japanese and English.
 markdown.py: makes a model's Markdown harmless, piece by piece as it grows.
 markdown_blocks.py, markdown_prose.py: which of its lines are code; formulas and all else.
+markdown_dollars.py: which single dollars are a formula, and which are money.
 scripts/*.js, styles/*.css: the page's scripts, which run in the order of their names, and styles.
 favicon.svg: its picture in a browser's tab.
 """

@@ -21,6 +21,7 @@ from arena.ui.components import Updates, html
 from arena.ui.erasure_part import ErasurePart
 from arena.ui.feedback import FeedbackPart
 from arena.ui.i18n import say
+from arena.ui.markdown_dollars import LEFT, RIGHT
 from arena.ui.shown import ShownPart
 from arena.ui.translator import Translator
 
@@ -28,6 +29,7 @@ LATEX: list[dict[str, str | bool]] = [
     {"left": "$$", "right": "$$", "display": True},
     {"left": "\\[", "right": "\\]", "display": True},
     {"left": "\\(", "right": "\\)", "display": False},
+    {"left": LEFT, "right": RIGHT, "display": False},
 ]
 
 

@@ -20,12 +20,12 @@ from dataclasses import dataclass, field
 from arena.ui.markdown_blocks import (
     FENCE_CHARS,
     PROSE,
-    Worlds,
+    Fences,
     calm,
     may_be_fence,
-    next_worlds,
     same_until,
 )
+from arena.ui.markdown_dollars import MARK, MathsLines
 from arena.ui.markdown_prose import FORMULA_CHARS, LINE_CHARS, URL_CHARS, guard_prose, split_place
 
 # What the end of a text is can depend on what comes next, but no more of it than this.
@@ -40,7 +40,7 @@ _FORMULA_BEGINS = ((r"\(", r"\)"), (r"\[", r"\]"))
 
 
 def safe_markdown(text: str) -> str:
-    """The same text with images and raw HTML made visible instead of active.
+    """The same text with images and raw HTML made visible instead of active, and formulas marked.
 
     Works on unfinished text too: an open fence runs to the end. Line ends become newlines.
     Applying it to its own result changes nothing more.
@@ -53,14 +53,18 @@ class _Position:
     """What is known where a line begins, or in the middle of a long one.
 
     Attributes:
-        worlds: the fences that may be open.
+        fences: what may be open.
         ticks: lengths of backtick runs of this paragraph that may have opened code.
         in_code: of the line that goes on here, whether it is trusted code; None where one begins.
+        listed: a list is open.
+        maths: of the line that goes on here, whether single dollars may be delimiters.
     """
 
-    worlds: Worlds = PROSE
+    fences: Fences = field(default_factory=Fences)
     ticks: frozenset[int] = frozenset()
     in_code: bool | None = None
+    listed: bool = False
+    maths: bool = False
 
 
 @dataclass(slots=True)
@@ -75,7 +79,7 @@ class MarkdownGuard:
 
     def safe(self, text: str) -> str:
         """The guarded text; the same as of a new guard, whatever this one was told before."""
-        text = plain_ends(text)
+        text = plain_text(text)
         if text == self._source:
             return self._shown
         if text[: self._done] != self._source[: self._done]:
@@ -120,7 +124,7 @@ class GuardedTexts:
             texts: each text and its place.
         """
         for text, place in texts:
-            text, guard = plain_ends(text), self._guard(place)  # noqa: PLW2901
+            text, guard = plain_text(text), self._guard(place)  # noqa: PLW2901
             unread = guard.unread(text)
             while unread > PIECE_CHARS + _UNDECIDED:
                 guard.safe(text[: len(text) - unread + PIECE_CHARS + _UNDECIDED])
@@ -140,9 +144,9 @@ def without_open_formulas(text: str) -> str:
     return text
 
 
-def plain_ends(text: str) -> str:
-    """The text with newlines for line ends of other kinds."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+def plain_text(text: str) -> str:
+    """The text with newlines for line ends of other kinds, and without `MARK`."""
+    return text.replace(MARK, "").replace("\r\n", "\n").replace("\r", "\n")
 
 
 class _Reader:
@@ -160,13 +164,16 @@ class _Reader:
     def __init__(self, text: str, position: _Position) -> None:
         self._text = text
         self._limit = len(text) - _UNDECIDED
-        self._worlds, self._ticks = position.worlds, position.ticks
-        self._in_code = position.in_code
+        self._fences, self._ticks = position.fences, position.ticks
+        self._in_code, self._listed = position.in_code, position.listed
+        self._maths = position.maths
         self._out: list[str] = []
         self._written = 0
-        # The lines in hand that are no trusted code: where they begin, and where the worlds change.
+        # The lines in hand that are no trusted code: where they begin, where the fences change,
+        # and the starts and ends of those that are most likely in one.
         self._begin: int | None = None
-        self._changes: list[tuple[int, Worlds]] = []
+        self._changes: list[tuple[int, Fences]] = []
+        self._fenced: list[int] = []
         self._whole = position.in_code is None  # the first of them begins in this text
         self.decided: tuple[int, int, _Position] | None = None
 
@@ -176,28 +183,34 @@ class _Reader:
         at, begins = 0, self._in_code is None
         while at < len(text):
             end = text.find("\n", at) + 1 or len(text)
-            before, code = self._worlds, bool(self._in_code)
+            before, code = self._fences, bool(self._in_code)
             after = before
             if begins:
-                if (same := same_until(before, text, at)) > at:
-                    code, end = before != PROSE, same
+                if (same := same_until(before.worlds, text, at)) > at:
+                    code, end = before.worlds != PROSE, same
                 else:
-                    code, after = next_worlds(before, text[at:end].rstrip("\n"))
+                    code, after = before.after(text[at:end].rstrip("\n"))
             if code:
                 self._end_region(at)
-                self._code(at, end, after, opens=begins and None in before)
+                self._code(at, end, after, opens=begins and None in before.worlds)
             else:
-                if self._begin is None:
-                    self._begin, self._changes = at, []
-                self._changes.append((at, before))
-            self._worlds = after
+                self._prose(at, end, before)
+            self._fences = after
             at, begins = end, True
         self._end_region(at)
         return "".join(self._out)
 
-    def _code(self, at: int, end: int, after: Worlds, *, opens: bool) -> None:
+    def _prose(self, at: int, end: int, before: Fences) -> None:
+        """Lines that are no trusted code."""
+        if self._begin is None:
+            self._begin, self._changes, self._fenced = at, [], []
+        self._changes.append((at, before))
+        if before.likely is not None:
+            self._fenced += [at - self._begin, end - self._begin]
+
+    def _code(self, at: int, end: int, after: Fences, *, opens: bool) -> None:
         """Lines of trusted code, or one line that begins or goes on there."""
-        lines, self._worlds = self._text[at:end], after
+        lines, self._fences = self._text[at:end], after
         self._ticks, self._whole = frozenset(), True
         self._put(calm(lines) if opens else lines)
         if end <= self._limit:
@@ -215,38 +228,46 @@ class _Reader:
         """Note that all is decided up to there; `behind` is where the written text ends."""
         if 0 < read <= self._limit:
             written = self._written - ((read if behind is None else behind) - read)
-            self.decided = (read, written, _Position(self._worlds, self._ticks, in_code))
+            state = self._fences, self._ticks, in_code, self._listed, self._maths
+            self.decided = (read, written, _Position(*state))
 
     def _end_region(self, end: int) -> None:
         """Guard the lines that are no trusted code, in two parts where the first is decided."""
         if self._begin is None:
             return
-        begin, worlds, self._begin = self._begin, self._worlds, None
+        begin, fences, self._begin = self._begin, self._fences, None
         text, at = self._text[begin:end], 0
+        going = None if self._whole else self._maths
+        lines = MathsLines(
+            text, listed=self._listed, going=going, fenced=self._fenced, most=LINE_CHARS
+        )
         if begin < self._limit < end:
             at = self._split(text, self._limit - begin)
         if at:
             begins = text[at - 1] == "\n"
-            self._guard(text[:at], last=begins)
-            known = [w for offset, w in self._changes if offset <= begin + at]
-            later = [w for offset, w in self._changes if offset > begin + at]
+            self._guard(text[:at], lines, last=begins)
+            known = [state for offset, state in self._changes if offset <= begin + at]
+            later = [state for offset, state in self._changes if offset > begin + at]
             # In the middle of a line, what that line changes is known.
-            self._worlds = known[-1] if begins else [*later, worlds][0]
+            self._fences = known[-1] if begins else [*later, fences][0]
+            self._listed, self._maths = lines.listed(at), lines.allow(at)
             self._decide(begin + at, in_code=None if begins else False)
-            self._worlds, self._whole = worlds, begins
-        self._guard(text[at:], last=True)
-        self._whole = True
+            self._fences, self._whole = fences, begins
+        self._guard(text[at:], lines, last=True, offset=at)
+        self._listed, self._whole = lines.listed(len(text)), True
         if end < len(self._text):
             self._decide(end)
 
     def _split(self, text: str, limit: int) -> int:
         """Where the decided part of such lines ends; 0 if none is."""
-        at = split_place(text, limit)
+        at = split_place(text, limit, whole=self._whole)
         row = text.rfind("\n", 0, at) + 1
         if at > row and (row or self._whole) and may_be_fence(text[row:].partition("\n")[0]):
             return row
         return at
 
-    def _guard(self, text: str, *, last: bool) -> None:
-        guarded, self._ticks = guard_prose(text, self._ticks, first=self._whole, last=last)
+    def _guard(self, text: str, lines: MathsLines, *, last: bool, offset: int = 0) -> None:
+        guarded, self._ticks = guard_prose(
+            text, self._ticks, lines, first=self._whole, last=last, offset=offset
+        )
         self._put(guarded)

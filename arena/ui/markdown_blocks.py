@@ -66,6 +66,31 @@ def next_worlds(worlds: Worlds, line: str) -> tuple[bool, Worlds]:
     return code, frozenset(after) if len(after) <= _MOST_WORLDS else _LOST
 
 
+@dataclass(frozen=True, slots=True)
+class Fences:
+    """What may be open before a line.
+
+    Attributes:
+        worlds: the fences of all readings; None is none.
+        likely: the one that most likely is.
+    """
+
+    worlds: Worlds = PROSE
+    likely: Fence | None = None
+
+    def after(self, line: str) -> tuple[bool, Fences]:
+        """Whether a line is code in every world, and what may be open after it."""
+        code, worlds = next_worlds(self.worlds, line)
+        if len(worlds) == 1:
+            return code, Fences(worlds, *worlds)
+        likely = self.likely
+        if likely is not None:
+            likely = None if _ends(likely, line.strip(" \t")) else likely
+        elif len(line) <= FENCE_CHARS and (found := _fence_of(line)):
+            likely = Fence(found["mark"], 0)
+        return code, Fences(worlds, likely)
+
+
 def same_until(worlds: Worlds, text: str, at: int) -> int:
     """Up to which line's start, from that line's on, nothing can open or end a fence.
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from arena.ui.markdown_blocks import calm
+from arena.ui.markdown_dollars import MathsLines, mark_formulas
 
 FORMULA_CHARS = 2000
 """A longer formula is text: its end is not looked for any further."""
 LINE_CHARS = 2000
-"""In a longer line code is not trusted."""
+"""In a longer line code is not trusted, and single dollars are text."""
 URL_CHARS = 500
 """A longer address between `<` and `>` is no link."""
 
@@ -26,15 +28,17 @@ Span = tuple[int, int]
 
 
 def guard_prose(
-    text: str, ticks: frozenset[int], *, first: bool, last: bool
+    text: str, ticks: frozenset[int], lines: MathsLines, *, first: bool, last: bool, offset: int = 0
 ) -> tuple[str, frozenset[int]]:
-    """Lines without trusted fences, with images and HTML made visible.
+    """Lines without trusted fences, with images and HTML made visible and formulas marked.
 
     Args:
         text: the lines; where it ends with a newline, all of them are whole.
         ticks: lengths of backtick runs of this paragraph that may have opened code.
+        lines: where single dollars may be delimiters.
         first: whether the first line is whole.
         last: whether the last line is.
+        offset: where the text begins in that of `lines`.
 
     Returns:
         The text, and the lengths that may be open behind it.
@@ -42,30 +46,38 @@ def guard_prose(
     out = []
     at = 0
     for start, stop in formulas(text):
-        between, ticks = _between(text[at:start], ticks, first=first, last=False)
+        piece = _Piece(text[at:start], lines, offset + at, first=first, last=False)
+        between, ticks = _between(piece, ticks)
         out += [between, _formula(text[start:stop])]
         at, first = stop, False
-    between, ticks = _between(text[at:], ticks, first=first, last=last)
+    between, ticks = _between(_Piece(text[at:], lines, offset + at, first=first, last=last), ticks)
     guarded = "".join([*out, between])
     if "mermaid" in guarded:
         guarded = "\n".join(calm(line) for line in guarded.split("\n"))
     return guarded, ticks
 
 
-def split_place(text: str, limit: int) -> int:
+def split_place(text: str, limit: int, *, whole: bool) -> int:
     """The last place up to there where a text can be cut in two that are guarded apart.
 
-    The start of a line where there is one. The text goes on behind `limit` for as long as any
-    formula, line with code or link can be.
+    The start of a line where there is one, else behind a formula, or anywhere in a line that is
+    long. The text goes on behind `limit` for as long as any formula, line with code or link can be.
+
+    Args:
+        text: the lines.
+        limit: all before it is decided.
+        whole: whether the first line begins there.
     """
+    end = text.find("\n")
+    long = not whole or (len(text) if end < 0 else end) > LINE_CHARS
     row = text.rfind("\n", 0, limit) + 1
-    at, behind = row or _calm_place(text, limit), 0
+    at, behind = row or (_calm_place(text, limit) if long else 0), 0
     for start, stop in formulas(text):
         if start >= limit:
             break
         if start < at < stop:
             row = text.rfind("\n", 0, start) + 1
-            at = row or _calm_place(text, start)
+            at = row or (_calm_place(text, start) if long else 0)
         if stop <= limit:
             behind = stop
     return at if row else max(at, behind)
@@ -81,41 +93,65 @@ def _calm_place(text: str, limit: int) -> int:
     return limit
 
 
-def _between(
-    text: str, ticks: frozenset[int], *, first: bool, last: bool
-) -> tuple[str, frozenset[int]]:
-    """Text without formulas, line by line; `first` and `last` are as in `guard_prose`."""
-    if "`" not in text and not ticks:
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Text without formulas of two characters' delimiters; `first` and `last` are `guard_prose`'s.
+
+    Attributes:
+        offset: where it begins in the text of `lines`.
+    """
+
+    text: str
+    lines: MathsLines
+    offset: int
+    first: bool
+    last: bool
+
+
+def _between(piece: _Piece, ticks: frozenset[int]) -> tuple[str, frozenset[int]]:
+    """A piece of text, line by line, and the lengths that may be open behind it."""
+    text = piece.text
+    if "`" not in text and "$" not in text and not ticks:
         return _plain(text), ticks
-    lines = text.split("\n")
+    lines, at = text.split("\n"), piece.offset
     for number, line in enumerate(lines):
-        begins, ends = first or number > 0, number < len(lines) - 1
+        begins, ends = piece.first or number > 0, number < len(lines) - 1
+        # Behind a formula that ends with two dollars a third is none of a pair.
+        maths = not ticks and "$" in line and piece.lines.allow(at)
+        maths = maths and (begins or line[0] != "$")
+        at += len(line) + 1
         if "`" in line:
-            lines[number], ticks = _code_line(line, ticks, whole=begins and (ends or last))
+            whole = begins and (ends or piece.last)
+            lines[number], ticks = _code_line(line, ticks, whole=whole, maths=maths)
         elif line.strip():
-            lines[number] = _plain(line)
+            lines[number] = _plain(line, maths=maths)
         elif begins and ends:  # no code goes beyond a blank line
             ticks = frozenset()
     return "\n".join(lines), ticks
 
 
-def _code_line(line: str, ticks: frozenset[int], *, whole: bool) -> tuple[str, frozenset[int]]:
-    """A line with backticks: spans that every reading takes for code stay as they are."""
+def _code_line(
+    line: str, ticks: frozenset[int], *, whole: bool, maths: bool
+) -> tuple[str, frozenset[int]]:
+    """A line with backticks: spans that every reading takes for code stay as they are.
+
+    Behind a backtick that is of no such span single dollars are text: all may be code.
+    """
     runs = [match.span() for match in _TICKS.finditer(line)]
-    lengths = {n for start, stop in runs for n in (stop - start, stop - start - 1)}
-    trusted = whole and len(line) <= LINE_CHARS and not _DELIMITER.search(line)
-    if not trusted or lengths & ticks:
-        return _plain(line), ticks | lengths
-    spans, single = _code_spans(line, runs)
-    if "|" in line:  # a table's cell ends code, a paragraph's bar does not
-        cells, more = _code_spans(line, runs, bars=True)
-        both = set(cells)
-        spans, single = [span for span in spans if span in both], single | more
+    spans: list[Span] = []
+    single = {n for start, stop in runs for n in (stop - start, stop - start - 1)}
+    if whole and len(line) <= LINE_CHARS and not _DELIMITER.search(line) and not single & ticks:
+        spans, single = _code_spans(line, runs)
+        if "|" in line:  # a table's cell ends code, a paragraph's bar does not
+            cells, more = _code_spans(line, runs, bars=True)
+            both = set(cells)
+            spans, single = [span for span in spans if span in both], single | more
     out, at = [], 0
-    for start, stop in spans:
-        out += [_plain(line[at:start]), line[start:stop]]
+    for start, stop in [*spans, (len(line), len(line))]:
+        out += [_plain(line[at:start], maths=maths), line[start:stop]]
+        maths = maths and "`" not in line[at:start]
         at = stop
-    return "".join([*out, _plain(line[at:])]), ticks | single
+    return "".join(out), ticks | single
 
 
 def _code_spans(line: str, runs: list[Span], *, bars: bool = False) -> tuple[list[Span], set[int]]:
@@ -202,8 +238,13 @@ def _formula(text: str) -> str:
     return _TAG.sub(r"\\lt ", text).replace("![", "! [")
 
 
-def _plain(text: str) -> str:
+def _plain(text: str, *, maths: bool = False) -> str:
+    """Text without code, up to its first backtick; with `maths` its formulas are marked."""
     text = _AUTOLINK.sub(r"\1", text)
     text = _TAG.sub("&lt;", text)
     # An entity, since a backslash before the bracket would open a formula.
-    return text.replace("![", "!&#91;")
+    text = text.replace("![", "!&#91;")
+    if not maths:
+        return text
+    before, tick, behind = text.partition("`")
+    return mark_formulas(before) + tick + behind

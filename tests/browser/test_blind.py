@@ -93,6 +93,20 @@ def test_nothing_that_is_sent_tells_the_sides_apart(both: Both, open_page: Open)
     assert "google-genai" in page.evaluate("window.tapped"), "the tap must see names when they come"
 
 
+def test_formulas_are_drawn_and_money_is_text(both: Both, open_page: Open) -> None:
+    """What stands between single dollars is a formula, and prices and code stay as they are."""
+    page = open_page(both.app.url)
+    ready(page)
+    answer = r"整数$n$は \(k\) times $n(n+1)$, so $a<b$. It costs $5 and $10; `echo $a$` \[2^n\]"
+    both.gemini.script(says(answer[:20], answer[20:]))
+    ask(page, "Formulas, please.")
+    expect(page.locator("#vote-a")).to_be_enabled()
+    drawn = page.locator("#panes .katex annotation").all_text_contents()
+    assert drawn == ["n", "k", "n(n+1)", r"a\lt b", "2^n"]
+    expect(page.locator("#panes")).to_contain_text("It costs $5 and $10; echo $a$")
+    expect(page.locator("#panes code")).to_have_text("echo $a$")
+
+
 def test_failed_gemini_says_nothing_about_itself(both: Both, open_page: Open) -> None:
     """A blind failure shows its kind and id for the battle; Retry answers and opens the vote."""
     page = open_page(both.app.url, init=TAP)

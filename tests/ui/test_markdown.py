@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from arena.ui.markdown import OPEN_FORMULAS, safe_markdown
+from arena.ui.markdown_dollars import MARK
 
 PARSER = MarkdownIt("commonmark", {"html": True}).enable("table")
 NASTY = st.lists(
@@ -20,7 +21,8 @@ NASTY = st.lists(
             "\n```\n", "\n  ```\n", "\n- ```\n", "\n1. ```\n", "\n> ```\n", "\n~~~ a\n",
             "\n    ```\n",
             "\n~~~~\n", "\n- a\n", "\n  b\n", "\r", "\r\n", "|", "\n|a|b|\n|-|-|\n", "`a", "``b",
-            "\\`", "* ", "\t",             "\n<b>x</b>\n", "<b>",
+            "\\`", "* ", "\t", "\n<b>x</b>\n", "<b>",
+            "$", "$n$", "$5", "\\$", "$a", "<b$", " ", MARK, "&lt;", "\n1. a\n", "\n    $a$\n",
         ]
     ),
     max_size=24,
@@ -117,9 +119,9 @@ def test_twice_is_once(text: str) -> None:
     assert safe_markdown(once) == once
 
 
-@given(st.text(alphabet=st.characters(exclude_characters="<!")))
+@given(st.text(alphabet=st.characters(exclude_characters=f"<!${MARK}")))
 def test_harmless_text_is_unchanged(text: str) -> None:
-    """Text without `<` and `!` is unchanged, up to line ends."""
+    """Text without `<`, `!` and dollars is unchanged, up to line ends."""
     assert safe_markdown(text) == text.replace("\r\n", "\n").replace("\r", "\n")
 
 

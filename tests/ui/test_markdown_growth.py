@@ -19,6 +19,7 @@ UNDECIDED = markdown._UNDECIDED
 UNITS = [
     r"\(", r"\[", "$$", r"\(\)", "`a|", "<https://a", "![", "> ```\n", "- ```\n", "```\n", "\n",
     " ", "~~~ a", "```a", "\r", "`\n", r"\]\[", "word ", "日本語。\n", "if a<b: `x`\n",
+    "$x$ ", "$", "\\$", "$5 `$x", "$x$\n", "- $a\n    $",
 ]  # fmt: skip
 
 
@@ -27,6 +28,7 @@ def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """All bounds so small that short texts meet them."""
     for name in ("FORMULA_CHARS", "LINE_CHARS", "URL_CHARS"):
         monkeypatch.setattr(markdown_prose, name, 8)
+    monkeypatch.setattr(markdown, "LINE_CHARS", 8)
     monkeypatch.setattr(markdown_prose, "_AUTOLINK", re.compile(r"<(https?://[^\s<>]{1,8})>"))
     monkeypatch.setattr(markdown_blocks, "FENCE_CHARS", 12)
     fences = re.compile(r"```|~~~|^[ \t>*+.)\d-]{12}", re.MULTILINE)
@@ -46,9 +48,19 @@ def test_a_growing_text_is_guarded_as_a_whole_one(text: str, stops: list[int]) -
         assert active(shown) == []
 
 
+@pytest.mark.parametrize("line", ["`<b>` ", "$n$ ", "a $n$ `<b>` ", r"\(a\) $n$ "])
+@pytest.mark.parametrize("chars", [41, 95, 1990, 2001])
+def test_a_line_is_read_as_one_wherever_a_piece_ends(line: str, chars: int) -> None:
+    """What is decided may end in the middle of a first line, which is short or too long."""
+    first = line.ljust(chars, "x")
+    for more in range(UNDECIDED - 20, UNDECIDED + 100, 10):
+        text = f"{first}\n{'y ' * (more // 2)}"
+        assert safe_markdown(text) == at_once(text)
+
+
 def at_once(text: str) -> str:
     """The guarded text where nothing is decided before all is read."""
-    reader = markdown._Reader(markdown.plain_ends(text), markdown._Position())
+    reader = markdown._Reader(markdown.plain_text(text), markdown._Position())
     reader._limit = -1
     return markdown.without_open_formulas(reader.read())
 
