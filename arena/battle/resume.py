@@ -150,6 +150,32 @@ class Pages:
         vote = await self._store.get_vote(found.battle.id) if found.locked else None
         return TakenUp(found, vote or found.vote)
 
+    async def unfinished(self, voter: str) -> list[str]:
+        """The visitor's recent battles that wait for their vote, newest first.
+
+        What an open page shows stays there.
+
+        Raises:
+            StoreError: the store can't be read.
+        """
+        found = await self._store.unfinished_battles(voter, self._now() - RECENT)
+        shown = {s.battle.id for s in self._sessions.values() if s.session_hash is not None}
+        return [battle_id for battle_id in found if battle_id not in shown]
+
+    async def take_up_unfinished(self, voter: str, session_hash: str) -> TakenUp | None:
+        """The newest of them, for that page; what it showed before is closed.
+
+        Raises:
+            StoreError: the store can't be read.
+        """
+        waiting = await self.unfinished(voter)
+        if not waiting:
+            return None
+        taken = await self.take_up(voter, session_hash, handle_of(waiting[0]), shown_only=True)
+        if taken is not None:
+            await self.close(session_hash, keep=taken.session.battle.id)
+        return taken
+
     def _wait_no_more(self, session: BattleSession) -> None:
         if timer := self._timers.pop(session, None):
             timer.cancel()

@@ -134,6 +134,7 @@ class VoteStore:
     get_vote = _transaction(queries.get_vote)
     judged_presets = _transaction(visitors.judged_presets)
     own_tally = _transaction(visitors.own_tally)
+    unfinished_battles = _transaction(visitors.unfinished_battles)
     recent_battles = _transaction(visitors.recent_battles)
     record_keys = _transaction(restore.record_keys)
     records = _transaction(restore.read_records)

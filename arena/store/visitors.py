@@ -12,6 +12,7 @@ from typing import Final
 from sqlalchemy import Connection, func, null, or_, select
 
 from arena.domain import Winner
+from arena.store.queries import battles_of
 from arena.store.schema import battles, final_votes, votes
 
 _RECENT: Final = 50
@@ -87,3 +88,10 @@ def recent_battles(connection: Connection, voter: str, since: datetime) -> dict[
         .limit(_RECENT)
     )
     return {row.id: bool(row.voted) for row in connection.execute(chosen)}
+
+
+def unfinished_battles(connection: Connection, voter: str, since: datetime) -> list[str]:
+    """Those of `recent_battles` that can be voted on and have no vote, newest first."""
+    recent = recent_battles(connection, voter, since)
+    without = [battle_id for battle_id, voted in recent.items() if not voted]
+    return [battle.id for battle in battles_of(connection, without) if battle.votable]

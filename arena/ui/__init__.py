@@ -5,6 +5,7 @@ page_state.py: what the server remembers of one open page.
 arena_parts.py: the components of the Arena tab, in their order.
 arena_tab.py: what each of them does: send, stop, retry, vote.
 view.py: panes, numbers and result line of a battle, computed from a snapshot.
+unfinished.py: battles that wait for their vote.
 verdict_words.py: whether a vote counts, in words.
 resume.py: the battle that a page which opens has back.
 shown.py: what the page's script knows of it.

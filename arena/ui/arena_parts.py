@@ -24,6 +24,7 @@ from arena.ui.i18n import say
 from arena.ui.markdown_dollars import LEFT, RIGHT
 from arena.ui.shown import ShownPart
 from arena.ui.translator import Translator
+from arena.ui.unfinished import UnfinishedPart
 
 LATEX: list[dict[str, str | bool]] = [
     {"left": "$$", "right": "$$", "display": True},
@@ -223,6 +224,8 @@ class ArenaParts:
 
     def _build_examples(self) -> None:
         make_computed = self.translator.make_computed
+        self.unfinished = UnfinishedPart(self.arena)
+        self.unfinished.build()
         self.preset_list = make_computed(
             html, lambda language: {"value": self.presets_html(language)},
             js_on_load="arenaPresets(element, trigger)", elem_id="examples",
@@ -276,6 +279,7 @@ class ArenaParts:
             *panes, *self.votes.values(), self.reveal, self.undo, self.new_battle, self.prompt,
             self.send, self.stop, self.notice, self.judge, self.mode, *self.models.values(),
             self.stage, self.question, self.link, self.feedback.box, self.shown.box,
+            self.unfinished.button,
         ]  # fmt: skip
 
     def presets_html(self, language: str) -> str:

@@ -325,10 +325,14 @@ class ArenaTab(ArenaParts):
         return {self.feedback.box: shown, self.notice: ""}
 
     async def on_new(self, state: PageState, mode: str, request: gr.Request) -> Updates:
-        """An empty page in the chosen mode, with the choice of models that the mode has."""
+        """An empty page in the chosen mode, with the choice of models that the mode has.
+
+        A battle that could be voted on waits for that among the unfinished ones.
+        """
         state.forget_battle()  # first, so that the old battle's listeners show no more of it
         state.mode = Mode(mode)
         await self.arena.pages.close(request.session_hash or "")
+        await self.unfinished.look(state, await self.visitor(state, request))
         return self._emptied(state)
 
     def _emptied(self, state: PageState) -> Updates:
@@ -337,6 +341,7 @@ class ArenaTab(ArenaParts):
         language = state.language
         updates = self._page(view.idle_view(language, state.mode), language)
         updates |= self.models_of(state.mode, language) | self.shown.update(None, state)
+        updates |= self.unfinished.shown(state)
         return updates | {self.notice: ""}
 
     def on_gemini(self, state: PageState, use_gemini: bool) -> str:  # noqa: FBT001 -- a component's value
@@ -403,7 +408,7 @@ class ArenaTab(ArenaParts):
             return self.show(snapshot, state)
         idle = view.idle_view(state.language, state.mode)
         heads = {pane.head: idle.panes[side].head for side, pane in self.panes.items()}
-        return heads | self.shown.update(None, state)
+        return heads | self.shown.update(None, state) | self.unfinished.shown(state)
 
     def _page(self, page: view.PageView, language: str) -> Updates:
         updates: Updates = {}

@@ -28,7 +28,7 @@ from arena.ui.listeners import protect
 from arena.ui.models_tab import ModelsTab
 from arena.ui.owner import owner_of
 from arena.ui.page_state import PageState, account_of, random_id
-from arena.ui.resume import follow, take_up
+from arena.ui.resume import follow, take_up, take_up_unfinished
 from arena.ui.status_view import account_html, banner_html, chips_html
 from arena.ui.surface import surface
 from arena.ui.translator import Translator
@@ -202,6 +202,9 @@ class Page:
             js="(state, client) => [state, window.arenaClient()]", **PRIVATE,
         )  # fmt: skip
         switched = self.switch.click(self.on_switch, [self.state], whole, **PRIVATE)
+        tab.unfinished.button.click(
+            self.on_unfinished, [self.state], [*tab.battle_outputs(), *given], **UNLIMITED
+        )
         opened.then(None, [self.spoken], js="(language) => window.arenaOpened(language)")
         opened.then(self.on_open, [self.state], tab.battle_outputs(), **UNLIMITED)
         switched.then(None, [self.spoken], js="(language) => window.arenaSpeaks(language, true)")
@@ -234,6 +237,10 @@ class Page:
         async with aclosing(follow(self.arena_tab, state)) as updates:
             async for update in updates:
                 yield update
+
+    async def on_unfinished(self, state: PageState, request: gr.Request) -> Updates:
+        """A battle that was left without a vote is on the page again."""
+        return await take_up_unfinished(self.arena_tab, state, request)
 
     def _in_language(self, state: PageState) -> Updates:
         """The whole page in its language, with the battle as it stands."""

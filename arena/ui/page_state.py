@@ -47,6 +47,7 @@ class PageState:
         feedback: what the voter has added to the battle.
         erasable: battles of which the visitor was asked whether to delete their texts.
         shared: the battle of the link that the page was opened with; its vote is `vote`.
+        unfinished: how many battles of the visitor waited for a vote when they were last counted.
         waiting: a prompt waits for a model to load, or for a slot.
         shown_chips: what the header last said, so that a tick without a change sends nothing.
         saw_leaderboard: it was opened, so another language must reach it.
@@ -67,6 +68,7 @@ class PageState:
         self.feedback = Feedback()
         self.erasable: tuple[str, ...] = ()
         self.shared: Snapshot | None = None
+        self.unfinished = 0
         self.waiting = False
         self.shown_chips = ""
         self.saw_leaderboard = False

@@ -13,7 +13,7 @@ from arena.domain import Vote
 from arena.errors.base import ArenaError
 from arena.ui import view
 from arena.ui.arena_tab import ArenaTab
-from arena.ui.components import Updates
+from arena.ui.components import Updates, merge_updates
 from arena.ui.feedback_view import Feedback
 from arena.ui.i18n import say
 from arena.ui.page_state import PageState, random_id
@@ -44,6 +44,8 @@ async def take_up(
             )  # fmt: skip
         except ArenaError as error:
             return tab.complain(error, state.language)
+        if taken is None:
+            await tab.unfinished.look(state, visitor)
     if taken is None:
         return await _open_link(tab, state, link) if link else {}
     return await _restored(tab, state, taken, str(client.get("draft", "")))
@@ -84,6 +86,21 @@ async def _restored(tab: ArenaTab, state: PageState, taken: TakenUp, draft: str)
     if draft.strip() == battle.conversation_a[-1].prompt:  # it was sent
         updates[tab.prompt] = gr.update(value="")
     return updates
+
+
+async def take_up_unfinished(tab: ArenaTab, state: PageState, request: gr.Request) -> Updates:
+    """The newest battle that waits for its vote, on an empty page."""
+    try:
+        visitor = await tab.visitor(state, request)
+        taken = await tab.arena.pages.take_up_unfinished(visitor.voter, request.session_hash or "")
+    except ArenaError as error:
+        return tab.complain(error, state.language)
+    if taken is None:  # it has its vote by now, or another page shows it
+        await tab.unfinished.look(state, visitor)
+        return tab.unfinished.shown(state)
+    updates = await _restored(tab, state, taken, "")
+    shown = tab.show(await tab.judged(taken.session, state), state)
+    return merge_updates(updates, shown, {tab.notice: ""})
 
 
 def feedback_of(vote: Vote) -> Feedback:

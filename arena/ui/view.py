@@ -305,8 +305,8 @@ def _result_line(snapshot: Snapshot, language: str, vote: Winner | None, *, shar
     if vote is not None and battle.spec_b is not None:
         return _voted_line(snapshot, language, vote, shared=shared)
     if _all_done(snapshot) or snapshot.votable:
-        ask = say(language, _asked(snapshot))
-        return escape(in_line(language, ask, counting_line(snapshot.verdict, language)))
+        ask = escape(say(language, _asked(snapshot)))
+        return _with_note(language, ask, counting_line(snapshot.verdict, language))
     if hides_sides(battle, voted=vote is not None):
         return escape(_trouble_line(snapshot, language))
     return escape(say(language, "vote.failed")) if battle.mode is not Mode.SINGLE else "&nbsp;"
@@ -326,6 +326,11 @@ def _voted_line(snapshot: Snapshot, language: str, vote: Winner, *, shared: bool
     if shared:
         return say(language, f"vote.shared.{vote}", a=a, b=b)
     done = say(language, f"vote.done.{vote}", a=a, b=b)
-    counting = escape(counting_line(snapshot.verdict, language))
-    record = escape(record_line(snapshot.record, language))
-    return in_line(language, done, counting, record)
+    told = counting_line(snapshot.verdict, language), record_line(snapshot.record, language)
+    return _with_note(language, done, *told)
+
+
+def _with_note(language: str, said: str, *notes: str) -> str:
+    """A sentence as HTML, with what is added to it as text; where space is short, that stays."""
+    note = escape(in_line(language, *notes))
+    return f'<span class="said">{said}</span> <small>{note}</small>' if note else said

@@ -345,3 +345,40 @@ async def test_stopping_at_the_end_of_the_grace_time_keeps_the_text(store: VoteS
         answer = stored.conversation(side)[0].answer
         assert answer is not None
         assert (answer.text, answer.finished.reason) == ("Be", FinishReason.CANCELLED)
+
+
+async def test_what_was_left_without_a_vote_waits(store: VoteStore) -> None:
+    """Newest first, and each until it has its vote; what another page shows stays there."""
+    arena = live(store, *(ScriptedModel(name, ANSWER) for name in "xy"))
+    left = [await written(arena) for _ in range(3)]
+    assert await arena.pages.unfinished(VISITOR.voter) == [], "the page shows them"
+    await arena.pages.close("tab")
+    ids = [session.battle.id for session in reversed(left)]
+    assert await arena.pages.unfinished(VISITOR.voter) == ids
+    assert await arena.pages.unfinished(OTHER.voter) == []
+    assert await arena.pages.take_up_unfinished(OTHER.voter, "theirs") is None
+    taken = await arena.pages.take_up_unfinished(VISITOR.voter, "one")
+    assert taken is not None
+    assert taken.session.battle.id == ids[0]
+    assert taken.session.snapshot().votable
+    again = await arena.pages.take_up_unfinished(VISITOR.voter, "two")
+    assert again is not None
+    assert again.session.battle.id == ids[1]
+    await arena.vote(ids[0], Winner.TIE, VISITOR)
+    await arena.pages.close("one")
+    await arena.pages.close("two")
+    assert await arena.pages.unfinished(VISITOR.voter) == ids[1:]
+    await arena.aclose()
+
+
+async def test_the_next_battle_takes_the_place_of_the_one_before(store: VoteStore) -> None:
+    """A page shows one battle: what it showed is closed, and waits in its turn."""
+    arena = live(store, *(ScriptedModel(name, ANSWER) for name in "xy"))
+    first = await written(arena)
+    await arena.pages.close("tab")
+    second = await written(arena)
+    taken = await arena.pages.take_up_unfinished(VISITOR.voter, "tab")
+    assert taken is not None
+    assert taken.session.battle.id == first.battle.id
+    assert await arena.pages.unfinished(VISITOR.voter) == [second.battle.id]
+    await arena.aclose()

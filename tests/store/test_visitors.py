@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from arena.domain import Battle, PresetUse
+from arena.domain import Battle, Exchange, Flag, PresetUse
 from arena.store.store import VoteStore
 from arena.store.visitors import Tally
 from tests.store_tools import Outside
-from tests.vote_samples import NOON, VOTER, battle, vote
+from tests.vote_samples import NOON, VOTER, answer, battle, vote
 
 OTHER = "b" * 64
 
@@ -71,3 +71,25 @@ async def test_own_tally_follows_the_model_over_the_sides(store: VoteStore) -> N
         await store.cast_vote(vote(made), until)
     assert await store.own_tally(VOTER, "phi") == Tally(wins=2, losses=1, ties=1, both_bad=1)
     assert await store.own_tally(VOTER, "gem") == Tally(wins=2, losses=2)
+
+
+async def test_unfinished_battles_can_be_voted_on(store: VoteStore) -> None:
+    """The visitor's own without any vote, newest first; of a stopped one only what is readable."""
+    half, word = (answer(text, reason="cancelled") for text in ("It is because", "It"))
+    stopped = {"flags": frozenset({Flag.STOPPED}), "conversation_b": (Exchange("?", half),)}
+    waiting = [battle(created_at=NOON + timedelta(minutes=n)) for n in range(3)]
+    waiting.append(battle(created_at=NOON + timedelta(minutes=3), **stopped))
+    others = [
+        battle(voter=OTHER), battle("phi", None), battle(created_at=NOON - timedelta(days=2)),
+        battle(conversation_b=(Exchange("?", answer("", reason="error")),)),
+        battle(flags=frozenset({Flag.STOPPED}), conversation_b=(Exchange("?", word),)),
+        battle(conversation_b=(Exchange("?"),)), battle(), battle(),
+    ]  # fmt: skip
+    for made in (*waiting, *others):
+        await store.add_battle(made)
+    await store.cast_vote(vote(others[-1]))
+    await store.cast_vote(vote(others[-2]), NOON + timedelta(seconds=5))
+    found = await store.unfinished_battles(VOTER, NOON - timedelta(days=1))
+    assert found == [made.id for made in reversed(waiting)]
+    await store.undo_vote(others[-2].id, VOTER, NOON)
+    assert others[-2].id in await store.unfinished_battles(VOTER, NOON - timedelta(days=1))

@@ -62,8 +62,8 @@ async def test_the_page_says_it_before_and_after(store: VoteStore) -> None:
     assert "This vote" in last(voted, "reveal")
     page.state.forget_battle()
     sent = await page.read(page.send("Why?"))
-    told = "A vote will not count: you have judged this question and pair before."
-    assert last(sent, "reveal").endswith(told)
+    told = "Will not count: you have judged this question and pair before."
+    assert last(sent, "reveal").endswith(f"<small>{told}</small>")
     voted = await page.read(page.tab.vote_handler(Winner.TIE)(page.state, REQUEST))
     told = "This vote does not count: you judged this question and pair before."
     assert told in last(voted, "reveal")
