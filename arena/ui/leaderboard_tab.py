@@ -55,6 +55,11 @@ class LeaderboardTab:
             )  # fmt: skip
             self._build_filters()
             self.table = html(elem_classes="lb-main")
+            # The first picture stands over this, the others below: see the style sheet.
+            self.translator.make_computed(
+                html, lambda language: {"value": leaderboard_view.more_html(language)},
+                elem_classes="lb-more",
+            )  # fmt: skip
             with gr.Column(elem_classes="lb-plots"):
                 self.plots = {name: self._frame(name) for name in plots.NAMES}
             self.details = html(elem_classes="lb-details")

@@ -33,7 +33,22 @@ def lead_html(report: LeaderboardReport, language: str) -> str:
         for number, note in enumerate(words.notes(report, language))
     )
     sentence = escape(words.sentence(report, language))
-    return f'<p class="say {report.headline}">{sentence}</p>{notes}'
+    return f'<p class="say {report.headline}">{sentence}</p>{notes}{_way_out(report, language)}'
+
+
+def _way_out(report: LeaderboardReport, language: str) -> str:
+    """Where no vote counts yet: to where votes are cast."""
+    if report.standings:
+        return ""
+    text = escape(say(language, "board.to_arena"))
+    return f'<p><button type="button" class="to-arena" data-go="arena">{text}</button></p>'
+
+
+def more_html(language: str) -> str:
+    """Unfolds what stands below the first picture; the style sheet knows what that is."""
+    return (
+        f'<details id="lb-more"><summary>{escape(say(language, "board.more"))}</summary></details>'
+    )
 
 
 def loading_html(language: str) -> str:
@@ -42,18 +57,17 @@ def loading_html(language: str) -> str:
 
 
 def table_html(report: LeaderboardReport, language: str) -> str:
-    """Which votes count, the table, and everything that belongs to it."""
+    """The table, everything that belongs to it, and which votes count."""
     if not report.votes:
         return ""
-    two = report.ranking is None
-    parts = [_funnel(report, language)]
+    table = ""
     if report.standings:
-        parts.append(_two(report, language) if two else _ranking(report, language))
-    return "".join(parts)
+        table = _two(report, language) if report.ranking is None else _ranking(report, language)
+    return table + _funnel(report, language)
 
 
 def details_html(report: LeaderboardReport, language: str) -> str:
-    """What is below the first screen: the matrix, the cells, the checks, how to read it."""
+    """What is folded at first: the matrix, the cells, the checks."""
     if not report.standings:
         return ""
     parts = []
@@ -257,33 +271,65 @@ def _how(language: str) -> str:
 
 
 def _matrix(report: LeaderboardReport, language: str) -> str:
-    """How often each is expected to beat each other, with the votes between them."""
+    """How often each beats each other: as the ratings expect it, or as it was seen."""
     ranking = report.ranking
     assert ranking is not None  # noqa: S101 -- the caller looked
-    head = ["", *(str(number) for number in range(1, len(report.standings) + 1))]
-    rows = []
-    for i, row in enumerate(report.standings):
-        cells = "".join(
-            _matrix_cell(report, i, j, ranking.win_rates[i][j], language)
-            for j in range(len(report.standings))
+    who = range(len(report.standings))
+    expected = [[_expected(report, i, j, ranking.win_rates[i][j]) for j in who] for i in who]
+    observed = [[_observed(report, i, j) for j in who] for i in who]
+    choices, tables = "", ""
+    for name, shares in (("expected", expected), ("observed", observed)):
+        label, note = (escape(say(language, f"board.matrix.{name}{n}")) for n in ("", ".note"))
+        checked = " checked" if name == "expected" else ""
+        choices += (
+            f'<label><input type="radio" name="lb-matrix" value="{name}"{checked}>'
+            f"<span>{label}</span></label>"
         )
-        name = f'<em class="rank">{i + 1}</em><b>{escape(row.name.label)}</b>'
-        rows.append(f"<tr><td>{name}</td>{cells}</tr>")
+        table = _matrix_table(report, shares)
+        tables += f'<div class="{name}"><p class="note">{note}</p>{table}</div>'
     title = say(language, "board.matrix_title")
-    return _section("matrix", title, _table(head, rows))
+    switch = f'<fieldset><legend class="ar-unseen">{escape(title)}</legend>{choices}</fieldset>'
+    return _section("matrix", title, switch + tables)
 
 
-def _matrix_cell(
-    report: LeaderboardReport, i: int, j: int, rate: Estimate | None, language: str
-) -> str:
+# A share of wins, and the votes that it stands on; None where there is none.
+MatrixCell = tuple[float, int] | None
+
+
+def _expected(report: LeaderboardReport, i: int, j: int, rate: Estimate | None) -> MatrixCell:
+    """What the ratings say, with all votes between the two."""
     if i == j or rate is None or rate.value is None:
-        return f'<td class="num">{"" if i == j else words.UNKNOWN}</td>'
+        return None
     met = report.pair(report.standings[i].contestant, report.standings[j].contestant)
-    count = say(language, "board.matrix_votes", n=f"{met.votes if met else 0:,}")
-    side, strength = ("up", rate.value - 0.5) if rate.value >= 0.5 else ("down", 0.5 - rate.value)
+    return rate.value, met.votes if met else 0
+
+
+def _observed(report: LeaderboardReport, i: int, j: int) -> MatrixCell:
+    """What was seen: the share of the decisive votes, and how many these are."""
+    if i == j:
+        return None
+    met = report.pair(report.standings[i].contestant, report.standings[j].contestant)
+    return (met.rate.value, met.decisive) if met and met.rate.value is not None else None
+
+
+def _matrix_table(report: LeaderboardReport, shares: Sequence[Sequence[MatrixCell]]) -> str:
+    head = ["", *(str(number) for number in range(1, len(shares) + 1))]
+    rows = []
+    for i, (standing, row) in enumerate(zip(report.standings, shares, strict=True)):
+        cells = "".join(_matrix_cell(cell, itself=i == j) for j, cell in enumerate(row))
+        name = f'<em class="rank">{i + 1}</em><b>{escape(standing.name.label)}</b>'
+        rows.append(f"<tr><td>{name}</td>{cells}</tr>")
+    return _table(head, rows)
+
+
+def _matrix_cell(cell: MatrixCell, *, itself: bool) -> str:
+    if cell is None:
+        return f'<td class="num">{"" if itself else words.UNKNOWN}</td>'
+    share, votes = cell
+    side, strength = ("up", share - 0.5) if share >= 0.5 else ("down", 0.5 - share)
     return (
         f'<td class="num {side}" style="--s:{min(1.0, 2 * strength):.2f}">'
-        f"{words.percent(rate.value)}<small>{escape(count)}</small></td>"
+        f"{words.percent(share)}<small>{votes:,}</small></td>"
     )
 
 

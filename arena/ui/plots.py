@@ -211,42 +211,6 @@ def _ratings(report: LeaderboardReport, language: str) -> Picture | None:
     return _picture(_intervals(rows), title, report.counted, language)
 
 
-def _pairs(report: LeaderboardReport, language: str) -> Picture | None:
-    """What was seen, not what is expected: the share of decisive votes, and how many."""
-    import plotly.graph_objects as go
-
-    standings = report.standings
-    if len(standings) < 3:
-        return None
-    who = [s.contestant for s in standings]
-    results = [[report.pair(a, b) if a != b else None for b in who] for a in who]
-    shares = [[r.rate.value if r else None for r in row] for row in results]
-    texts = [
-        [f"{words.percent(r.rate.value)}<br>{r.decisive:,}" if r else "" for r in row]
-        for row in results
-    ]
-    numbers = [str(number) for number in range(1, len(who) + 1)]
-    trace = go.Heatmap(
-        z=shares,
-        x=numbers,
-        y=[_wrapped(f"{n} {s.name.label}") for n, s in zip(numbers, standings, strict=True)],
-        text=texts,
-        texttemplate="%{text}",
-        hoverinfo="skip",
-        zmin=0,
-        zmax=1,
-        colorscale=[[0, "rgba(196,118,74,.75)"], [0.5, "rgba(139,139,147,.08)"],
-                    [1, "rgba(74,131,189,.75)"]],
-        showscale=False,
-        xgap=2,
-        ygap=2,
-    )  # fmt: skip
-    figure = _figure([trace], height=60 + 48 * len(who))
-    figure.update_yaxes(autorange="reversed", showgrid=False, ticks="")
-    figure.update_xaxes(side="top", showgrid=False, type="category", ticks="")
-    return _picture(figure, say(language, "board.plot.pairs"), report.counted, language)
-
-
 def _days(report: LeaderboardReport, language: str) -> Picture | None:
     import plotly.graph_objects as go
 
@@ -347,10 +311,10 @@ def _text_places(xs: Sequence[float], ys: Sequence[float]) -> list[str]:
     return places
 
 
+# The first that has enough data stands beside the table; the others are folded.
 _MAKERS: Final[Mapping[str, Callable[[LeaderboardReport, str], Picture | None]]] = {
-    "cells": _cells,
     "ratings": _ratings,
-    "pairs": _pairs,
+    "cells": _cells,
     "speed": partial(_trade_off, name="speed", measure=lambda s: s.speed),
     "cost": partial(
         _trade_off, name="cost", measure=lambda s: None if s.cost is None else 1000.0 * s.cost

@@ -7,7 +7,7 @@ import urllib.request
 from contextlib import closing
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, expect
 
 from tests.browser.conftest import READY_S, Served
 from tests.browser.steps import Open, ask, finished, read, ready, vote
@@ -92,6 +92,67 @@ def test_language_and_filters_reach_the_board(app: Served, open_page: Open) -> N
     page.locator("#language").click()
     expect(page.locator("#leaderboard .say")).to_have_text("この条件の投票はまだありません。")
     expect(page.locator("#refresh")).to_have_text("更新")
+
+
+def test_an_addressed_tab_waits_for_the_pages_language(voted: Served, chromium: Browser) -> None:
+    """The board is asked for when the page knows its language, and is shown in that one."""
+    held: list[Route] = []
+    asked: list[str] = []
+
+    def joined(route: Route) -> None:
+        sent = route.request.post_data or ""
+        if '"accepts"' in sent and not held:
+            held.append(route)
+            return
+        if '"leaderboard"' in sent:
+            asked.append(sent)
+        route.continue_()
+
+    with closing(chromium.new_context(locale="en-GB")) as context:
+        page = context.new_page()
+        page.set_default_timeout(READY_S * 1000)
+        page.route("**/queue/join*", joined)
+        with page.expect_request("**/queue/join*"):
+            page.goto(f"{voted.url}?tab=leaderboard")
+        expect(page.locator("#leaderboard")).to_be_visible()
+        page.evaluate("new Promise((done) => setTimeout(() => requestAnimationFrame(done)))")
+        assert held
+        assert not asked
+        held[0].continue_()
+        expect(page.locator("#leaderboard .say")).to_be_visible()
+        expect(page.locator("#leaderboard .lb-two h3")).to_have_text("Head to head")
+        assert len(asked) == 1
+
+
+def test_more_is_folded_and_drawn_as_wide_as_its_card(voted: Served, open_page: Open) -> None:
+    """One picture at first; the others and the checks come with one click, without overflow."""
+    page = open_page(voted.url)
+    page.locator("#tab-leaderboard").click()
+    expect(page.locator("#plot-speed .main-svg").first).to_be_visible()
+    checks = page.locator("#leaderboard .lb-checks")
+    expect(checks).to_be_hidden()
+    page.locator("#lb-more summary").click()
+    expect(checks).to_be_visible()
+    for card in page.locator(".lb-figure:visible").all():
+        expect(card.locator(".main-svg").first).to_be_visible()
+        page.wait_for_function(
+            "(id) => { const card = document.getElementById(id);"
+            " return card.querySelector('.main-svg').getBoundingClientRect().right"
+            " <= card.getBoundingClientRect().right + 1; }",
+            arg=card.get_attribute("id"),
+        )
+
+
+def test_an_empty_board_leads_to_the_arena(app: Served, open_page: Open) -> None:
+    """The button of a board without votes opens the arena, also where the tabs are in a menu."""
+    page = open_page(app.url, viewport={"width": 390, "height": 844})
+    page.evaluate("document.getElementById('tab-leaderboard').click()")
+    expect(page.locator("#leaderboard .say")).to_be_visible()
+    page.locator("#board-category input").click()
+    page.get_by_role("option", name="Tools").click()
+    page.locator("#leaderboard .to-arena").click()
+    expect(page.locator("#panel-arena")).to_be_visible()
+    expect(page.locator("#panel-leaderboard")).to_be_hidden()
 
 
 def test_board_fits_a_phone(voted: Served, open_page: Open) -> None:

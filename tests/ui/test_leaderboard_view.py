@@ -67,7 +67,48 @@ def test_ranking_has_rank_ranges_and_votes() -> None:
     assert re.search(r"1 Gem gem-v1 \d+ \[\d+, \d+\] \d+% \[\d+, \d+\] 340", text)
     close = plain(whole([*votes(PHI, GEM, 5, 5), *votes(PHI, SMOL, 5, 5)]))
     assert "1–3" in close
-    assert "85% 180" in text or "% 180" in text, "the matrix says how many votes a pair has"
+
+
+def test_one_matrix_has_what_is_expected_and_what_was_seen() -> None:
+    """Of 40 wins and 110 losses Phi's share is 27%; the ratings may expect another; a switch."""
+    made = report(five_hundred())
+    html = view.details_html(made, "en")
+    assert html.count('lb-matrix"><h3>') == 1
+    assert re.findall(r'value="(\w+)"( checked)?', html) == [
+        ("expected", " checked"), ("observed", ""),
+    ]  # fmt: skip
+    expected, observed = html.split('<div class="observed">')
+    expected = expected.split('<div class="expected">')[1]
+    assert "27% 150" in plain(observed)
+    assert "73% 150" in plain(observed)
+    met = made.pair(PHI, GEM)
+    assert met is not None
+    assert f"% {met.votes}" in plain(expected)
+    never = view.details_html(report([*votes(PHI, GEM, 9, 9), *votes(GEM, SMOL, 9, 9)]), "en")
+    assert "–" in plain(never.split('<div class="observed">')[1])
+    assert "–" not in plain(never.split('<div class="expected">')[1].split("observed")[0])
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_empty_boards_lead_to_the_arena(language: str) -> None:
+    """Where no vote counts there is a button to where votes are cast, and only there."""
+    for rows in ([], votes(PHI, GEM, 1, 0, mode=Mode.OPEN)):
+        assert 'data-go="arena"' in view.lead_html(report(rows), language)
+    assert "data-go" not in whole(votes(PHI, GEM, 1, 0), language)
+
+
+def test_the_table_comes_before_what_counts() -> None:
+    """The sentence, then the table, then which votes it is made of."""
+    html = view.table_html(report(five_hundred()), "en")
+    assert html.index('class="card lb-ranking"') < html.index('class="lb-funnel"')
+
+
+def test_the_first_picture_is_that_of_the_table() -> None:
+    """Of more than two the ratings, of two the kinds of question; the page shows the first."""
+    many = plots.pictures(report(days(measured(five_hundred()))), "en")  # type: ignore[arg-type]
+    assert next(iter(many)) == "ratings"
+    rows = [*votes(PHI, GEM, 9, 9), *votes(PHI, GEM, 9, 9, language="ja")]
+    assert next(iter(plots.pictures(report(rows), "en"))) == "cells"
 
 
 def test_reasons_stand_in_the_fold() -> None:
@@ -187,7 +228,7 @@ def test_pictures_need_enough_data() -> None:
     assert plots.pictures(report(votes(PHI, GEM, 1, 0)), "en") == {}
     full = plots.pictures(report(days(measured(five_hundred()))), "en")  # type: ignore[arg-type]
     assert set(full) <= set(plots.NAMES)
-    assert set(full) >= {"ratings", "pairs", "speed", "cost", "checks", "days"}
+    assert set(full) >= {"ratings", "speed", "cost", "checks", "days"}
     assert "cells" not in full, "one kind of question is nothing to compare"
     two = plots.pictures(report(days(measured(votes(PHI, GEM, 20, 30)))), "en")  # type: ignore[arg-type]
     assert set(two) == {"speed", "cost", "checks", "days"}

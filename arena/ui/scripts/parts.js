@@ -37,6 +37,11 @@
       }
     });
   };
+  // A picture that was drawn while it was folded has no width; plotly looks at it when the window
+  // changes its size.
+  document.addEventListener("toggle", (event) => {
+    if (event.target.id === "lb-more") window.dispatchEvent(new Event("resize"));
+  }, true);
   document.addEventListener("click", (event) => {
     // Safari gives a button no focus when it is pressed.
     event.target.closest(".term > button")?.focus();

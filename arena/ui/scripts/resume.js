@@ -37,6 +37,7 @@
   window.arenaOpened = (language) => {
     window.arenaSpeaks(language, false);
     opened = true;
+    window.arenaPageIsOpen();
     settle();
     const name = tab.read("tab");
     if (name && name !== "arena") document.getElementById(`tab-${name}`)?.click();

@@ -2,6 +2,10 @@
 (() => {
   // Called by Gradio when one of our HTML parts is loaded; `trigger` sends an event to the server.
   // Gradio"s own tabs leave the parts of a hidden tab out of the document until it is first shown.
+  // The server fills a tab in the page's language, which it knows when the page is open.
+  let pageIsOpen;
+  const pageOpened = new Promise((resolve) => { pageIsOpen = resolve; });
+  window.arenaPageIsOpen = () => pageIsOpen();
   window.arenaTabs = (element, trigger, watch) => {
     const show = (name) => {
       document.body.dataset.tab = name;
@@ -12,7 +16,7 @@
     };
     const open = (name) => {
       show(name);
-      trigger("select", {tab: name});
+      pageOpened.then(() => trigger("select", {tab: name}));
     };
     const addressed = () => {
       const name = new URLSearchParams(location.search).get("tab");
@@ -39,8 +43,7 @@
       next.click();
     });
     watch("value", () => show(document.body.dataset.tab || "arena"));
-    // Gradio listens to events a moment after it has made the parts.
     if (addressed() === "arena") show("arena");
-    else setTimeout(() => open(addressed()));
+    else open(addressed());
   };
 })();
