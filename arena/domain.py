@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-
-_NOT_IN_A_SLUG = re.compile(r"[^a-z0-9.]+")
 
 
 class Side(StrEnum):
@@ -451,8 +448,3 @@ def clean(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
-
-
-def slug_of(name: str) -> str:
-    """A name in lower-case letters, digits and dots with single dashes between; may be empty."""
-    return _NOT_IN_A_SLUG.sub("-", name.lower()).strip("-.")

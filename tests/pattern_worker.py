@@ -143,8 +143,8 @@ def readers() -> list[tuple[str, Callable[[str], object]]]:
     from arena.battle.limits import check_prompt, estimated_tokens
     from arena.battle.request import prompt_language
     from arena.dataset.pii import Masker
-    from arena.domain import Category, slug_of
-    from arena.models.base import TextGate
+    from arena.domain import Category
+    from arena.models.base import TextGate, slug_of
     from arena.models.remote.failure import redacted
     from arena.presets import Preset, preset_use
     from arena.settings import Limits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ LINE_CHARS = 200
 # A character that was cut may show as up to three U+FFFD and half a surrogate pair.
 _HELD_CHARS = 4
 _CUT_CHARACTER = "\ufffd"
+_NOT_IN_A_SLUG = re.compile(r"[^a-z0-9.]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,3 +219,8 @@ async def gated(events: AsyncGenerator[StreamEvent, None]) -> AsyncGenerator[Str
 def clean_line(text: str) -> str:
     """A name or a short note from elsewhere, in one line of at most `LINE_CHARS` characters."""
     return clean(" ".join(text[:LINE_CHARS].split()))
+
+
+def slug_of(name: str) -> str:
+    """A name in lower-case letters, digits and dots with single dashes between; may be empty."""
+    return _NOT_IN_A_SLUG.sub("-", name.lower()).strip("-.")

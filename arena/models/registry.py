@@ -11,7 +11,6 @@ from functools import partial
 from itertools import combinations
 from pathlib import Path
 
-from arena.domain import slug_of
 from arena.errors.battle import NoContestants
 from arena.errors.models import EngineCrashed, NetworkFailed, Overloaded, RateLimited
 from arena.models.base import (
@@ -22,6 +21,7 @@ from arena.models.base import (
     Ready,
     Recovering,
     Unavailable,
+    slug_of,
 )
 from arena.models.local.embedded import embedded_config
 from arena.models.local.model import LocalModel

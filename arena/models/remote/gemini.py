@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from pydantic import SecretStr
 
-from arena.domain import ModelSpec, Role, slug_of
+from arena.domain import ModelSpec, Role
 from arena.errors.models import KeyRejected, ModelError, ModelGone, NoFreeQuota
+from arena.models.base import slug_of
 from arena.models.remote.budget import Budget, DailyRequests, UsageStore, utc_now
 from arena.models.remote.connection import outcome
 from arena.models.remote.dialect import Attempt, ChatRequest, Dialect, sampling_of, split_system

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from pydantic import SecretStr
 
-from arena.domain import GenerationParams, Message, ModelSpec, Role, slug_of
+from arena.domain import GenerationParams, Message, ModelSpec, Role
 from arena.errors.models import (
     ContextTooLong,
     EngineUnreachable,
@@ -23,6 +23,7 @@ from arena.errors.models import (
     RequestRefused,
     StreamBroken,
 )
+from arena.models.base import slug_of
 from arena.models.models_file import OpenAiEntry
 from arena.models.remote.budget import Budget, UsageStore
 from arena.models.remote.connection import ReplyReader, outcome

@@ -23,6 +23,7 @@ from arena.models.local.model import RESTARTS, LocalModel
 from arena.models.variant import VariantModel
 from tests.models.conftest import QUESTION, Case, answer, being_read, local_model
 from tests.models.local.open_requests import num_waiting, open_requests
+from tests.models.local.passes import Passes
 from tests.models.local.test_engine_contract import until
 from tests.models.local.tiny_phi import LONG
 
@@ -50,33 +51,6 @@ async def restarting(tiny_folder: Path) -> AsyncIterator[LocalModel]:
     await model.start()
     yield model
     await model.aclose()
-
-
-class Passes:
-    """Counts an engine's passes of its model, each of which waits for turns of the event loop.
-
-    So an answer does not end before its reader can leave it, however busy the machine is.
-    """
-
-    TURNS = 20
-
-    def __init__(self, engine: Any) -> None:
-        self.begun = 0
-        self._loop = asyncio.get_running_loop()
-        for model in (engine._batch._model, engine._generate_runner._model):
-            model.model.layers[0].register_forward_pre_hook(self._wait)
-
-    def _wait(self, *_: object) -> None:
-        self.begun += 1
-        turned = threading.Event()
-        self._loop.call_soon_threadsafe(self._turn, self.TURNS, turned)
-        assert turned.wait(30), "the event loop stands still"
-
-    def _turn(self, left: int, turned: threading.Event) -> None:
-        if left:
-            self._loop.call_soon(self._turn, left - 1, turned)
-        else:
-            turned.set()
 
 
 async def drain(stream: AsyncIterator[object]) -> None:
