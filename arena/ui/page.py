@@ -189,7 +189,7 @@ class Page:
     def _connect(self, demo: gr.Blocks) -> None:
         ticking = [
             self.chips, self.banner, self.start_stand_in, self.arena_tab.preset_list,
-            self.arena_tab.privacy,
+            self.arena_tab.privacy, self.arena_tab.shown.box,
         ]  # fmt: skip
         dynamic = [
             *self.translator.components, *self.arena_tab.battle_outputs(), self.account,
@@ -224,7 +224,7 @@ class Page:
     ) -> Updates:  # fmt: skip
         """The page opens: find its visitor, its language, and the battle that it shows."""
         sent = client if isinstance(client, dict) else {}
-        state.account = account_of(profile)
+        state.opened, state.account = True, account_of(profile)
         state.visitor = random_id(sent.get("visitor")) or state.visitor
         state.language = choose_language(
             self.settings.language, str(sent.get("language", "")), str(sent.get("accepts", ""))
@@ -262,8 +262,15 @@ class Page:
         state.language = "en" if state.language == "ja" else "ja"
         return self._in_language(state)
 
-    async def on_tick(self, state: PageState, use_gemini: bool) -> Updates | Any:  # noqa: ANN401, FBT001
+    async def on_tick(
+        self,
+        state: PageState,
+        use_gemini: bool,  # noqa: FBT001 -- a component's value
+        request: gr.Request,
+    ) -> Updates | Any:  # noqa: ANN401
         """Bring the states of the models up to date; says nothing when nothing changed."""
+        if not state.opened or self.arena.pages.is_gone(request.session_hash or ""):
+            return self.arena_tab.shown.gone(state.language)
         registry, language = self.arena.public_registry, state.language
         chips = chips_html(registry, language)
         if chips == state.shown_chips:

@@ -39,6 +39,7 @@ class PageState:
 
     Attributes:
         mode: of the empty page; a battle has its own.
+        opened: the page has said who it is; after a restart the server knows no open page.
         visitor: the browser's random id, kept in its local storage; the same over its tabs.
         account: the one that signed in, else None; signing in or out reloads the page.
         preset: the example that was put into the prompt box and not sent yet.
@@ -58,6 +59,7 @@ class PageState:
     def __init__(self) -> None:
         self.language = "ja"
         self.mode = Mode.BLIND
+        self.opened = False
         self.visitor = ""
         self.account: Account | None = None
         self.battle_id: str | None = None

@@ -28,12 +28,19 @@ class ShownPart:
         battle = None if snapshot is None or shared else snapshot.battle
         return {self.box: shown_html(battle, state.language, voted=state.vote is not None)}
 
+    def gone(self, language: str) -> Updates:
+        """The server has seen this page go, or does not know it: it must open anew."""
+        return {self.box: shown_html(None, language, gone=True)}
 
-def shown_html(battle: Battle | None, language: str, *, voted: bool = False) -> str:
+
+def shown_html(
+    battle: Battle | None, language: str, *, voted: bool = False, gone: bool = False
+) -> str:
     """Nothing of it tells more of a battle than that it is the same one as before."""
     told = {
         "shown": handle_of(battle.id) if battle else "",
         "voted": "1" if battle and voted else "",
+        "gone": "1" if gone else "",
         "lost": say(language, "cut.lost"),
         "vote": say(language, "cut.vote"),
     }

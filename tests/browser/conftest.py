@@ -26,6 +26,8 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update",
+    # A page of the Hub, which a test writes, has a frame of this machine.
+    "--disable-features=LocalNetworkAccessChecks",
 ]  # fmt: skip
 # No wait in these tests is a measurement: each ends when it is so, and fails after this time.
 READY_S = float(os.environ.get("ARENA_TEST_WAIT_S", "600"))

@@ -32,6 +32,7 @@ from gradio.context import Context
 
 from arena.battle.arena import Arena
 from arena.battle.limits import Limits
+from arena.battle.resume import handle_of
 from arena.dataset.columns import ExportShape, FileFormat
 from arena.dataset.public import PublicExports
 from arena.domain import Delta, Finished, FinishReason, GenerationParams, Message
@@ -49,6 +50,7 @@ from tests.virtual_time import run
 # Gradio counts its requests with forms of pandas that pandas calls old.
 pytestmark = pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning")
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
+VOTER = "0" * 32
 # What the server measures of itself, and random names of requests and of the server.
 MEASURED = re.compile(
     r'"(app_id|event_id|duration|average_duration|avg_time|cache_duration|eta|rank_eta)":("[^"]*"|[^,}]*)'
@@ -146,6 +148,7 @@ class World:
 
     arena: Arena
     voter: Browser
+    again: Browser
     other: Browser
     exports: PublicExports
     sent: list[str] = field(default_factory=list)
@@ -191,13 +194,25 @@ class World:
         file = await self.exports.make(ExportShape.ARENA, FileFormat.JSONL)
         self.note(f"export {file.report.rows} of {file.report.battles}")
 
-    async def send(self, text: str, *, stop_after: float | None = None) -> None:
+    async def take_up(self, page: Browser) -> None:
+        """The voter's battle on a page that opens, and what it is sent until nothing changes."""
+        (battle_id,) = self.arena._sessions
+        client = {"visitor": VOTER, "language": "en", "accepts": "en"}
+        await self.ask(page, "Page.on_load", client | {"shown": handle_of(battle_id)})
+        await self.ask(page, "Page.on_open")
+        assert battle_id not in self.sent[-1] + self.sent[-2]
+
+    async def send(
+        self, text: str, *, stop_after: float | None = None, reloaded: bool = False
+    ) -> None:
         """Send a prompt, look at it from the other page while it is answered, and to its end."""
         self.keep("send", await self.voter.join("ArenaTab.on_send", text, *SETTINGS))
         async with asyncio.TaskGroup() as group:
             stream = group.create_task(self.voter.stream())
             await asyncio.sleep(1.5)
             await self.look()
+            if reloaded:
+                await self.take_up(self.again)
             if stop_after is not None:
                 await asyncio.sleep(stop_after)
                 self.keep("stop", await self.voter.join("ArenaTab.on_stop"))
@@ -208,11 +223,13 @@ class World:
     async def battle(self, name: str) -> None:
         """One battle to its end and, where a side failed, through a retry by the right button."""
         self.note(f"{BATTLE}{name}")
-        client = {"visitor": "0" * 32, "language": "en", "accepts": "en"}
+        client = {"visitor": VOTER, "language": "en", "accepts": "en"}
         await self.ask(self.voter, "Page.on_load", client)
         admission, roomy = self.arena.admission, self.arena.limits
         self.arena._even = name == "even"
-        await self.send("Why?", stop_after=0.1 if name == "stopped" else None)
+        stop_after = 0.1 if name == "stopped" else None
+        await self.send("Why?", stop_after=stop_after, reloaded=name == "overloaded midway")
+        await self.take_up(self.voter)
         if name in {"fine", "budget spent"}:
             await self.send("And why that?")
         # Then the visitor's cap is reached: neither another prompt nor a retry is let through.
@@ -263,11 +280,12 @@ async def played(folder: Path, *, local_left: bool, swapped: bool) -> World:
         async with (
             serving(page) as app,
             browser(app, "voter") as voter,
+            browser(app, "again") as again,
             browser(app, "other") as other,
         ):
             # It looks for work a thousand times a second, which are all played.
             app.get_blocks()._queue.sleep_when_free = 0.05
-            world = World(arena, voter, other, exports)
+            world = World(arena, voter, again, other, exports)
             left, right = (local, remote) if local_left else (remote, local)
             if swapped:
                 left, right = right, left

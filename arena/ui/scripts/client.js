@@ -12,6 +12,7 @@
     } catch { return history_; }
   };
   const keeper = (place) => ({
+    stored: place !== history_,
     read: (key) => place.getItem(`arena-${key}`),
     write: (key, value) => { try { place.setItem(`arena-${key}`, value); } catch { /* it is full */ } },
   });

@@ -7,7 +7,7 @@
   // --- what this tab shows -----------------------------------------------------------------------
 
   // The storage of a duplicated tab is a copy of the one of a tab that is still open: it begins empty.
-  const copied = tab.read("open");
+  const copied = tab.stored && tab.read("open");
   if (copied) {
     tab.write("shown", "");
     tab.write("draft", "");
@@ -39,22 +39,17 @@
     opened = true;
     window.arenaPageIsOpen();
     settle();
-    const name = tab.read("tab");
-    if (name && name !== "arena") document.getElementById(`tab-${name}`)?.click();
   };
   const settle = () => {
     if (!opened) return;
-    const { shown = "", voted } = told();
+    const { shown = "", voted, gone } = told();
+    if (gone) { lost(); return; }
     tab.write("shown", shown);
     const vote = kept();
     if (!vote || vote.shown !== shown) return;
     if (voted) browser.write("vote", "");
     else if (!blocked()) replay();
   };
-  document.addEventListener("click", (event) => {
-    const chosen = event.target.closest?.("[role=tab][data-tab]");
-    if (chosen) tab.write("tab", chosen.dataset.tab);
-  });
 
   // --- the draft ---------------------------------------------------------------------------------
 
@@ -140,12 +135,11 @@
   // --- the connection ----------------------------------------------------------------------------
 
   // Gradio's client does not open its streams again: when one was cut, the document is loaded anew.
-  const STALE_MS = 35000;  // the heartbeat comes every 15 s
+  const SILENT_MS = 15000;
   const QUIET_MS = 700;
   let cut = false;
   let offline = false;
-  let beatAt = 0;
-  let health = "";
+  let root = "";
   const blocked = () => cut || offline;
 
   const strip = document.createElement("div");
@@ -169,11 +163,11 @@
   const probe = async (wait = 250) => {
     clearTimeout(probing);
     try {
-      const reply = await real(health || "health", { cache: "no-store", signal: AbortSignal.timeout(3000) });
+      const reply = await real(`${root}robots.txt`, { cache: "no-store", signal: AbortSignal.timeout(3000) });
       if (reply.ok) { back(); return; }
     } catch { /* not yet */ }
     clearTimeout(probing);
-    probing = setTimeout(probe, wait, Math.min(1.5 * wait, 1000));
+    probing = setTimeout(probe, wait, Math.min(1.02 * wait, 2000));
   };
   const back = () => {
     if (composing || Date.now() - typedAt < QUIET_MS) setTimeout(back, 100);
@@ -186,19 +180,18 @@
     probe();
   };
 
-  const watched = (reply, endless) => {
+  // Gradio opens it before any script of ours runs; this tells of its end.
+  new PerformanceObserver((list) => {
+    if (list.getEntries().some((one) => one.name.includes("/gradio_api/heartbeat/"))) lost();
+  }).observe({ type: "resource", buffered: true });
+  const watched = (reply) => {
     const reader = reply.body.getReader();
     const body = new ReadableStream({
       async pull(controller) {
         try {
           const { done, value } = await reader.read();
-          if (done) {
-            if (endless) lost();
-            controller.close();
-          } else {
-            if (endless) beatAt = Date.now();
-            controller.enqueue(value);
-          }
+          if (done) controller.close();
+          else controller.enqueue(value);
         } catch (error) {
           if (error.name !== "AbortError") lost();
           controller.error(error);
@@ -212,17 +205,20 @@
     const url = new URL(input instanceof Request ? input.url : input, location.href);
     const at = url.pathname.indexOf("/gradio_api/");
     if (url.origin !== location.origin || at < 0) return real(input, init);
-    health = `${url.origin}${url.pathname.slice(0, at)}/health`;
+    root = `${url.origin}${url.pathname.slice(0, at)}/`;
+    // After a sleep a network may be gone without a word: a request that is not even taken.
+    const silent = setTimeout(lost, SILENT_MS);
     let reply;
     try {
       reply = await real(input, init);
     } catch (error) {
       if (error.name !== "AbortError") lost();
       throw error;
+    } finally {
+      clearTimeout(silent);
     }
     if (reply.status >= 502 && reply.status <= 504) lost();  // a proxy whose server is away
-    const endless = url.pathname.includes("/heartbeat/");
-    return reply.ok && reply.body && (endless || url.pathname.endsWith("/queue/data")) ? watched(reply, endless) : reply;
+    return reply.ok && reply.body && url.pathname.endsWith("/queue/data") ? watched(reply) : reply;
   };
 
   addEventListener("offline", () => { offline = true; say("lost"); });
@@ -231,15 +227,7 @@
     if (cut) probe();
     else hide();
   });
-  // After a sleep, or where a network is gone without a word, the heartbeat does not come.
-  const check = () => {
-    if (!cut && document.visibilityState === "visible" && beatAt && Date.now() - beatAt > STALE_MS) {
-      setTimeout(() => { if (Date.now() - beatAt > STALE_MS) lost(); }, 500);
-    }
-  };
-  setInterval(check, 10000);
   document.addEventListener("visibilitychange", () => {
-    check();
     if (cut && document.visibilityState === "visible") probe();
   });
 })();

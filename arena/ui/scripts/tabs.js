@@ -29,7 +29,7 @@
         const address = new URL(location.href);
         if (name === "arena") address.searchParams.delete("tab");
         else address.searchParams.set("tab", name);
-        history.pushState(null, "", address);
+        history.pushState(history.state, "", address);
       }
       open(name);
     });
