@@ -35,7 +35,8 @@ LATEX: list[dict[str, str | bool]] = [
 
 
 SIDES = "".join(
-    f'<button type="button" data-side="{side}" aria-controls="pane-{side}">{side.upper()}</button>'
+    f'<button type="button" data-side="{side}" aria-controls="pane-{side}" '
+    f'aria-labelledby="name-{side}">{side.upper()}</button>'
     for side in Side
 )
 SIDES = f'<div class="switch" role="group">{SIDES}</div>'

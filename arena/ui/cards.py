@@ -42,7 +42,7 @@ class Number:
 
 def card(title: str, body: str, attributes: str = "") -> str:
     """A card with its title; the body is HTML."""
-    return f'<section class="card"{attributes}><h3>{escape(title)}</h3>{body}</section>'
+    return f'<section class="card"{attributes}><h2>{escape(title)}</h2>{body}</section>'
 
 
 def rows_html(rows: Mapping[str, str], place: str, language: str) -> str:

@@ -85,7 +85,7 @@ def formats() -> list[FileFormat]:
 
 def _about(language: str) -> str:
     title, about = say(language, "board.export.title"), say(language, "board.export.about")
-    return f'<h3>{escape(title)}</h3><p class="note">{escape(about)}</p>'
+    return f'<h2>{escape(title)}</h2><p class="note">{escape(about)}</p>'
 
 
 def _ready(report: ExportReport, language: str) -> str:

@@ -79,11 +79,11 @@ def details_html(report: LeaderboardReport, language: str) -> str:
 
 def figure_title(title: str) -> str:
     """The line over a picture: text of the page, so that it wraps on a phone."""
-    return f"<h3>{escape(title)}</h3>"
+    return f"<h2>{escape(title)}</h2>"
 
 
 def _section(name: str, title: str, body: str) -> str:
-    return f'<section class="card lb-{name}"><h3>{escape(title)}</h3>{body}</section>'
+    return f'<section class="card lb-{name}"><h2>{escape(title)}</h2>{body}</section>'
 
 
 def _fold(title: str, body: str) -> str:

@@ -306,7 +306,8 @@ class Page:
 
 
 def _title_html(language: str) -> str:
-    return f"<h1>{say(language, 'title')}</h1>"
+    skip = f'<a class="skip" href="#prompt">{say(language, "skip")}</a>'
+    return f"{skip}<h1>{say(language, 'title')}</h1>"
 
 
 def _menu_html(language: str) -> str:

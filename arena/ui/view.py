@@ -216,8 +216,11 @@ def _pane_head(side: Side, name: str, language: str, mode: Mode, *, busy: bool =
     if not name and mode is Mode.BLIND:
         name = f'<span class="dim">{escape(say(language, "pane.hidden"))}</span>'
     letter = "" if mode is Mode.SINGLE else side.value.upper()
-    dot = f'<span class="dot {side.value}{" busy" if busy else ""}">{letter}</span>'
-    return f'<div class="pane-head">{dot}<span class="name">{name}</span></div>'
+    light = f"dot {side} busy" if busy else f"dot {side}"
+    dot = f'<span class="{light}" aria-hidden="true">{letter}</span>'
+    title = escape(say(language, "pane.name", side=letter).strip())
+    heading = f'<h2 class="ar-unseen" id="name-{side}">{title}</h2>'
+    return f'<div class="pane-head">{heading}{dot}<span class="name">{name}</span></div>'
 
 
 def _stats(phase: Phase, facts: SideFacts, language: str, *, named: bool) -> str:

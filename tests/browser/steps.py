@@ -39,3 +39,8 @@ def read(page: Page) -> None:
     page.wait_for_timeout(
         200 + 1000 * min(SHARE_READ * shown / min(TOP_SPEED.values()), ALWAYS_ENOUGH_S)
     )
+
+
+def sized(page: Page, size: tuple[int, int]) -> None:
+    """Give the window another size."""
+    page.set_viewport_size({"width": size[0], "height": size[1]})

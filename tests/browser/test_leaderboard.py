@@ -75,7 +75,7 @@ def test_pictures_are_drawn_and_nobody_is_called(voted: Served, open_page: Open)
     drawn = page.locator("#plot-speed .js-plotly-plot .main-svg").first
     expect(drawn).to_be_visible()
     expect(page.locator("#plot-speed .scatterlayer .point")).to_have_count(2)
-    expect(page.locator("#plot-speed h3")).to_have_text(re.compile(r"^Speed and .+ · \d+ votes?$"))
+    expect(page.locator("#plot-speed h2")).to_have_text(re.compile(r"^Speed and .+ · \d+ votes?$"))
     expect(page.locator("#plot-ratings")).to_have_count(0)
     assert complaints == []
     assert asked == []
@@ -120,7 +120,7 @@ def test_an_addressed_tab_waits_for_the_pages_language(voted: Served, chromium: 
         assert not asked
         held[0].continue_()
         expect(page.locator("#leaderboard .say")).to_be_visible()
-        expect(page.locator("#leaderboard .lb-two h3")).to_have_text("Head to head")
+        expect(page.locator("#leaderboard .lb-two h2")).to_have_text("Head to head")
         assert len(asked) == 1
 
 

@@ -73,7 +73,7 @@ def test_one_matrix_has_what_is_expected_and_what_was_seen() -> None:
     """Of 40 wins and 110 losses Phi's share is 27%; the ratings may expect another; a switch."""
     made = report(five_hundred())
     html = view.details_html(made, "en")
-    assert html.count('lb-matrix"><h3>') == 1
+    assert html.count('lb-matrix"><h2>') == 1
     assert re.findall(r'value="(\w+)"( checked)?', html) == [
         ("expected", " checked"), ("observed", ""),
     ]  # fmt: skip

@@ -4,10 +4,9 @@
   window.arenaFocusPrompt = () => {
     // On a phone the keyboard would cover the page.
     if (matchMedia("(min-width: 701px)").matches) box()?.focus();
+    else document.getElementById("send")?.focus();
   };
 
-  // What opens over the page closes by Escape and by a click elsewhere.
-  const SHEETS = "details:has(> .sheet)[open]";
   const editable = (el) => el && (el.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(el.tagName));
   const arenaShown = () => document.body.dataset.tab === "arena";
   const buttons = { 1: "vote-a", 2: "vote-tie", 3: "vote-bad", 4: "vote-b", n: "new-battle" };
@@ -57,8 +56,7 @@
       return;
     }
     if (event.key === "Escape") {
-      document.querySelectorAll(SHEETS).forEach((fold) => { fold.open = false; });
-      if (editable(event.target)) event.target.blur();
+      if (!window.arenaEscape() && editable(event.target)) window.arenaRest();
       return;
     }
     if (event.target === box() && event.key === "Enter" && !event.shiftKey) asked();
@@ -89,7 +87,7 @@
     const rest = typed === null ? "" : typed.startsWith(sent) ? typed.slice(sent.length) : typed;
     sent = null;
     if (!rest) {
-      box().blur();  // from here on the vote keys work
+      window.arenaRest();  // from here on the vote keys work
     } else if (!box().value) {
       box().value = rest;
       box().dispatchEvent(new Event("input", { bubbles: true }));
@@ -98,8 +96,5 @@
 
   document.addEventListener("click", (event) => {
     if (event.target.closest("#send")) asked();
-    document.querySelectorAll(SHEETS).forEach((fold) => {
-      if (!fold.contains(event.target)) fold.open = false;
-    });
   });
 })();

@@ -5,7 +5,7 @@
       const button = event.target.closest("[data-preset]");
       if (!button) return;
       const fold = element.querySelector("details");
-      if (fold) fold.open = false;
+      if (fold) window.arenaShut(fold);
       trigger("select", {preset: button.dataset.preset});
     });
   };

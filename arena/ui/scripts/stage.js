@@ -10,11 +10,21 @@
     const left = body.scrollHeight - body.clientHeight - body.scrollTop;
     body.parentElement.classList.toggle("more", left > SLACK_PX);
   };
-  // What is wider than its pane scrolls inside itself, also by the keyboard.
-  const reachable = (body) => all("pre, table, .katex-display", body).forEach((part) => {
-    if (part.scrollWidth > part.clientWidth) part.tabIndex = 0;
+  // What is larger than its place scrolls inside itself, also by the keyboard.
+  const reachable = (body, parts = "pre, table, .katex-display") => all(parts, body).forEach((part) => {
+    if (part.scrollWidth > part.clientWidth || part.scrollHeight > part.clientHeight + 1) part.tabIndex = 0;
     else part.removeAttribute("tabindex");
   });
+  // The page has one h1, and a pane's name is an h2: what a model calls a heading is below it.
+  const lower = (body) => all("h1, h2, h3, h4, h5, h6", body).forEach((heading) => {
+    heading.setAttribute("aria-level", Math.min(6, Number(heading.tagName[1]) + 2));
+  });
+  const LINES = ".stats .stats, #reveal .reveal";
+  const watchLine = (line) => {
+    const look = () => reachable(line.parentElement, LINES);
+    new ResizeObserver(look).observe(line);
+    new MutationObserver(look).observe(line, { childList: true, subtree: true, characterData: true });
+  };
   let together = false;
   let led = null;  // the pane that the reader scrolls while the other follows
   const follow = (body) => {
@@ -31,8 +41,12 @@
     if (body.dataset.watched) return;
     body.dataset.watched = "yes";
     body.tabIndex = 0;
+    // Gradio's columns have no roles and names.
+    const pane = body.closest(".pane");
+    pane.setAttribute("role", "region");
+    pane.setAttribute("aria-labelledby", pane.matches(".side-a") ? "name-a" : "name-b");
     body.addEventListener("scroll", () => follow(body), { passive: true });
-    const look = () => { more(body); reachable(body); };
+    const look = () => { more(body); reachable(body); lower(body); };
     new ResizeObserver(look).observe(body);
     new MutationObserver(look).observe(body, { childList: true, subtree: true, characterData: true });
   };
@@ -65,15 +79,17 @@
     const idle = stage().classList.contains("s-idle");
     if (!idle || !next) return;
     next = false;
-    if (!box().value) document.getElementById("preset-dice")?.click();
+    if (box().value) window.arenaFocusPrompt();
+    else document.getElementById("preset-dice")?.click();
   }).observe(stage(), { attributes: true, attributeFilter: ["class"] });
 
   // Gradio makes the parts one by one; a battle begins long after the last one.
   const begin = new MutationObserver(() => {
     const panes = document.getElementById("panes");
-    if (bodies().length < 2 || !document.querySelector("#sides button")) return;
+    if (bodies().length < 2 || all(LINES).length < 3 || !document.querySelector("#sides button")) return;
     begin.disconnect();
     bodies().forEach(watchPane);
+    all(LINES).forEach(watchLine);
     panes.addEventListener("scroll", mark, { passive: true });
     mark();
     document.body.insertAdjacentHTML("beforeend", '<div id="spoken" role="status" class="ar-unseen"></div>');
@@ -104,8 +120,10 @@
   window.arenaMenu = (element) => {
     const page = element.closest("main").firstElementChild;
     const open = (wanted) => {
+      const was = page.dataset.menu === "open";
       page.dataset.menu = wanted ? "open" : "";
       element.querySelector("#menu").setAttribute("aria-expanded", wanted);
+      if (wanted && !was) page.querySelector("[role=tab][aria-selected=true]")?.focus();
     };
     document.addEventListener("click", (event) => {
       if (event.target.closest("#menu")) open(page.dataset.menu !== "open");

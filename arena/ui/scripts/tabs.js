@@ -7,9 +7,22 @@
   const pageOpened = new Promise((resolve) => { pageIsOpen = resolve; });
   window.arenaPageIsOpen = () => pageIsOpen();
   window.arenaTabs = (element, trigger, watch) => {
+    // Gradio's columns have no roles.
+    const tabs = () => [...element.querySelectorAll("[role=tab]")];
+    const begin = new MutationObserver(() => {
+      const panels = tabs().map((tab) => document.getElementById(tab.getAttribute("aria-controls")));
+      if (!panels.every(Boolean)) return;
+      begin.disconnect();
+      panels.forEach((panel, index) => {
+        panel.setAttribute("role", "tabpanel");
+        panel.setAttribute("aria-labelledby", tabs()[index].id);
+        panel.tabIndex = -1;
+      });
+    });
+    begin.observe(document, { childList: true, subtree: true });
     const show = (name) => {
       document.body.dataset.tab = name;
-      element.querySelectorAll("[role=tab]").forEach((tab) => {
+      tabs().forEach((tab) => {
         tab.setAttribute("aria-selected", tab.dataset.tab === name);
         tab.tabIndex = tab.dataset.tab === name ? 0 : -1;
       });
@@ -37,8 +50,8 @@
     element.addEventListener("keydown", (event) => {
       const step = {ArrowRight: 1, ArrowLeft: -1}[event.key];
       if (!step) return;
-      const tabs = [...element.querySelectorAll("[role=tab]")];
-      const next = tabs[(tabs.indexOf(document.activeElement) + step + tabs.length) % tabs.length];
+      const all = tabs();
+      const next = all[(all.indexOf(document.activeElement) + step + all.length) % all.length];
       next.focus();
       next.click();
     });

@@ -1,0 +1,56 @@
+// The focus is never lost: where its element goes, the one that the reader needs next takes it.
+(() => {
+  const usable = (el) => Boolean(
+    el?.isConnected && !el.disabled && el.checkVisibility({ visibilityProperty: true }) && el.getClientRects().length,
+  );
+  const first = (...selectors) => selectors.map((one) => document.querySelector(one)).find(usable);
+  // The shown tab: from there the keys vote, and the next Tab goes into it.
+  const panel = () => document.getElementById(`panel-${document.body.dataset.tab || "arena"}`);
+  const laptop = () => matchMedia("(min-width: 701px)").matches;
+  window.arenaRest = () => panel()?.focus({ preventScroll: true });
+
+  // What takes the place of an element, by where that was and by the state of the battle. Written
+  // down while it has the focus: what the server has replaced by then knows no place any more.
+  const place = (el) => {
+    const fold = el.closest("details");
+    return {
+      el,
+      opener: fold ? [`#${CSS.escape(fold.closest("[id]").id)} summary`] : [],
+      part: ["#erasure", "#settings", ".header, #tools", "#stage"].find((one) => el.closest(one)),
+    };
+  };
+  const heirs = (part) => {
+    if (part === "#erasure") return ["#erase-ask"];
+    if (part === "#settings") return ["#settings > button", "#menu"];
+    if (part === ".header, #tools") return ["#menu"];
+    if (part !== "#stage") return [];
+    if (first("#stage.s-idle")) return laptop() ? ["#prompt textarea"] : [];
+    if (first("#stage.s-vote")) return ["#undo", "#vote-a"];
+    return first("#stage.s-revealed") ? ["#new-battle"] : [];  // while it writes, nothing is to be pressed
+  };
+  let last = null;
+  document.addEventListener("focusin", (event) => { last = place(event.target); });
+  const look = () => {
+    const now = document.activeElement;
+    if (!last || usable(now === document.body ? last.el : now)) return;
+    const { opener, part } = last;
+    last = null;
+    (first(...opener, ...heirs(part)) || panel())?.focus({ preventScroll: true });
+  };
+  let due = 0;
+  const changed = new MutationObserver(() => {
+    cancelAnimationFrame(due);
+    due = requestAnimationFrame(look);
+  });
+  const seen = ["class", "disabled", "open", "style", "data-tab", "data-menu"];
+  const begin = () => changed.observe(document.body, { attributes: true, attributeFilter: seen, childList: true, subtree: true });
+  if (document.body) begin();
+  else document.addEventListener("DOMContentLoaded", begin);
+
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest("a.skip")) return;
+    event.preventDefault();  // the address stays the battle's
+    document.getElementById("tab-arena").click();
+    document.querySelector("#prompt textarea").focus();
+  });
+})();
