@@ -13,6 +13,8 @@ are right.
 
 `python -m bench load`: many visitors at once, and how long the event loop is held.
 
+`python -m bench markdown`: how long a long answer's Markdown holds the event loop.
+
 `python -m bench pictures`: the page in each state, both languages and themes, laptop and phone.
 
 `python -m bench engines`: our engines against the ways in which people run the same model.
@@ -83,6 +85,13 @@ def load(chosen: argparse.Namespace) -> str:
     return run(chosen.streams, chosen.idle, chosen.seconds)
 
 
+def markdown(_: argparse.Namespace) -> str:
+    """Needs minutes."""
+    from bench.markdown import run
+
+    return run()
+
+
 def pictures(chosen: argparse.Namespace) -> str:
     """Needs the browser, and some minutes."""
     from bench.page import CACHE
@@ -108,6 +117,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], str]] = {
     "blindness": blindness,
     "durability": durability,
     "load": load,
+    "markdown": markdown,
     "pictures": pictures,
     "engines": engines,
 }

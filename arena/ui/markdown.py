@@ -125,13 +125,21 @@ class GuardedTexts:
         """
         for text, place in texts:
             text, guard = plain_text(text), self._guard(place)  # noqa: PLW2901
-            unread = guard.unread(text)
-            while unread > PIECE_CHARS + _UNDECIDED:
-                guard.safe(text[: len(text) - unread + PIECE_CHARS + _UNDECIDED])
+            unread, piece = guard.unread(text), PIECE_CHARS
+            while unread > piece + _UNDECIDED:
+                stop = len(text) - unread + piece + _UNDECIDED
+                guard.safe(text[:stop])
                 await asyncio.sleep(0)
                 before, unread = unread, guard.unread(text)
-                if unread >= before:  # one long line that may still become a fence
-                    break
+                # A long row of ticks is read as one; what comes behind it is not.
+                more = _ticks_at(text, stop) + PIECE_CHARS
+                piece = PIECE_CHARS if unread < before else piece + more
+
+
+def _ticks_at(text: str, at: int) -> int:
+    """How many backticks go on there."""
+    rest = text[at:]
+    return len(rest) - len(rest.lstrip("`"))
 
 
 def without_open_formulas(text: str) -> str:

@@ -22,6 +22,8 @@ _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 _AUTOLINK = re.compile(rf"<(https?://[^\s<>]{{1,{URL_CHARS}}})>")
 _LINK_END = re.compile(r"[\s>]")
 _ONE = re.compile(r"\\[()\[\]]|\$\$|``|!\[|<[A-Za-z/!?]")
+_RUNS = "`$"
+"""Of what `_ONE` finds, what may come any number of times in a row."""
 _FORMULA_ENDS = ((r"\(", r"\)"), (r"\[", r"\]"), ("$$", "$$"))
 
 Span = tuple[int, int]
@@ -89,7 +91,8 @@ def _calm_place(text: str, limit: int) -> int:
     if angle >= 0 and not _LINK_END.search(text, angle, limit):
         limit = angle
     while limit > 0 and _ONE.match(text, limit - 1):
-        limit -= 1
+        sign = text[limit - 1]
+        limit = len(text[:limit].rstrip(sign)) if sign in _RUNS else limit - 1
     return limit
 
 
