@@ -121,7 +121,7 @@ def test_the_focus_is_never_lost(app: Served, open_page: Open) -> None:
     page.locator("#vote-tie").focus()
     page.keyboard.press("Enter")
     expect(page.locator("#copy-link")).to_be_visible()
-    expect(page.locator("#new-battle")).to_be_focused()
+    expect(page.locator("#dock")).to_be_focused()
     page.locator("#why summary").focus()
     page.keyboard.press("Enter")
     page.locator("#why .tag").first.focus()
@@ -131,6 +131,18 @@ def test_the_focus_is_never_lost(app: Served, open_page: Open) -> None:
     page.keyboard.press("Escape")
     page.locator("#new-battle").focus()
     page.keyboard.press("Enter")
+    expect(page.locator("#prompt textarea")).to_be_focused()
+
+
+def test_a_box_that_is_made_anew_keeps_the_focus(app: Served, open_page: Open) -> None:
+    """The server's answer may replace the box; the Enter after it presses no button."""
+    page = open_page(app.url)
+    ready(page)
+    page.locator("#prompt textarea").focus()
+    page.evaluate(
+        "() => { const old = document.querySelector('#prompt textarea');"
+        " old.replaceWith(old.cloneNode()); }"
+    )
     expect(page.locator("#prompt textarea")).to_be_focused()
 
 

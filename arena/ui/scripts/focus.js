@@ -11,10 +11,17 @@
 
   // What takes the place of an element, by where that was and by the state of the battle. Written
   // down while it has the focus: what the server has replaced by then knows no place any more.
+  const field = (el) => {
+    if (!el.matches("input, textarea")) return [];
+    const near = el.closest("[id]");
+    return [near === el ? `#${CSS.escape(el.id)}` : `#${CSS.escape(near.id)} ${el.localName}`];
+  };
   const place = (el) => {
     const fold = el.closest("details");
     return {
       el,
+      // Gradio makes a box anew when the server changes it.
+      same: field(el),
       opener: fold ? [`#${CSS.escape(fold.closest("[id]").id)} summary`] : [],
       part: ["#erasure", "#settings", ".header, #tools", "#stage"].find((one) => el.closest(one)),
     };
@@ -25,17 +32,17 @@
     if (part === ".header, #tools") return ["#menu"];
     if (part !== "#stage") return [];
     if (first("#stage.s-idle")) return laptop() ? ["#prompt textarea"] : [];
-    if (first("#stage.s-vote")) return ["#undo", "#vote-a"];
-    return first("#stage.s-revealed") ? ["#new-battle"] : [];  // while it writes, nothing is to be pressed
+    // Not a button of it: the Enter that voted, held or pressed twice, would press that one too.
+    return first("#stage:is(.s-vote, .s-revealed)") ? ["#dock"] : [];
   };
   let last = null;
   document.addEventListener("focusin", (event) => { last = place(event.target); });
   const look = () => {
     const now = document.activeElement;
     if (!last || usable(now === document.body ? last.el : now)) return;
-    const { opener, part } = last;
+    const { same, opener, part } = last;
     last = null;
-    (first(...opener, ...heirs(part)) || panel())?.focus({ preventScroll: true });
+    (first(...same, ...opener, ...heirs(part)) || panel())?.focus({ preventScroll: true });
   };
   let due = 0;
   const changed = new MutationObserver(() => {

@@ -90,6 +90,7 @@
     begin.disconnect();
     bodies().forEach(watchPane);
     all(LINES).forEach(watchLine);
+    document.getElementById("dock").tabIndex = -1;
     panes.addEventListener("scroll", mark, { passive: true });
     mark();
     document.body.insertAdjacentHTML("beforeend", '<div id="spoken" role="status" class="ar-unseen"></div>');
