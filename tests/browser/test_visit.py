@@ -39,8 +39,9 @@ def endless(tmp_path_factory: pytest.TempPathFactory, embedded_cache: Path) -> I
         (copy / name).unlink()
         (copy / name).write_text(text.replace(end_of_text, other), encoding="utf-8")
     served = serve(
-        folder, folder / "cache", ARENA_LOCAL_MODEL="embedded", ARENA_MAX_NEW_TOKENS="4096"
-    )
+        folder, folder / "cache", ARENA_LOCAL_MODEL="embedded", ARENA_MAX_NEW_TOKENS="4096",
+        ARENA_PAGE_GRACE_SECONDS="1",
+    )  # fmt: skip
     yield served
     if served.process.poll() is None:
         assert end(served) == 0, served.log.read_text(errors="replace")[-3000:]
