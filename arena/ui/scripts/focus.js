@@ -11,18 +11,22 @@
 
   // What takes the place of an element, by where that was and by the state of the battle. Written
   // down while it has the focus: what the server has replaced by then knows no place any more.
+  const named = (el) => el.closest('[id]:not([id=""])');  // Gradio writes empty ids as well
   const field = (el) => {
-    if (!el.matches("input, textarea")) return [];
-    const near = el.closest("[id]");
+    const near = el.matches("input, textarea") ? named(el) : null;
+    if (!near) return [];
     return [near === el ? `#${CSS.escape(el.id)}` : `#${CSS.escape(near.id)} ${el.localName}`];
   };
+  const openerOf = (fold) => {
+    const near = fold && named(fold);
+    return near ? [`#${CSS.escape(near.id)} summary`] : [];
+  };
   const place = (el) => {
-    const fold = el.closest("details");
     return {
       el,
       // Gradio makes a box anew when the server changes it.
       same: field(el),
-      opener: fold ? [`#${CSS.escape(fold.closest("[id]").id)} summary`] : [],
+      opener: openerOf(el.closest("details")),
       part: ["#erasure", "#settings", ".header, #tools", "#stage"].find((one) => el.closest(one)),
     };
   };
