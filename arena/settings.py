@@ -7,7 +7,7 @@ import re
 from io import StringIO
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from dotenv import load_dotenv
 from pydantic import (
@@ -129,6 +129,17 @@ class _Environment(EnvSettingsSource):
         }
 
 
+def _seconds(default: float, *, most: float) -> Any:  # noqa: ANN401 -- as pydantic's Field
+    """A number of seconds from 0 on."""
+    return Field(
+        default=default,
+        ge=0,
+        le=most,
+        allow_inf_nan=False,
+        description=f"a number of seconds from 0 to {most}",
+    )
+
+
 class Settings(BaseSettings):
     """Every setting. `.env.example` explains each variable."""
 
@@ -206,20 +217,8 @@ class Settings(BaseSettings):
     votes_push_minutes: float = Field(default=5, gt=0, description="a number of minutes above 0")
     language: Literal["auto", "ja", "en"] = "auto"
     blind_cadence: Literal["live", "even"] = "live"
-    undo_seconds: float = Field(
-        default=5,
-        ge=0,
-        le=600,
-        allow_inf_nan=False,
-        description="a number of seconds from 0 to 600",
-    )
-    page_grace_seconds: float = Field(
-        default=60,
-        ge=0,
-        le=3600,
-        allow_inf_nan=False,
-        description="a number of seconds from 0 to 3600",
-    )
+    undo_seconds: float = _seconds(5, most=600)
+    page_grace_seconds: float = _seconds(60, most=3600)
     retention_days: int | None = Field(
         default=None,
         ge=1,

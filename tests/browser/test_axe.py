@@ -45,6 +45,16 @@ def visit(page: Page, look: Look) -> None:
     look("models")
 
 
+def open_menu(page: Page, look: Look) -> None:
+    """The menu of a phone and the settings in it; both are closed again."""
+    page.locator("#menu").click()
+    look("menu")
+    page.locator("#settings > button").click()
+    look("settings")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+
+
 @pytest.mark.parametrize(("theme", "locale"), [("light", "ja-JP"), ("dark", "en-GB")])
 def test_axe_finds_nothing_grave(app: Served, open_page: Open, theme: str, locale: str) -> None:
     """On a laptop; settings and menu are looked at on a phone, where the menu holds both."""
@@ -58,12 +68,7 @@ def test_axe_finds_nothing_grave(app: Served, open_page: Open, theme: str, local
             found[name] = faults
 
     sized(page, PHONE)
-    page.locator("#menu").click()
-    look("menu")
-    page.locator("#settings > button").click()
-    look("settings")
-    page.keyboard.press("Escape")
-    page.keyboard.press("Escape")
+    open_menu(page, look)
     sized(page, LAPTOP)
     visit(page, look)
     sized(page, PHONE)
@@ -85,12 +90,7 @@ def test_a_thumb_reaches_every_control(app: Served, open_page: Open) -> None:
         if small := small_targets(page):
             found[name] = small
 
-    page.locator("#menu").click()
-    look("menu")
-    page.locator("#settings > button").click()
-    look("settings")
-    page.keyboard.press("Escape")
-    page.keyboard.press("Escape")
+    open_menu(page, look)
     visit(page, look)
     assert found == {}
 
