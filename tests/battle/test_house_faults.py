@@ -27,7 +27,7 @@ from arena.errors.store import StoreError
 from arena.models.registry import Entry, Registry
 from arena.settings import Limits
 from arena.store.store import VoteStore
-from arena.ui.model_cards import store_html
+from arena.ui.owner_cards import store_html
 from tests.battle.arenas import ANSWER, REQUEST, VISITOR, arena_of
 from tests.battle.ends import ended, forgotten, readable
 from tests.battle.fault_table import HUB_DOWN, STORE_FAULTS

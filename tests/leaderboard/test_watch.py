@@ -21,7 +21,7 @@ from arena.store.changes import CopyState
 from arena.store.queries import Counts
 from arena.store.store import VoteStore
 from arena.ui.i18n import say
-from arena.ui.model_cards import store_html
+from arena.ui.owner_cards import store_html
 from arena.ui.terminal import report_text
 from tests.environment import settings_from
 from tests.vote_samples import NOON, battle, vote

@@ -102,7 +102,7 @@ async def test_a_page_that_is_being_written_is_empty_afterwards(store: VoteStore
     visitor = await arena.admission.visitor(state.identity(), "")
     session = await arena.begin(replace(REQUEST, visitor=visitor))
     state.battle_id = session.battle.id
-    async with aclosing(tab._show_all(state, session)) as stream:
+    async with aclosing(tab.show_all(state, session, {})) as stream:
         page = await anext(stream)
         page |= await tab.erasure.on_ask(state, PAGE)
         page |= await tab.erasure.on_confirm(state, PAGE)

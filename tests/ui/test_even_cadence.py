@@ -69,7 +69,11 @@ def plain(sent: Sent) -> Sent:
     """Without the letters of the sides, and without what is drawn for each battle."""
 
     def bare(value: Any) -> str:
-        return re.sub(r"dot [ab]|>[AB]<|error [0-9a-f]{8}|shown=\"[0-9a-f]{32}\"", "", str(value))
+        return re.sub(
+            r"dot [ab]|name-[ab]|(?<=Answer )[AB]|>[AB]<|error [0-9a-f]{8}|shown=\"[0-9a-f]{32}\"",
+            "",
+            str(value),
+        )
 
     return [(when, {name: bare(value) for name, value in found.items()}) for when, found in sent]
 
@@ -77,7 +81,7 @@ def plain(sent: Sent) -> Sent:
 def mirrored(sent: Sent) -> Sent:
     """With the panes swapped."""
     other = {"a": "b", "b": "a"}
-    panes = ("head", "pane", "stats", "retry")
+    panes = ("head", "earlier", "pane", "stats", "retry")
 
     def swapped(name: str) -> str:
         kind, _, side = name.rpartition("-")
