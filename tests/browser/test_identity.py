@@ -137,6 +137,7 @@ def test_votes_can_be_downloaded_where_the_owner_says_so(space: Space, open_page
     voters = {voter for (voter,) in space.app.rows("select voter from votes")}
     number = len(space.app.rows("select 1 from votes"))
     page.locator("#tab-leaderboard").click()
+    page.locator("#lb-more summary").click()
     expect(page.locator("#export-save")).to_be_hidden()
     page.locator("#export-make").click()
     said = re.compile(rf"{number} rows? of {number} battles?")
